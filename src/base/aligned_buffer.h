@@ -1,0 +1,60 @@
+#pragma once
+// Owning memory, 64-byte aligned (a cache line, a ZMM register); large buffers are advised to huge pages.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <type_traits>
+
+#include "base/views.h"
+
+namespace latent8 {
+
+void* aligned_allocate(std::size_t bytes);  // zeroed; throws std::bad_alloc
+void aligned_free(void* p) noexcept;
+
+template <class T>
+class AlignedBuffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  AlignedBuffer() = default;
+  explicit AlignedBuffer(std::int64_t size)
+      : data_(size > 0 ? static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T))) : nullptr),
+        size_(size) {}
+
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  std::int64_t size() const { return size_; }
+  T& operator[](std::int64_t i) { return data_.get()[i]; }
+  const T& operator[](std::int64_t i) const { return data_.get()[i]; }
+  std::span<T> span() { return {data_.get(), static_cast<std::size_t>(size_)}; }
+  std::span<const T> span() const { return {data_.get(), static_cast<std::size_t>(size_)}; }
+
+ private:
+  struct Free {
+    void operator()(T* p) const noexcept { aligned_free(p); }
+  };
+  std::unique_ptr<T, Free> data_;
+  std::int64_t size_ = 0;
+};
+
+// An owned, dense row-major matrix.
+template <class T>
+class Matrix {
+ public:
+  Matrix() = default;
+  Matrix(std::int64_t rows, std::int64_t cols) : buffer_(rows * cols), rows_(rows), cols_(cols) {}
+  Mat<T> view() { return {buffer_.data(), rows_, cols_}; }
+  ConstMat<T> view() const { return {buffer_.data(), rows_, cols_}; }
+  T* row(std::int64_t r) { return view().row(r); }
+  const T* row(std::int64_t r) const { return view().row(r); }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+
+ private:
+  AlignedBuffer<T> buffer_;
+  std::int64_t rows_ = 0, cols_ = 0;
+};
+
+}  // namespace latent8
