@@ -8,8 +8,9 @@ namespace latent8 {
 
 enum class ErrorCode { kInvalidArgument, kNotFound, kCorrupt, kUnsupported, kUnavailable, kIo, kInternal };
 
-// Input or environment cannot be used and the whole operation fails. The message says what failed, where, what was
-// expected and what was found, and what to do. Broken invariants of our own are LATENT8_CHECK, never this.
+// Input or environment cannot be used and the whole operation fails. The message says what failed, where,
+// what was expected and what was found, and what to do. Broken invariants of our own are LATENT8_CHECK, never
+// this.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

@@ -20,7 +20,8 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::int64_t size)
-      : data_(size > 0 ? static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T))) : nullptr),
+      : data_(size > 0 ? static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T)))
+                       : nullptr),
         size_(size) {}
 
   T* data() { return data_.get(); }

@@ -11,10 +11,23 @@
 namespace latent8 {
 namespace {
 
-struct Entry { DType type; std::string_view name; std::int64_t bytes; };
-constexpr std::array<Entry, 12> kEntries{{{DType::kF64, "F64", 8}, {DType::kF32, "F32", 4}, {DType::kF16, "F16", 2},
-    {DType::kBf16, "BF16", 2}, {DType::kF8E4M3, "F8_E4M3", 1}, {DType::kF8E8M0, "F8_E8M0", 1}, {DType::kI64, "I64", 8},
-    {DType::kI32, "I32", 4}, {DType::kI16, "I16", 2}, {DType::kI8, "I8", 1}, {DType::kU8, "U8", 1}, {DType::kBool, "BOOL", 1}}};
+struct Entry {
+  DType type;
+  std::string_view name;
+  std::int64_t bytes;
+};
+constexpr std::array<Entry, 12> kEntries{{{DType::kF64, "F64", 8},
+                                          {DType::kF32, "F32", 4},
+                                          {DType::kF16, "F16", 2},
+                                          {DType::kBf16, "BF16", 2},
+                                          {DType::kF8E4M3, "F8_E4M3", 1},
+                                          {DType::kF8E8M0, "F8_E8M0", 1},
+                                          {DType::kI64, "I64", 8},
+                                          {DType::kI32, "I32", 4},
+                                          {DType::kI16, "I16", 2},
+                                          {DType::kI8, "I8", 1},
+                                          {DType::kU8, "U8", 1},
+                                          {DType::kBool, "BOOL", 1}}};
 
 const Entry& entry(DType type) { return kEntries[static_cast<std::size_t>(type)]; }
 
@@ -55,8 +68,9 @@ float to_float(Fp16 x) {
 float to_float(Fp8E4M3 x) {
   const std::uint32_t exponent = (x.bits >> 3) & 15U, mantissa = x.bits & 7U;
   if (exponent == 15 && mantissa == 7) return std::numeric_limits<float>::quiet_NaN();
-  const float magnitude = exponent == 0 ? static_cast<float>(mantissa) * 0x1p-9F
-                                        : std::ldexp(static_cast<float>(8 + mantissa), static_cast<int>(exponent) - 10);
+  const float magnitude = exponent == 0
+                              ? static_cast<float>(mantissa) * 0x1p-9F
+                              : std::ldexp(static_cast<float>(8 + mantissa), static_cast<int>(exponent) - 10);
   return (x.bits & 0x80U) != 0 ? -magnitude : magnitude;
 }
 
@@ -72,8 +86,9 @@ Fp16 to_fp16(float x) {
   const std::uint32_t magnitude = bits & 0x7fffffffU;
   if (magnitude > 0x7f800000U) return {static_cast<std::uint16_t>(sign | 0x7e00U)};
   if (magnitude >= 0x477ff000U) return {static_cast<std::uint16_t>(sign | 0x7c00U)};  // 65520 and above
-  if (magnitude < 0x38800000U) {                                                      // below 2^-14: subnormal
-    // Adding 0.5 aligns the value's last kept bit with that of a float in [0.5, 1), and the addition rounds to even.
+  if (magnitude < 0x38800000U) {  // below 2^-14: subnormal
+    // Adding 0.5 aligns the value's last kept bit with that of a float in [0.5, 1), and the addition rounds
+    // to even.
     const float aligned = std::bit_cast<float>(magnitude) + 0.5F;
     return {static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(aligned) - 0x3f000000U))};
   }
@@ -94,21 +109,33 @@ Fp8E4M3 to_fp8_e4m3(float x) {
 
 void widen(const void* data, DType type, std::int64_t n, float* out) {
   switch (type) {
-    case DType::kF32: std::memcpy(out, data, static_cast<std::size_t>(n) * 4); return;
-    case DType::kF16: return widen_as<Fp16>(data, n, out, [](Fp16 v) { return to_float(v); });
-    case DType::kBf16: return widen_as<Bf16>(data, n, out, [](Bf16 v) { return to_float(v); });
-    case DType::kF8E4M3: return widen_as<Fp8E4M3>(data, n, out, [](Fp8E4M3 v) { return to_float(v); });
+    case DType::kF32:
+      std::memcpy(out, data, static_cast<std::size_t>(n) * 4);
+      return;
+    case DType::kF16:
+      return widen_as<Fp16>(data, n, out, [](Fp16 v) { return to_float(v); });
+    case DType::kBf16:
+      return widen_as<Bf16>(data, n, out, [](Bf16 v) { return to_float(v); });
+    case DType::kF8E4M3:
+      return widen_as<Fp8E4M3>(data, n, out, [](Fp8E4M3 v) { return to_float(v); });
     case DType::kF8E8M0:  // a power of two with bias 127; 255 is NaN
       return widen_as<std::uint8_t>(data, n, out, [](std::uint8_t v) {
-        return v == 255 ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0F, static_cast<int>(v) - 127);
+        return v == 255 ? std::numeric_limits<float>::quiet_NaN()
+                        : std::ldexp(1.0F, static_cast<int>(v) - 127);
       });
-    case DType::kF64: return widen_as<double>(data, n, out, [](double v) { return static_cast<float>(v); });
-    case DType::kI64: return widen_as<std::int64_t>(data, n, out, [](std::int64_t v) { return static_cast<float>(v); });
-    case DType::kI32: return widen_as<std::int32_t>(data, n, out, [](std::int32_t v) { return static_cast<float>(v); });
-    case DType::kI16: return widen_as<std::int16_t>(data, n, out, [](std::int16_t v) { return static_cast<float>(v); });
-    case DType::kI8: return widen_as<std::int8_t>(data, n, out, [](std::int8_t v) { return static_cast<float>(v); });
+    case DType::kF64:
+      return widen_as<double>(data, n, out, [](double v) { return static_cast<float>(v); });
+    case DType::kI64:
+      return widen_as<std::int64_t>(data, n, out, [](std::int64_t v) { return static_cast<float>(v); });
+    case DType::kI32:
+      return widen_as<std::int32_t>(data, n, out, [](std::int32_t v) { return static_cast<float>(v); });
+    case DType::kI16:
+      return widen_as<std::int16_t>(data, n, out, [](std::int16_t v) { return static_cast<float>(v); });
+    case DType::kI8:
+      return widen_as<std::int8_t>(data, n, out, [](std::int8_t v) { return static_cast<float>(v); });
     case DType::kU8:
-    case DType::kBool: return widen_as<std::uint8_t>(data, n, out, [](std::uint8_t v) { return static_cast<float>(v); });
+    case DType::kBool:
+      return widen_as<std::uint8_t>(data, n, out, [](std::uint8_t v) { return static_cast<float>(v); });
   }
 }
 

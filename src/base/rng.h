@@ -18,7 +18,9 @@ class Rng {
     return z ^ (z >> 31);
   }
   double uniform() { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }  // [0, 1)
-  std::int64_t below(std::int64_t n) { return static_cast<std::int64_t>(next_u64() % static_cast<std::uint64_t>(n)); }
+  std::int64_t below(std::int64_t n) {
+    return static_cast<std::int64_t>(next_u64() % static_cast<std::uint64_t>(n));
+  }
   float normal() {  // Box-Muller
     const double u = 1.0 - uniform(), v = uniform();
     return static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * std::numbers::pi * v));

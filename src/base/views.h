@@ -12,17 +12,19 @@ namespace latent8 {
 // A row-major matrix whose rows lie row_stride elements apart.
 template <class T>
 struct Mat {
-  T* data = nullptr;            // [rows, cols]
+  T* data = nullptr;  // [rows, cols]
   std::int64_t rows = 0;
   std::int64_t cols = 0;
   std::int64_t row_stride = 0;  // in elements, >= cols
 
   Mat() = default;
   Mat(T* d, std::int64_t r, std::int64_t c) : data(d), rows(r), cols(c), row_stride(c) {}
-  Mat(T* d, std::int64_t r, std::int64_t c, std::int64_t stride) : data(d), rows(r), cols(c), row_stride(stride) {}
+  Mat(T* d, std::int64_t r, std::int64_t c, std::int64_t stride)
+      : data(d), rows(r), cols(c), row_stride(stride) {}
   template <class U>
     requires(std::is_const_v<T> && std::is_same_v<std::remove_const_t<T>, U>)
-  Mat(const Mat<U>& other)  // NOLINT(google-explicit-constructor): Mat<T> is usable where Mat<const T> is read
+  Mat(const Mat<U>&
+          other)  // NOLINT(google-explicit-constructor): Mat<T> is usable where Mat<const T> is read
       : data(other.data), rows(other.rows), cols(other.cols), row_stride(other.row_stride) {}
 
   T* row(std::int64_t r) const {
