@@ -32,9 +32,13 @@ struct Scalar {
   static F fma(F a, F b, F c) { return a * b + c; }  // rounds twice; the SIMD tables once
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
+  // min and max return b if an operand is NaN.
+  static F zero_if_below(F x, F limit, F y) { return x < limit ? 0.0F : y; }  // lane by lane
   static F abs(F a) { return std::fabs(a); }
   static F round(F a) { return std::nearbyint(a); }
-  static F pow2(F n) { return std::ldexp(1.0F, static_cast<int>(n)); }
+  static F pow2(F n) {  // integral n in [-126, 127]; NaN stays NaN
+    return n >= -126.0F && n <= 127.0F ? std::ldexp(1.0F, static_cast<int>(n)) : n;
+  }
   static float reduce_add(F a) { return a; }
   static float reduce_max(F a) { return a; }
 
