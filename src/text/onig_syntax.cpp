@@ -1,6 +1,7 @@
 #include "text/onig_syntax.h"
 
 #include "base/error.h"
+#include "text/unicode_supplement.h"
 
 namespace latent8 {
 namespace {
@@ -93,7 +94,11 @@ class Translator {
       throw_error(ErrorCode::kCorrupt, "{}: regex '{}' ends in a backslash", where_, pattern_);
     }
     const char c = pattern_[at_ + 1];
-    constexpr std::string_view kSame = "pPdDnrtfvae";
+    constexpr std::string_view kSame = "dDnrtfae";
+    if (c == 'p' || c == 'P') {
+      property(c == 'P');
+      return;
+    }
     if (c == 's' || c == 'S') {
       set(kSpace, c == 'S');
     } else if (c == 'w' || c == 'W') {
@@ -111,6 +116,24 @@ class Translator {
       refuse(fmt::format("the escape '\\{}'", c));
     }
     at_ += 2;
+  }
+
+  // \p{..} and \P{..}. The supplement cannot be taken out of a negated property inside a class; there the
+  // few characters that it lists keep the category that PCRE2 gives them.
+  void property(bool negated) {
+    const std::size_t close = pattern_.find('}', at_);
+    if (close == std::string_view::npos || pattern_[at_ + 2] != '{') {
+      throw_error(ErrorCode::kCorrupt, "{}: regex '{}': '{{name}}' expected after \\p at offset {}", where_,
+                  pattern_, at_);
+    }
+    const std::string_view name = pattern_.substr(at_ + 3, close - at_ - 3);
+    const std::string_view supplement = unicode_supplement(name);
+    if (supplement.empty() || (in_class_ && negated)) {
+      out_ += pattern_.substr(at_, close + 1 - at_);
+    } else {
+      set(fmt::format("\\p{{{}}}{}", name, supplement), negated);
+    }
+    at_ = close + 1;
   }
 
   // \uHHHH; leaves at_ so that the caller's step over two characters is right.
