@@ -1,0 +1,33 @@
+#pragma once
+// Threaded row-wise operations.
+
+#include <cstdint>
+#include <span>
+
+#include "base/views.h"
+#include "ops/context.h"
+
+namespace latent8 {
+
+struct Norm {
+  std::span<const float> weight;  // [n]
+  std::span<const float> bias;    // [n] or empty (msModelSlim's NormBias)
+};
+
+// out [m, n] = x / sqrt(mean(x^2) + eps) * weight + bias; out may be x
+void rms_norm(OpContext& ctx, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out);
+// Rotates the interleaved pairs of x [m, heads * head_stride] in place, `dim` values from `first` of every
+// head.
+struct RopeTable {
+  std::span<const float> cos;  // [max_position, dim / 2]
+  std::span<const float> sin;
+  std::int64_t dim = 0;
+};
+void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_stride, std::int64_t first,
+          std::span<const std::int32_t> positions, const RopeTable& table);
+// out = silu(gate) * up; out may be gate
+void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<float> out);
+// x += y
+void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y);
+
+}  // namespace latent8
