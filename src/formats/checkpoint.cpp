@@ -1,0 +1,186 @@
+#include "formats/checkpoint.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "formats/atomic_file.h"
+#include "formats/json.h"
+
+namespace latent8 {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::vector<fs::path> files_ending_with(const fs::path& dir, std::string_view ending) {
+  std::vector<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(dir))
+    if (entry.path().filename().string().ends_with(ending)) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// Up to three names that share most of their beginning and end with `wanted`.
+std::vector<std::string> similar_names(const TensorMap& tensors, std::string_view wanted) {
+  std::vector<std::pair<std::size_t, std::string_view>> scored;
+  for (const auto& [name, view] : tensors) {
+    const std::size_t shorter = std::min(name.size(), wanted.size());
+    std::size_t same = 0, same_end = 0;
+    while (same < shorter && name[same] == wanted[same]) ++same;
+    while (same + same_end < shorter &&
+           name[name.size() - 1 - same_end] == wanted[wanted.size() - 1 - same_end])
+      ++same_end;
+    scored.emplace_back(std::max(name.size(), wanted.size()) - same - same_end, name);
+  }
+  const auto count = std::min<std::ptrdiff_t>(3, static_cast<std::ptrdiff_t>(scored.size()));
+  std::partial_sort(scored.begin(), scored.begin() + count, scored.end());
+  std::vector<std::string> names;
+  for (auto it = scored.begin(); it != scored.begin() + count; ++it) names.emplace_back(it->second);
+  return names;
+}
+
+// tensor name -> shard file name
+std::map<std::string, std::string> read_weight_map(const fs::path& index) {
+  const std::string where = index.string();
+  const json object = parse_json(read_text_file(index), where);
+  const JsonFields fields(object, where);
+  const json* map = fields.find("weight_map");
+  if (map == nullptr || !map->is_object()) fields.refuse("weight_map", "an object");
+  std::map<std::string, std::string> files;
+  for (const auto& [name, file] : map->items()) {
+    if (!file.is_string()) JsonFields(*map, where + ": weight_map").refuse(name.c_str(), "a file name");
+    const std::string& text = file.get_ref<const std::string&>();
+    if (text.empty() || text == "." || text == ".." || text.find('/') != std::string::npos ||
+        text.find('\0') != std::string::npos)
+      JsonFields(*map, where + ": weight_map").refuse(name.c_str(), "a file name without folders");
+    files.emplace(name, text);
+  }
+  return files;
+}
+
+// metadata.total_size is informative: a mismatch is logged only.
+void compare_total_size(const fs::path& index, const TensorMap& tensors) {
+  const json object = parse_json(read_text_file(index), index.string());
+  const auto metadata = object.find("metadata");
+  if (metadata == object.end() || !metadata->is_object()) return;
+  const auto total = metadata->find("total_size");
+  if (total == metadata->end() || !total->is_number()) return;
+  std::size_t bytes = 0;
+  for (const auto& [name, view] : tensors) bytes += view.bytes.size();
+  if (total->get<double>() != static_cast<double>(bytes))
+    log_info(
+        fmt::format("{}: total_size is {}, the tensors have {} bytes", index.string(), total->dump(), bytes));
+}
+
+}  // namespace
+
+Checkpoint Checkpoint::open(const fs::path& dir) {
+  if (!fs::is_directory(dir))
+    throw_error(ErrorCode::kNotFound, "'{}': a checkpoint folder expected, but there is no such folder",
+                dir.string());
+  Checkpoint checkpoint;
+  checkpoint.dir_ = dir;
+  checkpoint.read_json_files();
+  const auto indices = files_ending_with(dir, ".safetensors.index.json");
+  if (indices.size() > 1)
+    throw_error(ErrorCode::kInvalidArgument, "'{}': one *.safetensors.index.json expected, got '{}' and '{}'",
+                dir.string(), indices[0].filename().string(), indices[1].filename().string());
+  const auto shards = files_ending_with(dir, ".safetensors");
+  if (!indices.empty())
+    checkpoint.map_indexed(indices.front());
+  else if (!shards.empty())
+    checkpoint.map_all(shards);
+  else
+    throw_error(ErrorCode::kNotFound, "'{}': *.safetensors expected, got no such file", dir.string());
+  if (checkpoint.quant_) checkpoint.leave_out_unlisted();
+  return checkpoint;
+}
+
+void Checkpoint::read_json_files() {
+  const fs::path config = dir_ / "config.json";
+  if (!fs::exists(config))
+    throw_error(ErrorCode::kNotFound, "'{}': config.json expected, got no such file; is it a checkpoint?",
+                dir_.string());
+  config_ = parse_model_config(read_text_file(config), config.string());
+  const fs::path generation = dir_ / "generation_config.json";
+  if (fs::exists(generation)) add_generation_config(config_, read_text_file(generation), generation.string());
+  quant_ = read_quant_description(dir_, config_.quantize);
+  if (!quant_ && !config_.quantize.empty())
+    throw_error(
+        ErrorCode::kNotFound,
+        "'{}': config.json has 'quantize': '{}', so quant_model_description*.json is expected, got no "
+        "such file",
+        dir_.string(), config_.quantize);
+  if (!quant_) return;
+  if (quant_->fa_quant_type.empty()) quant_->fa_quant_type = config_.fa_quant_type;
+  if (config_.fa_quant_type.empty()) config_.fa_quant_type = quant_->fa_quant_type;
+}
+
+void Checkpoint::map_indexed(const fs::path& index) {
+  const auto weight_map = read_weight_map(index);
+  std::map<std::string, std::size_t> opened;  // file name -> position in files_
+  for (const auto& [name, file] : weight_map) {
+    const auto [it, first] = opened.emplace(file, files_.size());
+    if (first) {
+      if (!fs::exists(dir_ / file))
+        throw_error(ErrorCode::kNotFound,
+                    "{}: tensor '{}' lies in '{}', but there is no such file; fetch it again", index.string(),
+                    name, file);
+      files_.emplace_back(dir_ / file);
+    }
+    const TensorMap& shard = files_[it->second].tensors();
+    const auto tensor = shard.find(name);
+    if (tensor == shard.end())
+      throw_error(ErrorCode::kCorrupt, "{}: tensor '{}' expected in '{}', but that file does not have it",
+                  index.string(), name, file);
+    tensors_.emplace(name, tensor->second);
+  }
+  compare_total_size(index, tensors_);
+}
+
+void Checkpoint::map_all(const std::vector<fs::path>& paths) {
+  for (const fs::path& path : paths) {
+    files_.emplace_back(path);
+    for (const auto& [name, view] : files_.back().tensors())
+      if (!tensors_.emplace(name, view).second)
+        throw_error(
+            ErrorCode::kCorrupt,
+            "'{}': tensor '{}' once expected, got it in '{}' and in a file before it; remove the files "
+            "that do not belong here",
+            dir_.string(), name, path.filename().string());
+  }
+}
+
+void Checkpoint::leave_out_unlisted() {
+  std::size_t others = 0;
+  std::string example;
+  for (auto it = tensors_.begin(); it != tensors_.end();) {
+    if (quant_->type_of(it->first)) {
+      ++it;
+      continue;
+    }
+    if (it->first.find("norm.module.") == std::string::npos && others++ == 0) example = it->first;
+    it = tensors_.erase(it);
+  }
+  if (others > 0)
+    log_warn(fmt::format("'{}': {} tensors are not listed in {} and are not used, '{}' for one",
+                         dir_.string(), others, quant_->file_name, example));
+}
+
+const TensorView* Checkpoint::find(std::string_view name) const {
+  const auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+const TensorView& Checkpoint::get(std::string_view name) const {
+  if (const TensorView* tensor = find(name)) return *tensor;
+  throw_error(ErrorCode::kNotFound, "'{}': tensor '{}' expected, got none of that name; similar names: {}",
+              dir_.string(), name, fmt::join(similar_names(tensors_, name), ", "));
+}
+
+}  // namespace latent8

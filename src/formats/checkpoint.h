@@ -1,0 +1,52 @@
+#pragma once
+// A checkpoint folder: config.json, the quantisation description if there is one, and the tensors of all
+// safetensors files, mapped.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "formats/model_config.h"
+#include "formats/quant_description.h"
+#include "formats/safetensors.h"
+
+namespace latent8 {
+
+// Ownership: owns the mappings; views stay valid while this object lives, moving keeps them.
+// Thread-safety: const after open().
+class Checkpoint {
+ public:
+  // Shards come from the only *.safetensors.index.json, else all *.safetensors of the folder are read.
+  // Tensors of a quantised checkpoint that its description does not list (the reference's norm.module.*
+  // doubles) are left out. Throws: Error{kNotFound} for a missing folder, config.json, shard or description;
+  // {kCorrupt} for a tensor that is not in the shard its index names, or in two files; and what the readers
+  // of each file throw.
+  static Checkpoint open(const std::filesystem::path& dir);
+
+  const TensorView* find(std::string_view name) const;  // nullptr if there is none
+  const TensorView& get(std::string_view name) const;   // throws Error{kNotFound} with similar names
+  const TensorMap& tensors() const { return tensors_; }
+  const ModelConfig& config() const { return config_; }
+  const QuantDescription* quant() const {
+    return quant_ ? &*quant_ : nullptr;
+  }  // nullptr: a float checkpoint
+  const std::filesystem::path& dir() const { return dir_; }
+  const std::vector<SafetensorsFile>& files() const { return files_; }
+
+ private:
+  Checkpoint() = default;
+  void read_json_files();
+  void map_indexed(const std::filesystem::path& index);
+  void map_all(const std::vector<std::filesystem::path>& paths);
+  void leave_out_unlisted();
+
+  std::filesystem::path dir_;
+  ModelConfig config_;
+  std::optional<QuantDescription> quant_;
+  std::vector<SafetensorsFile> files_;
+  TensorMap tensors_;
+};
+
+}  // namespace latent8

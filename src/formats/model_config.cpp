@@ -1,0 +1,221 @@
+#include "formats/model_config.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "formats/json.h"
+
+namespace latent8 {
+namespace {
+
+using nlohmann::json;
+
+// Products of two sizes and an element size stay far below 2^63.
+constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
+constexpr std::int64_t kMaxLayers = 4096;
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 30;
+
+// What Hugging Face's classes assume where a key is absent and the two families differ.
+struct FamilyDefaults {
+  std::int64_t moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group,
+      topk_group, first_k_dense_replace, max_position_embeddings;
+  double routed_scaling_factor;
+  const char* scoring_func;
+  const char* topk_method;
+  bool norm_topk_prob;
+};
+constexpr FamilyDefaults kV3Defaults = {2048, 1, 256, 8, 8, 4, 3, 4096, 2.5, "sigmoid", "noaux_tc", true};
+constexpr FamilyDefaults kV2Defaults = {1407, 2, 64, 6, 1, 1, 0, 2048, 1.0, "softmax", "greedy", false};
+
+// The reference writes "deepseekv2" for V2 and V3 alike; only the gate tells them apart.
+std::string family_of(const JsonFields& fields) {
+  const std::string type =
+      fields.one_of("model_type", {"deepseek_v3", "deepseek_v2", "kimi_k2", "deepseekv2"});
+  if (type != "deepseekv2") return type;
+  const bool v3 =
+      fields.text("scoring_func", "") == "sigmoid" || fields.text("topk_method", "") == "noaux_tc";
+  return v3 ? "deepseek_v3" : "deepseek_v2";
+}
+
+void read_sizes(const JsonFields& fields, ModelConfig& c) {
+  c.vocab_size = fields.integer("vocab_size", 1, kMaxSize);
+  c.hidden_size = fields.integer("hidden_size", 1, kMaxSize);
+  c.intermediate_size = fields.integer("intermediate_size", 1, kMaxSize);
+  c.num_hidden_layers = fields.integer("num_hidden_layers", 1, kMaxLayers);
+  c.num_nextn_predict_layers = fields.integer("num_nextn_predict_layers", 0, kMaxLayers, 0);
+  c.num_attention_heads = fields.integer("num_attention_heads", 1, kMaxSize);
+  if (fields.integer("num_key_value_heads", 1, kMaxSize, c.num_attention_heads) != c.num_attention_heads)
+    fields.refuse("num_key_value_heads", fmt::format("num_attention_heads ({})", c.num_attention_heads));
+}
+
+void read_attention(const JsonFields& fields, bool q_lora_is_null, ModelConfig& c) {
+  if (!q_lora_is_null) c.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxSize, 1536);
+  c.kv_lora_rank = fields.integer("kv_lora_rank", 16, kMaxSize, 512);
+  if (c.kv_lora_rank % 16 != 0) fields.refuse("kv_lora_rank", "a multiple of 16");
+  c.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxSize, 128);
+  c.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxSize, 64);
+  if (c.qk_rope_head_dim % 2 != 0) fields.refuse("qk_rope_head_dim", "an even number");
+  c.v_head_dim = fields.integer("v_head_dim", 1, kMaxSize, 128);
+  if (fields.boolean("attention_bias", false)) fields.refuse("attention_bias", "false");
+  if (!fields.boolean("rope_interleave", true)) fields.refuse("rope_interleave", "true");
+}
+
+void read_groups(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  if (c.topk_method == "greedy") return;  // the gate has no groups, whatever the keys say
+  const bool required = c.topk_method == "group_limited_greedy";
+  const auto fallback = [&](std::int64_t value) {
+    return required ? std::optional<std::int64_t>{} : std::optional<std::int64_t>{value};
+  };
+  c.n_group = fields.integer("n_group", 1, kMaxSize, fallback(defaults.n_group));
+  if (c.n_routed_experts % c.n_group != 0)
+    fields.refuse("n_group", fmt::format("a divisor of n_routed_experts ({})", c.n_routed_experts));
+  c.topk_group = fields.integer("topk_group", 1, kMaxSize, fallback(defaults.topk_group));
+  if (c.topk_group > c.n_group) fields.refuse("topk_group", fmt::format("at most n_group ({})", c.n_group));
+  const std::int64_t group_size = c.n_routed_experts / c.n_group;
+  if (c.topk_method == "noaux_tc" && c.n_group > 1 && group_size < 2)
+    fields.refuse("n_group", "groups of at least 2 experts (noaux_tc scores a group by its two best)");
+  if (c.num_experts_per_tok > c.topk_group * group_size)
+    fields.refuse("num_experts_per_tok",
+                  fmt::format("at most {} (the experts of topk_group groups)", c.topk_group * group_size));
+}
+
+void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  c.scoring_func = fields.one_of("scoring_func", {"sigmoid", "softmax"}, defaults.scoring_func);
+  const std::vector<std::string> methods = c.scoring_func == "sigmoid"
+                                               ? std::vector<std::string>{"noaux_tc"}
+                                               : std::vector<std::string>{"greedy", "group_limited_greedy"};
+  c.topk_method = fields.one_of("topk_method", methods,
+                                c.scoring_func == defaults.scoring_func ? defaults.topk_method : methods[0]);
+  c.norm_topk_prob = fields.boolean("norm_topk_prob", defaults.norm_topk_prob);
+  c.routed_scaling_factor = fields.positive_number("routed_scaling_factor", defaults.routed_scaling_factor);
+  c.first_k_dense_replace =
+      fields.integer("first_k_dense_replace", 0, kMaxLayers, defaults.first_k_dense_replace);
+  c.moe_layer_freq = fields.integer("moe_layer_freq", 1, kMaxLayers, 1);
+  c.n_routed_experts = fields.integer("n_routed_experts", 0, kMaxSize, defaults.n_routed_experts);
+  if (c.n_routed_experts == 0) return;
+  c.n_shared_experts = fields.integer("n_shared_experts", 0, kMaxSize, defaults.n_shared_experts);
+  c.num_experts_per_tok =
+      fields.integer("num_experts_per_tok", 1, c.n_routed_experts, defaults.num_experts_per_tok);
+  c.moe_intermediate_size =
+      fields.integer("moe_intermediate_size", 1, kMaxSize, defaults.moe_intermediate_size);
+  read_groups(fields, defaults, c);
+}
+
+// Either rope_theta and rope_scaling, or rope_parameters with both (transformers 5).
+void read_rope(const json& object, const JsonFields& fields, const std::string& where, ModelConfig& c) {
+  const json* parameters = fields.find("rope_parameters");
+  const json* scaling = parameters != nullptr ? parameters : fields.find("rope_scaling");
+  const json empty = json::object();
+  const JsonFields theta(parameters != nullptr && parameters->is_object() ? *parameters : object, where);
+  c.rope_theta = theta.positive_number("rope_theta", fields.positive_number("rope_theta", 10000.0));
+  const JsonFields rope(scaling != nullptr ? *scaling : empty,
+                        where + (parameters != nullptr ? ": rope_parameters" : ": rope_scaling"));
+  const char* type_key = rope.has("rope_type") ? "rope_type" : "type";
+  if (rope.one_of(type_key, {"yarn", "default"},
+                  scaling != nullptr && rope.has("factor") ? std::optional<std::string>{} : "default") ==
+      "default")
+    return;
+  if (rope.has("attention_factor")) rope.refuse("attention_factor", "nothing (mscale and mscale_all_dim)");
+  if (!rope.boolean("truncate", true)) rope.refuse("truncate", "true");
+  RopeScaling yarn;
+  yarn.factor = rope.positive_number("factor");
+  if (yarn.factor < 1) rope.refuse("factor", "at least 1");
+  yarn.original_max_position_embeddings =
+      rope.integer("original_max_position_embeddings", 1, kMaxPositions, c.max_position_embeddings);
+  yarn.beta_fast = rope.positive_number("beta_fast", 32.0);
+  yarn.beta_slow = rope.positive_number("beta_slow", 1.0);
+  if (yarn.beta_fast < yarn.beta_slow) rope.refuse("beta_fast", "at least beta_slow");
+  yarn.mscale = rope.number("mscale", 1.0);
+  yarn.mscale_all_dim = rope.number("mscale_all_dim", 0.0);
+  if (yarn.mscale < 0) rope.refuse("mscale", "at least 0");
+  if (yarn.mscale_all_dim < 0) rope.refuse("mscale_all_dim", "at least 0");
+  c.rope_scaling = yarn;
+}
+
+std::vector<std::int64_t> read_eos(const JsonFields& fields, std::int64_t vocab_size,
+                                   const std::string& where) {
+  const json* value = fields.find("eos_token_id");
+  if (value == nullptr) return {};
+  if (!value->is_array()) return {fields.integer("eos_token_id", 0, vocab_size - 1)};
+  std::vector<std::int64_t> ids;
+  for (const json& id : *value) {
+    const json item = {{"eos_token_id", id}};
+    ids.push_back(JsonFields(item, where).integer("eos_token_id", 0, vocab_size - 1));
+  }
+  return ids;
+}
+
+void read_tokens(const JsonFields& fields, const std::string& where, ModelConfig& c) {
+  if (fields.has("bos_token_id")) c.bos_token_id = fields.integer("bos_token_id", 0, c.vocab_size - 1);
+  c.eos_token_ids = read_eos(fields, c.vocab_size, where);
+  c.tie_word_embeddings = fields.boolean("tie_word_embeddings", false);
+}
+
+void read_dtype(const JsonFields& fields, ModelConfig& c) {
+  const char* key = fields.has("torch_dtype") ? "torch_dtype" : "dtype";
+  const std::string name = fields.one_of(key, {"bfloat16", "float16", "float32"}, "bfloat16");
+  c.torch_dtype = name == "float16" ? DType::kF16 : name == "float32" ? DType::kF32 : DType::kBf16;
+}
+
+void read_fp8(const JsonFields& fields, ModelConfig& c) {
+  fields.one_of("fmt", {"e4m3"}, "e4m3");
+  const json* block = fields.find("weight_block_size");
+  const auto extent_ok = [](const json& v) {
+    return v.is_number_unsigned() && v.get<std::uint64_t>() >= 1 && v.get<std::uint64_t>() <= 65536;
+  };
+  if (block == nullptr || !block->is_array() || block->size() != 2 || !extent_ok((*block)[0]) ||
+      !extent_ok((*block)[1]))
+    fields.refuse("weight_block_size", "two positive integers");
+  c.weight_block_size = {(*block)[0].get<std::int64_t>(), (*block)[1].get<std::int64_t>()};
+}
+
+void read_quantization(const JsonFields& fields, const std::string& where, ModelConfig& c) {
+  c.quantize = fields.text("quantize", "");
+  const json* config = fields.find("quantization_config");
+  if (config == nullptr) return;
+  const JsonFields quantization(*config, where + ": quantization_config");
+  const std::string method = quantization.one_of("quant_method", {"fp8"}, "");
+  if (method == "fp8") read_fp8(quantization, c);
+  if (quantization.has("kv_quant_type")) quantization.refuse("kv_quant_type", "null");
+  c.fa_quant_type = quantization.one_of("fa_quant_type", {"FAQuant", "FAKQuant"}, "");
+}
+
+}  // namespace
+
+ModelConfig parse_model_config(std::string_view json_text, const std::string& where) {
+  const json object = parse_json(json_text, where);
+  const JsonFields fields(object, where);
+  ModelConfig c;
+  c.model_type = family_of(fields);
+  const FamilyDefaults& defaults = c.model_type == "deepseek_v2" ? kV2Defaults : kV3Defaults;
+  if (const json* names = fields.find("architectures")) {
+    if (!names->is_array()) fields.refuse("architectures", "a list");
+    for (const json& name : *names) {
+      if (!name.is_string()) fields.refuse("architectures", "a list of strings");
+      c.architectures.push_back(name.get<std::string>());
+    }
+  }
+  fields.one_of("hidden_act", {"silu"}, "silu");
+  read_sizes(fields, c);
+  read_attention(fields, object.contains("q_lora_rank") && !fields.has("q_lora_rank"), c);
+  read_experts(fields, defaults, c);
+  c.rms_norm_eps = fields.positive_number("rms_norm_eps", 1e-6);
+  c.max_position_embeddings =
+      fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
+  read_rope(object, fields, where, c);
+  read_tokens(fields, where, c);
+  read_dtype(fields, c);
+  read_quantization(fields, where, c);
+  return c;
+}
+
+void add_generation_config(ModelConfig& config, std::string_view json_text, const std::string& where) {
+  const json object = parse_json(json_text, where);
+  std::vector<std::int64_t> ids = read_eos(JsonFields(object, where), config.vocab_size, where);
+  for (const std::int64_t id : config.eos_token_ids)
+    if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+  config.eos_token_ids = std::move(ids);
+}
+
+}  // namespace latent8

@@ -1,0 +1,85 @@
+#pragma once
+// config.json of the DeepSeek family, checked. Fields keep Hugging Face's spelling.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+
+namespace latent8 {
+
+// YaRN. Rotary frequencies are blended between the original and the stretched ones; the softmax scale is
+// multiplied by get_mscale(factor, mscale_all_dim)^2 where mscale_all_dim is not 0, cos and sin by
+// get_mscale(factor, mscale) / get_mscale(factor, mscale_all_dim). Source: facts/runtime.md 5.2.
+struct RopeScaling {
+  std::string type = "yarn";
+  double factor = 1.0;                                // >= 1
+  std::int64_t original_max_position_embeddings = 0;  // > 0
+  double beta_fast = 32.0;                            // >= beta_slow
+  double beta_slow = 1.0;
+  double mscale = 1.0;
+  double mscale_all_dim = 0.0;  // 0: the softmax scale is not touched
+};
+
+struct ModelConfig {
+  // "deepseek_v3", "deepseek_v2" or "kimi_k2". The reference's "deepseekv2" becomes one of the first two, by
+  // the gate that it describes.
+  std::string model_type;
+  std::vector<std::string> architectures;
+  std::int64_t vocab_size = 0;
+  std::int64_t hidden_size = 0;
+  std::int64_t intermediate_size = 0;
+  std::int64_t moe_intermediate_size = 0;  // 0 without experts
+  std::int64_t num_hidden_layers = 0;
+  std::int64_t num_nextn_predict_layers = 0;
+  std::int64_t num_attention_heads = 0;
+  std::int64_t n_shared_experts = 0;
+  std::int64_t n_routed_experts = 0;  // 0: every layer is dense
+  std::int64_t num_experts_per_tok = 0;
+  std::int64_t n_group = 1;  // divides n_routed_experts; 1 where the gate has no groups ("greedy")
+  std::int64_t topk_group = 1;
+  std::int64_t first_k_dense_replace = 0;
+  std::int64_t moe_layer_freq = 1;
+  std::optional<std::int64_t> q_lora_rank;  // none: one q_proj instead of q_a_proj, q_b_proj
+  std::int64_t kv_lora_rank = 0;            // a multiple of 16
+  std::int64_t qk_nope_head_dim = 0;
+  std::int64_t qk_rope_head_dim = 0;  // even
+  std::int64_t v_head_dim = 0;
+  double routed_scaling_factor = 1.0;
+  double rms_norm_eps = 1e-6;
+  double rope_theta = 10000.0;
+  std::optional<RopeScaling> rope_scaling;
+  std::string scoring_func;  // "sigmoid" or "softmax"
+  std::string topk_method;   // "noaux_tc" (with sigmoid); "greedy" or "group_limited_greedy" (with softmax)
+  bool norm_topk_prob = false;
+  bool attention_bias = false;  // always false: true is refused
+  bool tie_word_embeddings = false;
+  std::int64_t max_position_embeddings = 0;
+  std::optional<std::int64_t> bos_token_id;
+  std::vector<std::int64_t> eos_token_ids;  // those of generation_config.json first
+  DType torch_dtype = DType::kBf16;         // kBf16, kF16 or kF32; kBf16 if the file names none
+  std::optional<std::array<std::int64_t, 2>> weight_block_size;  // fp8 source: rows, columns per scale
+  std::string quantize;       // the reference's mark, e.g. "w8a8_dynamic"; "" if absent
+  std::string fa_quant_type;  // "", "FAQuant" or "FAKQuant"
+
+  std::int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
+  // MTP layers (num_hidden_layers and above) follow the same rule.
+  bool is_moe_layer(std::int64_t layer) const {
+    return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
+  }
+};
+
+// json_text: the content of config.json; `where` (its path) begins every message. Absent keys take the
+// defaults of Hugging Face's configuration classes; sizes that differ between all models must be there.
+// Throws: Error{kCorrupt | kUnsupported}: "config.json: 'scoring_func': one of ... expected, got 'x'".
+ModelConfig parse_model_config(std::string_view json_text, const std::string& where);
+
+// Puts the eos_token_id (a number or a list) of generation_config.json before those of config.json, without
+// doubles. Throws: as parse_model_config.
+void add_generation_config(ModelConfig& config, std::string_view json_text, const std::string& where);
+
+}  // namespace latent8
