@@ -1,0 +1,172 @@
+#include "ops/mla_attend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/check.h"
+
+namespace latent8 {
+namespace {
+
+// A block of query rows of one sequence, and the runs of keys that any of its rows sees.
+struct RowBlock {
+  const AttendSeq* seq = nullptr;
+  const std::vector<const void*>* groups = nullptr;  // of the whole sequence
+  std::int64_t row_begin = 0, rows = 0;              // rows of out
+  std::int64_t keys = 0;                             // of its last row
+  std::int64_t runs() const { return (keys + kRunKeys - 1) / kRunKeys; }
+};
+
+// One row block's result over some keys: out [rows, rank] not normalised, max [rows], sum [rows].
+struct Partial {
+  float* out;
+  float* max;
+  float* sum;
+  static std::int64_t floats(std::int64_t rank) { return kAttendMaxRows * (rank + 2); }
+  static Partial at(float* base, std::int64_t rank) {
+    return {base, base + kAttendMaxRows * rank, base + kAttendMaxRows * (rank + 1)};
+  }
+};
+
+std::vector<const void*> groups_of(const LatentPages& pages, const AttendSeq& seq) {
+  const std::int64_t per_page = pages.block_size / kGroupKeys;
+  std::vector<const void*> groups(static_cast<std::size_t>((seq.seq_len + kGroupKeys - 1) / kGroupKeys));
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const auto index = static_cast<std::int64_t>(g);
+    const std::int32_t block = seq.block_table[static_cast<std::size_t>(index / per_page)];
+    groups[g] = pages.page(block) + index % per_page * pages.layout.group_bytes();
+  }
+  return groups;
+}
+
+// Rows per block: as many as a kernel takes (they share a tile of keys), fewer if the threads had nothing to
+// do else.
+std::int64_t rows_per_block(std::span<const AttendSeq> seqs, std::int64_t heads, int threads) {
+  std::int64_t rows = kAttendMaxRows;
+  const auto items = [&] {
+    std::int64_t n = 0;
+    for (const AttendSeq& s : seqs)
+      n +=
+          ((s.query_end - s.query_begin) * heads + rows - 1) / rows * ((s.seq_len + kRunKeys - 1) / kRunKeys);
+    return n;
+  };
+  while (rows > 16 && items() < 2 * threads) rows /= 2;
+  return threads == 1 ? kAttendMaxRows : rows;
+}
+
+void attend_run(OpContext& ctx, const LatentPages& pages, const RowBlock& block, std::int64_t run,
+                const AttendQueries& q, const Partial& to, void* scratch) {
+  const std::int64_t key_begin = run * kRunKeys, n_keys = std::min(kRunKeys, block.keys - key_begin);
+  const void* const* groups = block.groups->data() + key_begin / kGroupKeys;
+  std::int32_t visible[kAttendMaxRows];
+  const AttendSeq& seq = *block.seq;
+  const std::int64_t first_position = seq.seq_len - (seq.query_end - seq.query_begin);
+  for (std::int64_t r = 0; r < block.rows; ++r) {
+    const std::int64_t token = (block.row_begin + r) / q.heads - seq.query_begin;
+    visible[r] = static_cast<std::int32_t>(first_position + token + 1);
+  }
+  const std::int64_t rank = pages.layout.rank, rope = pages.layout.rope, row = block.row_begin;
+  if (pages.layout.type == CacheType::kInt8)
+    ctx.kernels().mla_attend_s8({groups, key_begin, n_keys, block.rows, rank, rope, q.q8.row(row),
+                                 q.qk_scale.data() + row, q.q_pe.row(row), visible, pages.scale, to.out,
+                                 to.max, to.sum, scratch});
+  else
+    ctx.kernels().mla_attend_f16({groups, key_begin, n_keys, block.rows, rank, rope, q.q.row(row),
+                                  q.q_pe.row(row), visible, to.out, to.max, to.sum, scratch});
+}
+
+// into = into + from, both relative to their own maxima.
+void merge(const Partial& into, const Partial& from, std::int64_t rows, std::int64_t rank) {
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (from.max[r] == -std::numeric_limits<float>::infinity()) continue;  // the row sees no key of this run
+    const float max = std::max(into.max[r], from.max[r]);
+    const float a = std::exp(into.max[r] - max), b = std::exp(from.max[r] - max);
+    float* to = into.out + r * rank;
+    const float* add = from.out + r * rank;
+    for (std::int64_t d = 0; d < rank; ++d) to[d] = to[d] * a + add[d] * b;
+    into.sum[r] = into.sum[r] * a + from.sum[r] * b;
+    into.max[r] = max;
+  }
+}
+
+void write_rows(const Partial& from, const RowBlock& block, Mat<float> out) {
+  for (std::int64_t r = 0; r < block.rows; ++r) {
+    const float inverse = 1.0F / from.sum[r];
+    const float* values = from.out + r * out.cols;
+    float* to = out.row(block.row_begin + r);
+    for (std::int64_t d = 0; d < out.cols; ++d) to[d] = values[d] * inverse;
+  }
+}
+
+std::vector<RowBlock> row_blocks(std::span<const AttendSeq> seqs,
+                                 const std::vector<std::vector<const void*>>& groups, std::int64_t heads,
+                                 std::int64_t rows_per) {
+  std::vector<RowBlock> blocks;
+  for (std::size_t b = 0; b < seqs.size(); ++b) {
+    const AttendSeq& seq = seqs[b];
+    const std::int64_t end = seq.query_end * heads;
+    for (std::int64_t row = seq.query_begin * heads; row < end; row += rows_per) {
+      const std::int64_t rows = std::min(rows_per, end - row);
+      const std::int64_t last_token = (row + rows - 1) / heads;
+      blocks.push_back({&seq, &groups[b], row, rows, seq.seq_len - (seq.query_end - 1 - last_token)});
+    }
+  }
+  return blocks;
+}
+
+}  // namespace
+
+void mla_attend(OpContext& ctx, const LatentPages& pages, std::span<const AttendSeq> seqs,
+                const AttendQueries& queries, AttendScratch& scratch, Mat<float> out) {
+  const std::int64_t rank = pages.layout.rank, floats = Partial::floats(rank);
+  ctx.reserve_worker_scratch(attend_scratch_bytes(rank, pages.layout.rope));
+  std::vector<std::vector<const void*>> groups;
+  groups.reserve(seqs.size());
+  for (const AttendSeq& seq : seqs) groups.push_back(groups_of(pages, seq));
+  const std::vector<RowBlock> blocks =
+      row_blocks(seqs, groups, queries.heads, rows_per_block(seqs, queries.heads, ctx.threads()));
+
+  if (static_cast<int>(blocks.size()) >=
+      4 * ctx.threads()) {  // enough row blocks: each walks its runs itself
+    scratch.worker_partial.resize(static_cast<std::size_t>(ctx.threads()));
+    for (auto& buffer : scratch.worker_partial)
+      if (buffer.size() < 2 * floats) buffer = AlignedBuffer<float>(2 * floats);
+    ctx.pool().parallel_for(
+        static_cast<std::int64_t>(blocks.size()), 1, [&](std::int64_t i, std::int64_t, int worker) {
+          const RowBlock& block = blocks[static_cast<std::size_t>(i)];
+          float* memory = scratch.worker_partial[static_cast<std::size_t>(worker)].data();
+          const Partial total = Partial::at(memory, rank), next = Partial::at(memory + floats, rank);
+          for (std::int64_t run = 0; run < block.runs(); ++run) {
+            attend_run(ctx, pages, block, run, queries, run == 0 ? total : next, ctx.worker_scratch(worker));
+            if (run > 0) merge(total, next, block.rows, rank);
+          }
+          write_rows(total, block, out);
+        });
+    return;
+  }
+
+  std::vector<std::int64_t> first_item(blocks.size() + 1, 0);
+  for (std::size_t i = 0; i < blocks.size(); ++i) first_item[i + 1] = first_item[i] + blocks[i].runs();
+  if (scratch.partials.size() < first_item.back() * floats)
+    scratch.partials = AlignedBuffer<float>(first_item.back() * floats);
+  const auto partial = [&](std::int64_t item) {
+    return Partial::at(scratch.partials.data() + item * floats, rank);
+  };
+  ctx.pool().parallel_for(first_item.back(), 1, [&](std::int64_t item, std::int64_t, int worker) {
+    const auto it = std::upper_bound(first_item.begin(), first_item.end(), item) - 1;
+    const RowBlock& block = blocks[static_cast<std::size_t>(it - first_item.begin())];
+    attend_run(ctx, pages, block, item - *it, queries, partial(item), ctx.worker_scratch(worker));
+  });
+  ctx.pool().parallel_for(static_cast<std::int64_t>(blocks.size()), 1,
+                          [&](std::int64_t i, std::int64_t, int) {
+                            const RowBlock& block = blocks[static_cast<std::size_t>(i)];
+                            const std::int64_t first = first_item[static_cast<std::size_t>(i)];
+                            for (std::int64_t run = 1; run < block.runs(); ++run)
+                              merge(partial(first), partial(first + run), block.rows, rank);
+                            write_rows(partial(first), block, out);
+                          });
+}
+
+}  // namespace latent8
