@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Writes small random models and their logits: the goldens of tests/model for configs that models/tiny-r1 lacks.
+
+usage: make_small_models.py [OUT]        default OUT: tests/data/golden; needs numpy. Seed: SEED below.
+
+OUT/<name>/config.json, model.safetensors, golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every
+position; with an MTP layer N.mtp [S-1, vocab_size] f32. Computed in float64 by deepseek.py from the stored weights.
+The generator refuses a model whose choice of experts hangs on a difference below SMALLEST_MARGIN.
+"""
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from deepseek import Model, keep_largest
+from tensors import to_bf16, to_fp8_blocks, write
+
+SEED = 20261122
+LENGTHS = [1, 2, 29, 130]
+SMALLEST_MARGIN = 2e-5
+
+COMMON = {
+    "vocab_size": 192, "hidden_act": "silu", "attention_bias": False, "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1, "max_position_embeddings": 2048,
+    "moe_layer_freq": 1, "first_k_dense_replace": 1, "n_routed_experts": 8,
+}
+
+
+def yarn(factor, original, mscale, **more):
+    return {"type": "yarn", "factor": factor, "original_max_position_embeddings": original, "beta_fast": 32.0,
+            "beta_slow": 1.0, "mscale": mscale, "mscale_all_dim": mscale} | more
+
+
+MODELS = {
+    # Kimi K2: one group, no MTP, eps 1e-5, theta 50000, a head count that is no power of two.
+    "kimi-k2-small": COMMON | {
+        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "hidden_size": 96,
+        "num_hidden_layers": 2, "intermediate_size": 160, "moe_intermediate_size": 24, "num_attention_heads": 3,
+        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 512, "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 64, "v_head_dim": 64, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1,
+        "topk_group": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
+        "routed_scaling_factor": 2.827, "rms_norm_eps": 1e-5, "rope_theta": 50000.0, "num_nextn_predict_layers": 0,
+        "rope_scaling": yarn(32.0, 64, 1.0, beta_fast=1.0),
+    },
+    # V2-Lite: no q_lora, softmax gate without groups, two shared experts, other MLA sizes.
+    "v2-lite-small": COMMON | {
+        "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_size": 64,
+        "num_hidden_layers": 2, "intermediate_size": 224, "moe_intermediate_size": 32, "num_attention_heads": 4,
+        "num_key_value_heads": 4, "q_lora_rank": None, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 32, "v_head_dim": 64, "n_shared_experts": 2, "num_experts_per_tok": 3, "n_group": 1,
+        "topk_group": 1, "scoring_func": "softmax", "topk_method": "greedy", "norm_topk_prob": False,
+        "routed_scaling_factor": 1.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+        "rope_scaling": yarn(40.0, 64, 0.707),
+    },
+    # V2 236B: group_limited_greedy with q_lora; the group score is its best expert; no rope scaling at all.
+    "v2-small": COMMON | {
+        "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_size": 64,
+        "num_hidden_layers": 2, "intermediate_size": 96, "moe_intermediate_size": 24, "num_attention_heads": 3,
+        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 64, "v_head_dim": 128, "n_shared_experts": 2, "num_experts_per_tok": 3, "n_group": 4,
+        "topk_group": 2, "scoring_func": "softmax", "topk_method": "group_limited_greedy", "norm_topk_prob": False,
+        "routed_scaling_factor": 16.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "rope_scaling": None,
+    },
+    # V3 in fp8: e4m3 with a scale per 128x128 block, sizes that 128 does not divide, MTP without tables of its own.
+    "v3-fp8-small": COMMON | {
+        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_size": 192,
+        "num_hidden_layers": 2, "intermediate_size": 264, "moe_intermediate_size": 40, "num_attention_heads": 2,
+        "num_key_value_heads": 2, "q_lora_rank": 136, "kv_lora_rank": 256, "qk_nope_head_dim": 128,
+        "qk_rope_head_dim": 64, "v_head_dim": 128, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 4,
+        "topk_group": 2, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
+        "routed_scaling_factor": 2.5, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "num_nextn_predict_layers": 1,
+        "rope_scaling": yarn(40.0, 64, 1.0),
+        "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                                "weight_block_size": [128, 128]},
+    },
+}
+
+
+def layer_shapes(c, index):
+    """name -> shape of one decoder layer; a rank-1 shape is a norm."""
+    hidden, heads, rank = c["hidden_size"], c["num_attention_heads"], c["kv_lora_rank"]
+    qk = c["qk_nope_head_dim"] + c["qk_rope_head_dim"]
+    a = {"input_layernorm": [hidden], "post_attention_layernorm": [hidden], "self_attn.kv_a_layernorm": [rank],
+         "self_attn.kv_a_proj_with_mqa": [rank + c["qk_rope_head_dim"], hidden],
+         "self_attn.kv_b_proj": [heads * (c["qk_nope_head_dim"] + c["v_head_dim"]), rank],
+         "self_attn.o_proj": [hidden, heads * c["v_head_dim"]]}
+    if c["q_lora_rank"]:
+        a |= {"self_attn.q_a_layernorm": [c["q_lora_rank"]], "self_attn.q_a_proj": [c["q_lora_rank"], hidden],
+              "self_attn.q_b_proj": [heads * qk, c["q_lora_rank"]]}
+    else:
+        a |= {"self_attn.q_proj": [heads * qk, hidden]}
+
+    def mlp(name, width):
+        return {f"{name}.gate_proj": [width, hidden], f"{name}.up_proj": [width, hidden],
+                f"{name}.down_proj": [hidden, width]}
+    if index < c["first_k_dense_replace"]:
+        a |= mlp("mlp", c["intermediate_size"])
+    else:
+        a |= {"mlp.gate": [c["n_routed_experts"], hidden]}
+        for e in range(c["n_routed_experts"]):
+            a |= mlp(f"mlp.experts.{e}", c["moe_intermediate_size"])
+        a |= mlp("mlp.shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
+    return a
+
+
+def all_shapes(c):
+    layers, hidden, mtp = c["num_hidden_layers"], c["hidden_size"], c.get("num_nextn_predict_layers") or 0
+    shapes = {"model.embed_tokens": [c["vocab_size"], hidden], "model.norm": [hidden],
+              "lm_head": [c["vocab_size"], hidden]}
+    for index in range(layers + mtp):
+        shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer_shapes(c, index).items()}
+    for index in range(layers, layers + mtp):
+        p = f"model.layers.{index}"
+        shapes |= {p + ".enorm": [hidden], p + ".hnorm": [hidden], p + ".eh_proj": [hidden, 2 * hidden],
+                   p + ".shared_head.norm": [hidden]}
+    return shapes
+
+
+def draw(c, rng):
+    """Weights that keep activations near 1, make attention choose, and let every norm and bias matter."""
+    tensors = {}
+    fp8 = "quantization_config" in c
+    for name, shape in all_shapes(c).items():
+        if len(shape) == 1:
+            value = rng.uniform(0.6, 1.4, shape)
+        else:
+            gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
+            value = rng.standard_normal(shape) * gain / (1 if "embed" in name else np.sqrt(shape[1]))
+        if fp8 and len(shape) == 2 and (".self_attn." in name or ".mlp." in name) and not name.endswith(".gate"):
+            bits, scale = to_fp8_blocks(value)
+            tensors[name + ".weight"], tensors[name + ".weight_scale_inv"] = ("F8_E4M3", bits), scale
+        else:
+            tensors[name + ".weight"] = ("BF16", to_bf16(value))
+        if name.endswith("mlp.gate") and c["topk_method"] == "noaux_tc":
+            tensors[name + ".e_score_correction_bias"] = rng.uniform(-0.3, 0.1, shape[0]).astype(np.float32)
+    order = {"F8_E4M3": 1, "BF16": 2}  # wide elements first, so that each tensor is aligned for its type
+    return dict(sorted(tensors.items(), key=lambda t: -(order[t[1][0]] if isinstance(t[1], tuple) else 4)))
+
+
+class MarginModel(Model):
+    """Notes how close the nearest rejected expert or group came to a chosen one."""
+    margin = np.inf
+
+    def route(self, h, p):
+        weights, c = super().route(h, p), self.config
+        scores = h @ self.w(p + ".weight").T
+        scores = 1 / (1 + np.exp(-scores)) if c["scoring_func"] == "sigmoid" else np.exp(scores)
+        if c["scoring_func"] == "softmax":
+            scores = scores / scores.sum(axis=-1, keepdims=True)
+        noaux = c["topk_method"] == "noaux_tc"
+        ranked = scores + self.w(p + ".e_score_correction_bias") if noaux else scores
+        if c["n_group"] > 1:
+            groups = ranked.reshape(len(h), c["n_group"], -1)
+            best = np.sort(groups, axis=-1)[..., -2 if noaux else -1:].sum(axis=-1)
+            self._note(best, c["topk_group"])
+            ranked = np.where(keep_largest(best, c["topk_group"])[..., None], groups, -np.inf).reshape(ranked.shape)
+        self._note(ranked, c["num_experts_per_tok"])
+        return weights
+
+    def _note(self, ranked, count):
+        ordered = -np.sort(-ranked, axis=-1)
+        self.margin = min(self.margin, (ordered[:, count - 1] - ordered[:, count]).min())
+
+
+def make(name, config, out, attempt=0):
+    rng = np.random.default_rng([SEED, list(MODELS).index(name), attempt])
+    folder = out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    write(folder / "model.safetensors", draw(config, rng))
+    model, golden = MarginModel(folder), {}
+    for n, length in enumerate(LENGTHS):
+        ids = rng.integers(2, config["vocab_size"], length)
+        logits, mtp = model.logits(ids, length)
+        golden |= {f"{n}.ids": ids.astype(np.int64), f"{n}.logits": logits.astype(np.float32)}
+        if mtp is not None:
+            golden[f"{n}.mtp"] = mtp.astype(np.float32)
+    if model.margin < SMALLEST_MARGIN:
+        return make(name, config, out, attempt + 1)
+    write(folder / "golden.safetensors", golden)
+    size = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
+    spread = golden[f"{len(LENGTHS) - 1}.logits"].std()
+    print(f"{name}: attempt {attempt}, margin of the routing {model.margin:.2g}, "
+          f"logits' deviation {spread:.2f}, {size:.2f} MiB")
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "tests" / "data" / "golden"
+    for model_name, model_config in MODELS.items():
+        make(model_name, model_config, target)
