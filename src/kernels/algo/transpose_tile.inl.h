@@ -1,0 +1,107 @@
+#pragma once
+// A tile of keys as values: what QK reads with 16 keys in a register, PV reads with 16 dimensions in one.
+//
+//   keys    group g: int8 [rank / 4][16 keys][4 dims]    float [rank][16 keys]
+//   values  strips of kStrip dims (the last may be narrower, w dims), each contiguous:
+//           int8 [tile / 4][w dims][4 keys]              float [tile][w dims]
+//
+// A strip is what one block of rows multiplies, so it stays in the L1 cache while the rows pass by.
+
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+#include "kernels/latent_layout.h"
+
+namespace latent8 {
+namespace {
+
+// Vectors of keys (QK) or of dimensions (PV) in a register block, and rows: 6 x 4 accumulators leave room for
+// 4 loaded vectors and a broadcast in 32 registers.
+template <class Isa>
+inline constexpr int kBlockVectors = Isa::kRegisters >= 32 ? 4 : 2;
+template <class Isa>
+inline constexpr int kBlockRows = Isa::kRegisters >= 32 ? 6 : 3;
+
+template <class Isa>
+inline constexpr std::int64_t kBlockKeys = kBlockVectors<Isa> * Isa::kLanes;
+template <class Isa>
+inline constexpr std::int64_t kStrip = kBlockKeys<Isa> > 16 ? kBlockKeys<Isa> : 16;
+
+inline constexpr std::int64_t kTileGroups = kTileKeys / kGroupKeys;
+
+// The strip that holds dimension d, for elements of `bytes` bytes.
+template <class Isa>
+struct Strip {
+  std::int64_t begin, width, offset;  // dims, dims, bytes
+  Strip(std::int64_t d, std::int64_t rank, std::int64_t bytes)
+      : begin(d / kStrip<Isa> * kStrip<Isa>),
+        width(rank - begin < kStrip<Isa> ? rank - begin : kStrip<Isa>),
+        offset(begin * kTileKeys * bytes) {}
+};
+
+// Group `g` of a tile into the tile's int8 values.
+template <class Isa>
+void transpose_s8_group(const void* group, std::int64_t g, std::int64_t rank, std::int8_t* values) {
+  for (std::int64_t d = 0; d < rank; d += 16) {
+    const Strip<Isa> strip(d, rank, 1);
+    std::int8_t* to = values + strip.offset + (g * 4 * strip.width + d - strip.begin) * 4;
+    Isa::transpose_s8_16x16(static_cast<const char*>(group) + d * kGroupKeys, to, strip.width * 4);
+  }
+}
+
+// Group `g` of a tile into the tile's float values; keys from `keys` on become 0.
+template <class Isa>
+void transpose_fp16_group(const void* group, std::int64_t g, std::int64_t rank, std::int64_t keys,
+                          float* values) {
+  for (std::int64_t d = 0; d < rank; d += 16) {
+    const Strip<Isa> strip(d, rank, 4);
+    float* to = values + strip.offset / 4 + g * kGroupKeys * strip.width + d - strip.begin;
+    Isa::transpose_fp16_16x16(static_cast<const char*>(group) + d * kGroupKeys * 2, to, strip.width);
+    for (std::int64_t key = keys; key < kGroupKeys; ++key)
+      for (std::int64_t i = 0; i < 16; ++i) to[key * strip.width + i] = 0.0F;
+  }
+}
+
+// k_pe fp16 [rope][16 keys] of one group into f32 [tile / kBlockKeys][rope][kBlockKeys].
+template <class Isa>
+void widen_k_pe(const void* k_pe, std::int64_t g, std::int64_t rope, float* out) {
+  for (std::int64_t key = 0; key < kGroupKeys; key += Isa::kLanes) {
+    const std::int64_t at = g * kGroupKeys + key;
+    float* to = out + at / kBlockKeys<Isa> * kBlockKeys<Isa> * rope + at % kBlockKeys<Isa>;
+    for (std::int64_t r = 0; r < rope; ++r)
+      Isa::store(to + r * kBlockKeys<Isa>,
+                 Isa::load_fp16(static_cast<const char*>(k_pe) + (r * kGroupKeys + key) * 2));
+  }
+}
+
+// Walks the bytes of the next tile, a stretch of lines per register block, so that memory works while the
+// arithmetic does.
+class TilePrefetch {
+ public:
+  TilePrefetch(const void* const* groups, std::int64_t n_groups, std::int64_t group_bytes, const void* idle)
+      : groups_(groups), left_(n_groups), bytes_(group_bytes), idle_(static_cast<const char*>(idle)) {}
+
+  // A block of `steps` steps touches at + i * step at its step i.
+  void take(std::int64_t steps) {
+    at = idle_;
+    step = 0;
+    if (left_ <= 0) return;
+    at = static_cast<const char*>(*groups_) + offset_;
+    step = 64;
+    offset_ += steps * 64;
+    if (offset_ < bytes_) return;
+    offset_ = 0;
+    ++groups_;
+    --left_;
+  }
+  const char* at = nullptr;
+  std::int64_t step = 0;
+
+ private:
+  const void* const* groups_;
+  std::int64_t left_, bytes_, offset_ = 0;
+  const char* idle_;
+};
+
+}  // namespace
+}  // namespace latent8
