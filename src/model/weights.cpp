@@ -1,0 +1,125 @@
+#include "model/weights.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "model/weight_reader.h"
+
+namespace latent8 {
+namespace {
+
+GatedMlp read_mlp(WeightReader& reader, const std::string& name, std::int64_t hidden,
+                  std::int64_t intermediate) {
+  return {reader.linear(name + ".gate_proj", intermediate, hidden),
+          reader.linear(name + ".up_proj", intermediate, hidden),
+          reader.linear(name + ".down_proj", hidden, intermediate)};
+}
+
+AttentionWeights read_attention(WeightReader& reader, const ModelConfig& c, const std::string& name) {
+  AttentionWeights w;
+  const std::int64_t q_rows = c.num_attention_heads * c.qk_head_dim(), rank = c.kv_lora_rank;
+  if (c.q_lora_rank) {
+    w.q_a_proj = reader.linear(name + ".q_a_proj", *c.q_lora_rank, c.hidden_size);
+    w.q_a_layernorm = reader.norm(name + ".q_a_layernorm", *c.q_lora_rank);
+    w.q_b_proj = reader.linear(name + ".q_b_proj", q_rows, *c.q_lora_rank);
+  } else {
+    w.q_proj = reader.linear(name + ".q_proj", q_rows, c.hidden_size);
+  }
+  w.kv_a_proj_with_mqa =
+      reader.linear(name + ".kv_a_proj_with_mqa", rank + c.qk_rope_head_dim, c.hidden_size);
+  w.kv_a_layernorm = reader.norm(name + ".kv_a_layernorm", rank);
+  const std::int64_t head_rows = c.qk_nope_head_dim + c.v_head_dim;
+  const Linear kv_b = reader.linear(name + ".kv_b_proj", c.num_attention_heads * head_rows, rank);
+  if (kv_b.kind != Linear::Kind::kFloat)
+    throw_error(ErrorCode::kUnsupported,
+                "tensor '{}.kv_b_proj.weight': FLOAT expected in the description (it is absorbed into the "
+                "query), got an int8 form",
+                name);
+  w.w_uk = {c.num_attention_heads, c.qk_nope_head_dim, rank, 0, head_rows, kv_b};
+  w.w_uv = {c.num_attention_heads, c.v_head_dim, rank, c.qk_nope_head_dim, head_rows, kv_b};
+  w.o_proj = reader.linear(name + ".o_proj", c.hidden_size, c.num_attention_heads * c.v_head_dim);
+  return w;
+}
+
+MoeWeights read_moe(WeightReader& reader, const ModelConfig& c, const std::string& name) {
+  MoeWeights w;
+  w.gate = reader.linear(name + ".gate", c.n_routed_experts, c.hidden_size);
+  if (c.topk_method == "noaux_tc")
+    w.e_score_correction_bias = reader.vector(name + ".gate.e_score_correction_bias", c.n_routed_experts);
+  for (std::int64_t e = 0; e < c.n_routed_experts; ++e)
+    w.experts.push_back(
+        read_mlp(reader, fmt::format("{}.experts.{}", name, e), c.hidden_size, c.moe_intermediate_size));
+  if (c.n_shared_experts > 0)
+    w.shared_experts = read_mlp(reader, name + ".shared_experts", c.hidden_size,
+                                c.n_shared_experts * c.moe_intermediate_size);
+  return w;
+}
+
+MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadOptions& options,
+                    WeightStorage& storage) {
+  const ModelConfig& c = model.config;
+  const std::string name = fmt::format("model.layers.{}", c.num_hidden_layers);
+  MtpWeights w;
+  w.enorm = reader.norm(name + ".enorm", c.hidden_size);
+  w.hnorm = reader.norm(name + ".hnorm", c.hidden_size);
+  w.eh_proj = reader.linear(name + ".eh_proj", c.hidden_size, 2 * c.hidden_size);
+  w.layer = load_layer(reader.checkpoint(), c.num_hidden_layers, options, storage);
+  w.shared_head_norm = reader.norm(name + ".shared_head.norm", c.hidden_size);
+  w.embed_tokens = reader.has(name + ".embed_tokens.weight")
+                       ? reader.linear(name + ".embed_tokens", c.vocab_size, c.hidden_size)
+                       : model.embed_tokens;
+  w.shared_head = reader.has(name + ".shared_head.head.weight")
+                      ? reader.linear(name + ".shared_head.head", c.vocab_size, c.hidden_size)
+                      : model.lm_head;
+  return w;
+}
+
+}  // namespace
+
+bool has_mtp(const Checkpoint& checkpoint) {
+  const ModelConfig& c = checkpoint.config();
+  return c.num_nextn_predict_layers > 0 &&
+         checkpoint.find(fmt::format("model.layers.{}.eh_proj.weight", c.num_hidden_layers)) != nullptr;
+}
+
+LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                        WeightStorage& storage) {
+  const ModelConfig& c = checkpoint.config();
+  WeightReader reader(checkpoint, options, storage);
+  const std::string name = fmt::format("model.layers.{}", layer);
+  LayerWeights w;
+  w.input_layernorm = reader.norm(name + ".input_layernorm", c.hidden_size);
+  w.attention = read_attention(reader, c, name + ".self_attn");
+  w.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
+  w.post_attention_layernorm = reader.norm(name + ".post_attention_layernorm", c.hidden_size);
+  if (c.is_moe_layer(layer))
+    w.moe = read_moe(reader, c, name + ".mlp");
+  else
+    w.mlp = read_mlp(reader, name + ".mlp", c.hidden_size, c.intermediate_size);
+  return w;
+}
+
+ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+  ModelWeights model;
+  model.config = checkpoint->config();
+  const ModelConfig& c = model.config;
+  WeightReader reader(*checkpoint, options, model.storage);
+  model.embed_tokens = reader.linear("model.embed_tokens", c.vocab_size, c.hidden_size);
+  if (model.embed_tokens.kind != Linear::Kind::kFloat)
+    throw_error(ErrorCode::kUnsupported,
+                "tensor 'model.embed_tokens.weight': FLOAT expected in the description");
+  for (std::int64_t l = 0; l < c.num_hidden_layers; ++l)
+    model.layers.push_back(load_layer(*checkpoint, l, options, model.storage));
+  model.norm = reader.norm("model.norm", c.hidden_size);
+  model.lm_head =
+      c.tie_word_embeddings ? model.embed_tokens : reader.linear("lm_head", c.vocab_size, c.hidden_size);
+  if (options.load_mtp && has_mtp(*checkpoint))
+    model.mtp = read_mtp(reader, model, options, model.storage);
+  else if (options.load_mtp && c.num_nextn_predict_layers > 0)
+    log_info(
+        fmt::format("config.json names {} MTP layer(s), the checkpoint has none of their tensors: MTP is off",
+                    c.num_nextn_predict_layers));
+  model.checkpoint = std::move(checkpoint);
+  return model;
+}
+
+}  // namespace latent8
