@@ -162,8 +162,9 @@ std::int64_t attend_scratch_bytes(std::int64_t rank, std::int64_t rope);
 std::span<const KernelTable* const>
 all_tables();  // best first, "scalar" last; some may need features this CPU lacks
 bool is_supported(const KernelTable& table);  // by this CPU
-// The best supported table, or the one that LATENT8_ISA names; chosen once.
-// Throws: Error{kInvalidArgument} if LATENT8_ISA names no table, or one that this CPU cannot run.
+// The table of that name. Throws: Error{kInvalidArgument} if there is none, or this CPU cannot run it.
+const KernelTable& find_table(std::string_view name);
+// The best supported table, or the one that LATENT8_ISA names; chosen once. Throws: as find_table().
 const KernelTable& kernels();
 
 }  // namespace latent8

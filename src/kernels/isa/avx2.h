@@ -13,6 +13,8 @@ struct Avx2 {
   using I = __m256i;  // 8 int32, or 32 bytes
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
+  static constexpr int kGroupBytes = 16;
+  static constexpr int kVectors = kGroupBytes / 4;
 
   static F zero() { return _mm256_setzero_ps(); }
   static F set1(float x) { return _mm256_set1_ps(x); }
@@ -28,6 +30,7 @@ struct Avx2 {
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
   static F zero_if_below(F x, F limit, F y) { return _mm256_and_ps(y, _mm256_cmp_ps(x, limit, _CMP_NLT_UQ)); }
+  static F zero_if_nan(F x) { return _mm256_and_ps(x, _mm256_cmp_ps(x, x, _CMP_ORD_Q)); }
   static F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
   static F round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F pow2(F n) {  // integral n in [-126, 127]
@@ -72,6 +75,29 @@ struct Avx2 {
     return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
   }
   static I iadd(I a, I b) { return _mm256_add_epi32(a, b); }
+  static I isub(I a, I b) { return _mm256_sub_epi32(a, b); }
+  static I ibroadcast_group(const void* p) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+  // Transposes groups of 16 bytes: v[i] becomes group i of every v.
+  static void interleave(I (&v)[2]) {
+    const I low = _mm256_permute2x128_si256(v[0], v[1], 0x20);
+    v[1] = _mm256_permute2x128_si256(v[0], v[1], 0x31);
+    v[0] = low;
+  }
+  // Lane 4 g + j is the sum of the four lanes of group g of v[j].
+  static I add_groups(const I (&v)[4]) {
+    const I ab = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
+    const I cd = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2], v[3]), _mm256_unpackhi_epi32(v[2], v[3]));
+    return _mm256_add_epi32(_mm256_unpacklo_epi64(ab, cd), _mm256_unpackhi_epi64(ab, cd));
+  }
+  // out[j] is the sum of lanes j, 4 + j, ...
+  static void fold_groups(I a, std::int32_t* out) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                     _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1)));
+  }
+  static void keep(F& x) { __asm__ volatile("" : "+x"(x)); }  // the optimiser loses track of x
+  static void keep(I& x) { __asm__ volatile("" : "+x"(x)); }
   static std::int32_t reduce_iadd(I a) {
     const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));

@@ -15,6 +15,8 @@ struct Avx512Vnni {
   using I = __m512i;  // 16 int32, or 64 bytes
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
+  static constexpr int kGroupBytes = 16;
+  static constexpr int kVectors = kGroupBytes / 4;
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }
@@ -32,6 +34,7 @@ struct Avx512Vnni {
   static F zero_if_below(F x, F limit, F y) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), y);
   }
+  static F zero_if_nan(F x) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), x); }
   static F abs(F a) { return _mm512_abs_ps(a); }
   static F round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F pow2(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }  // integral n
@@ -63,6 +66,33 @@ struct Avx512Vnni {
   static I flip_sign_bits(I x) { return _mm512_xor_si512(x, _mm512_set1_epi8(static_cast<char>(0x80))); }
   static I dot(I acc, I u8, I s8) { return _mm512_dpbusd_epi32(acc, u8, s8); }
   static I iadd(I a, I b) { return _mm512_add_epi32(a, b); }
+  static I isub(I a, I b) { return _mm512_sub_epi32(a, b); }
+  static I ibroadcast_group(const void* p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+  }
+  // Transposes groups of 16 bytes: v[i] becomes group i of every v.
+  static void interleave(I (&v)[4]) {
+    const I low01 = _mm512_shuffle_i32x4(v[0], v[1], 0x44), high01 = _mm512_shuffle_i32x4(v[0], v[1], 0xee);
+    const I low23 = _mm512_shuffle_i32x4(v[2], v[3], 0x44), high23 = _mm512_shuffle_i32x4(v[2], v[3], 0xee);
+    v[0] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    v[1] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+    v[2] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    v[3] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+  }
+  // Lane 4 g + j is the sum of the four lanes of group g of v[j].
+  static I add_groups(const I (&v)[4]) {
+    const I ab = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+    const I cd = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  }
+  // out[j] is the sum of lanes j, 4 + j, ...
+  static void fold_groups(I a, std::int32_t* out) {
+    const __m256i eight = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                     _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1)));
+  }
+  static void keep(F& x) { __asm__ volatile("" : "+v"(x)); }  // the optimiser loses track of x
+  static void keep(I& x) { __asm__ volatile("" : "+v"(x)); }
   static std::int32_t reduce_iadd(I a) { return _mm512_reduce_add_epi32(a); }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
   // Integral lanes within [-128, 127] or [0, 255]: kLanes bytes.

@@ -16,6 +16,8 @@ struct Scalar {
   using I = std::int32_t;  // one int32, or four bytes
   static constexpr int kLanes = 1;
   static constexpr int kRegisters = 16;
+  static constexpr int kGroupBytes = 4;  // see interleave()
+  static constexpr int kVectors = kGroupBytes / 4;
 
   static F zero() { return 0.0F; }
   static F set1(float x) { return x; }
@@ -34,10 +36,11 @@ struct Scalar {
   static F min(F a, F b) { return a < b ? a : b; }
   // min and max return b if an operand is NaN.
   static F zero_if_below(F x, F limit, F y) { return x < limit ? 0.0F : y; }  // lane by lane
-  static F abs(F a) { return std::fabs(a); }
-  static F round(F a) { return std::nearbyint(a); }
+  static F zero_if_nan(F x) { return x == x ? x : 0.0F; }
+  static F abs(F a) { return ::fabsf(a); }
+  static F round(F a) { return ::nearbyintf(a); }
   static F pow2(F n) {  // integral n in [-126, 127]; NaN stays NaN
-    return n >= -126.0F && n <= 127.0F ? std::ldexp(1.0F, static_cast<int>(n)) : n;
+    return n >= -126.0F && n <= 127.0F ? ::ldexpf(1.0F, static_cast<int>(n)) : n;
   }
   static float reduce_add(F a) { return a; }
   static float reduce_max(F a) { return a; }
@@ -60,12 +63,22 @@ struct Scalar {
   static void istore(void* p, I x) { std::memcpy(p, &x, 4); }
   static I flip_sign_bits(I x) { return static_cast<I>(static_cast<std::uint32_t>(x) ^ 0x80808080U); }
   static I dot(I acc, I u8, I s8) {
+    std::int32_t sum = 0;
     for (int i = 0; i < 4; ++i)
-      acc += static_cast<std::int32_t>(static_cast<std::uint32_t>(u8) >> (8 * i) & 255U) *
+      sum += static_cast<std::int32_t>(static_cast<std::uint32_t>(u8) >> (8 * i) & 255U) *
              static_cast<std::int8_t>(static_cast<std::uint32_t>(s8) >> (8 * i) & 255U);
-    return acc;
+    return iadd(acc, sum);
   }
-  static I iadd(I a, I b) { return a + b; }
+  static I iadd(I a, I b) {  // wraps, as registers do
+    return static_cast<I>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
+  }
+  static I isub(I a, I b) { return a - b; }
+  static I ibroadcast_group(const void* p) { return iload(p); }
+  static void interleave(I (&)[1]) {}
+  static I add_groups(const I (&v)[1]) { return v[0]; }
+  static void fold_groups(I a, std::int32_t* out) { *out = a; }
+  static void keep(F& x) { __asm__ volatile("" : "+x"(x)); }  // the optimiser loses track of x
+  static void keep(I& x) { __asm__ volatile("" : "+r"(x)); }
   static std::int32_t reduce_iadd(I a) { return a; }
   static F to_float(I a) { return static_cast<float>(a); }
   static void store_s8(std::int8_t* p, F x) { *p = static_cast<std::int8_t>(x); }

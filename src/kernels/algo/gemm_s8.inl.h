@@ -1,0 +1,196 @@
+#pragma once
+// int8 linear layer, c = a * b^T with exact sums. Three ways, which give the same integers:
+//   one row       read the weights once, straight from where they lie, at the speed of memory
+//   few rows      the same with several rows of a against each weight register
+//   many rows     pack kLanes rows of b x kDepth into L1, then a register tile of tokens against it
+// "Row" of b is an output channel n; the packed panel interleaves groups of kGroupBytes of kLanes rows, so
+// that one broadcast of a group of activations meets kLanes * 4 / kGroupBytes rows per register.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/kernel_table.h"
+
+namespace latent8 {
+namespace {
+
+template <class Isa>
+struct GemmS8 {
+  using I = typename Isa::I;
+  static constexpr int kBytes = Isa::kLanes * 4;             // bytes of a register
+  static constexpr int kGroups = kBytes / Isa::kGroupBytes;  // rows of b in a packed register
+  static constexpr int kVectors = Isa::kVectors;             // registers that hold kLanes rows
+  static constexpr std::int64_t kDepth = 2048;               // k of a panel: kLanes * kDepth bytes fit L1
+  static constexpr std::int64_t kRows = 512;                 // rows of a per pass: kRows * kDepth fit L2
+  static constexpr int kTile = Isa::kRegisters == 32 ? 6 : 2;
+  static constexpr int kFewRows = 8;
+  static constexpr std::int64_t kPrefetch = 4096;
+
+  static float finish(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int32_t sum) {
+    const std::int32_t exact = sum - 128 * p.a_sum[i] + (p.bias != nullptr ? p.bias[j] : 0);
+    return static_cast<float>(exact) * ((p.a_scale != nullptr ? p.a_scale[i] : 1.0F) * p.b_scale[j]);
+  }
+
+  // kVectors rows of b from row j against M rows of a from row i; `rows` of them exist.
+  template <int M>
+  static void lane_block(const GemmS8Args& p, std::int64_t i, std::int64_t j) {
+    const std::int64_t k = p.k, full = k / kBytes * kBytes;
+    const int rest = static_cast<int>(k - full);
+    const int rows = p.n - j < kVectors ? static_cast<int>(p.n - j) : kVectors;
+    const std::int8_t* b[kVectors];
+    for (int r = 0; r < kVectors; ++r) b[r] = p.b + (j + (r < rows ? r : 0)) * k;
+    const std::int8_t* a = p.a + i * k;
+    I acc[M][kVectors];
+    for (int t = 0; t < M; ++t)
+      for (int r = 0; r < kVectors; ++r) acc[t][r] = Isa::izero();
+    for (std::int64_t at = 0; at < full; at += kBytes) {
+      I w[kVectors];
+      for (int r = 0; r < kVectors; ++r) {
+        __builtin_prefetch(b[r] + at + kPrefetch);
+        w[r] = Isa::flip_sign_bits(Isa::iload(b[r] + at));
+      }
+      for (int t = 0; t < M; ++t) {
+        const I x = Isa::iload(a + t * k + at);
+        for (int r = 0; r < kVectors; ++r) acc[t][r] = Isa::dot(acc[t][r], w[r], x);
+      }
+    }
+    if (rest > 0)
+      for (int r = 0; r < kVectors; ++r) {
+        const I w = Isa::flip_sign_bits(Isa::iload_n(b[r] + full, rest));
+        for (int t = 0; t < M; ++t) acc[t][r] = Isa::dot(acc[t][r], w, Isa::iload_n(a + t * k + full, rest));
+      }
+    for (int t = 0; t < M; ++t) {
+      std::int32_t sums[kVectors];
+      Isa::fold_groups(Isa::add_groups(acc[t]), sums);
+      for (int r = 0; r < rows; ++r) p.c[(i + t) * p.c_stride + j + r] = finish(p, i + t, j + r, sums[r]);
+    }
+  }
+
+  template <int M>
+  static void few_rows(const GemmS8Args& p, std::int64_t i) {
+    for (std::int64_t j = 0; j < p.n; j += kVectors) lane_block<M>(p, i, j);
+  }
+
+  static I load_weights(const GemmS8Args& p, std::int64_t j, std::int64_t at, std::int64_t end) {
+    if (j >= p.n) return Isa::izero();
+    const std::int8_t* b = p.b + j * p.k + at;
+    return Isa::flip_sign_bits(end - at >= kBytes ? Isa::iload(b)
+                                                  : Isa::iload_n(b, static_cast<int>(end - at)));
+  }
+
+  // kLanes rows of b from row j, columns [begin, end), as u8: panel [group of columns][kVectors][kBytes].
+  // Register v of a group holds rows v, v + kVectors, ... so that add_groups() puts rows in order.
+  static void pack(const GemmS8Args& p, std::int64_t j, std::int64_t begin, std::int64_t end, char* panel) {
+    for (std::int64_t at = begin; at < end; at += kBytes, panel += kGroups * kVectors * kBytes)
+      for (int v = 0; v < kVectors; ++v) {
+        I w[kGroups];
+        for (int g = 0; g < kGroups; ++g) w[g] = load_weights(p, j + g * kVectors + v, at, end);
+        Isa::interleave(w);
+        for (int g = 0; g < kGroups; ++g) Isa::istore(panel + (g * kVectors + v) * kBytes, w[g]);
+      }
+  }
+
+  // M rows of a from row i against a panel. Partial sums of earlier panels wait in c as int32.
+  template <int M>
+  static void tile(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t end,
+                   const char* panel) {
+    const std::int8_t* a = p.a + i * p.k + begin;
+    const std::int64_t full = (end - begin) / Isa::kGroupBytes;
+    const auto rest = static_cast<std::size_t>((end - begin) % Isa::kGroupBytes);
+    I acc[M][kVectors];
+    for (int t = 0; t < M; ++t)
+      for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::izero();
+    for (std::int64_t g = 0; g < full; ++g, panel += kVectors * kBytes) {
+      I w[kVectors];
+      for (int v = 0; v < kVectors; ++v) w[v] = Isa::iload(panel + v * kBytes);
+      for (int t = 0; t < M; ++t) {
+        const I x = Isa::ibroadcast_group(a + t * p.k + g * Isa::kGroupBytes);
+        for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::dot(acc[t][v], w[v], x);
+      }
+    }
+    if (rest > 0)
+      for (int t = 0; t < M; ++t) {
+        char last[Isa::kGroupBytes] = {};
+        std::memcpy(last, a + t * p.k + full * Isa::kGroupBytes, rest);
+        const I x = Isa::ibroadcast_group(last);
+        for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::dot(acc[t][v], Isa::iload(panel + v * kBytes), x);
+      }
+    for (int t = 0; t < M; ++t) write_row(p, i + t, j, begin, end, Isa::add_groups(acc[t]));
+  }
+
+  static void write_row(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin,
+                        std::int64_t end, I sum) {
+    float* c = p.c + i * p.c_stride + j;
+    const int cols = p.n - j < Isa::kLanes ? static_cast<int>(p.n - j) : Isa::kLanes;
+    if (begin > 0) sum = Isa::iadd(sum, Isa::iload_n(c, cols * 4));
+    if (end < p.k) {
+      store_sums(c, sum, cols);
+      return;
+    }
+    sum = Isa::isub(sum, Isa::iset1(128 * p.a_sum[i]));
+    if (p.bias != nullptr) sum = Isa::iadd(sum, Isa::iload_n(p.bias + j, cols * 4));
+    const auto a_scale = Isa::set1(p.a_scale != nullptr ? p.a_scale[i] : 1.0F);
+    const auto scale = Isa::mul(a_scale, Isa::load_n(p.b_scale + j, cols));
+    Isa::store_n(c, Isa::mul(Isa::to_float(sum), scale), cols);
+  }
+
+  static void store_sums(float* c, I sum, int cols) {
+    if (cols == Isa::kLanes) {
+      Isa::istore(c, sum);
+      return;
+    }
+    std::int32_t sums[Isa::kLanes];
+    Isa::istore(sums, sum);
+    std::memcpy(c, sums, static_cast<std::size_t>(cols) * 4);
+  }
+
+  static void many_rows(const GemmS8Args& p, std::int64_t row_begin, std::int64_t row_end) {
+    auto* panel = static_cast<char*>(p.scratch);
+    for (std::int64_t begin = 0; begin < p.k; begin += kDepth) {
+      const std::int64_t end = p.k - begin < kDepth ? p.k : begin + kDepth;
+      for (std::int64_t j = 0; j < p.n; j += Isa::kLanes) {
+        pack(p, j, begin, end, panel);
+        // Tiles of equal size: a small last tile could not hide the latency of dot().
+        std::int64_t tiles = (row_end - row_begin + kTile - 1) / kTile;
+        for (std::int64_t i = row_begin; i < row_end; --tiles) {
+          const std::int64_t size = (row_end - i + tiles - 1) / tiles;
+          run_tile(p, i, j, begin, end, panel, static_cast<int>(size));
+          i += size;
+        }
+      }
+    }
+  }
+
+  static void run_tile(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin,
+                       std::int64_t end, const char* panel, int size) {
+    if constexpr (kTile > 2) {
+      if (size == 6) return tile<6>(p, i, j, begin, end, panel);
+      if (size == 5) return tile<5>(p, i, j, begin, end, panel);
+      if (size == 4) return tile<4>(p, i, j, begin, end, panel);
+      if (size == 3) return tile<3>(p, i, j, begin, end, panel);
+    }
+    if (size == 2) return tile<2>(p, i, j, begin, end, panel);
+    tile<1>(p, i, j, begin, end, panel);
+  }
+
+  static void run(const GemmS8Args& p) {
+    if (p.k == 0 || p.m < kFewRows) {
+      std::int64_t i = 0;
+      if constexpr (kTile > 2)
+        for (; i + 4 <= p.m; i += 4) few_rows<4>(p, i);
+      for (; i + 2 <= p.m; i += 2) few_rows<2>(p, i);
+      for (; i < p.m; ++i) few_rows<1>(p, i);
+      return;
+    }
+    for (std::int64_t i = 0; i < p.m; i += kRows) many_rows(p, i, p.m - i < kRows ? p.m : i + kRows);
+  }
+};
+
+template <class Isa>
+void gemm_s8(const GemmS8Args& p) {
+  GemmS8<Isa>::run(p);
+}
+
+}  // namespace
+}  // namespace latent8

@@ -1,0 +1,37 @@
+// The avx2 kernel table. This file and what it includes are compiled with the flags of the ISA; its table is
+// the only symbol that leaves it (tools/check_symbols).
+
+#include "kernels/isa/avx2.h"
+
+#include "kernels/algo/gemm_f32.inl.h"
+#include "kernels/algo/gemm_nn_f32.inl.h"
+#include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/peak.inl.h"
+#include "kernels/algo/quantize.inl.h"
+#include "kernels/algo/rms_norm.inl.h"
+#include "kernels/algo/rope.inl.h"
+#include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/tables.h"
+
+namespace latent8 {
+
+const KernelTable kAvx2Table{
+    .name = "avx2",
+    .required = kAvx2,
+    .gemm_f32 = &gemm_f32<Avx2>,
+    .gemm_nn_f32 = &gemm_nn_f32<Avx2>,
+    .gemm_s8 = &gemm_s8<Avx2>,
+    .quantize_dynamic = &quantize_dynamic<Avx2>,
+    .quantize_static = &quantize_static<Avx2>,
+    .rms_norm = &rms_norm<Avx2>,
+    .rope = &rope<Avx2>,
+    .silu_mul = &silu_mul<Avx2>,
+    .mla_attend_s8 = nullptr,
+    .mla_attend_f16 = nullptr,
+    .peak_s8 = &peak_s8<Avx2>,
+    .peak_f32 = &peak_f32<Avx2>,
+    .peak_bf16 = nullptr,
+    .read_memory = &read_memory<Avx2>,
+};
+
+}  // namespace latent8

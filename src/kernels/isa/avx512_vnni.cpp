@@ -1,0 +1,37 @@
+// The avx512_vnni kernel table. This file and what it includes are compiled with the flags of the ISA; its
+// table is the only symbol that leaves it (tools/check_symbols).
+
+#include "kernels/isa/avx512_vnni.h"
+
+#include "kernels/algo/gemm_f32.inl.h"
+#include "kernels/algo/gemm_nn_f32.inl.h"
+#include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/peak.inl.h"
+#include "kernels/algo/quantize.inl.h"
+#include "kernels/algo/rms_norm.inl.h"
+#include "kernels/algo/rope.inl.h"
+#include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/tables.h"
+
+namespace latent8 {
+
+const KernelTable kAvx512VnniTable{
+    .name = "avx512_vnni",
+    .required = kAvx2 | kAvx512 | kAvx512Vnni,
+    .gemm_f32 = &gemm_f32<Avx512Vnni>,
+    .gemm_nn_f32 = &gemm_nn_f32<Avx512Vnni>,
+    .gemm_s8 = &gemm_s8<Avx512Vnni>,
+    .quantize_dynamic = &quantize_dynamic<Avx512Vnni>,
+    .quantize_static = &quantize_static<Avx512Vnni>,
+    .rms_norm = &rms_norm<Avx512Vnni>,
+    .rope = &rope<Avx512Vnni>,
+    .silu_mul = &silu_mul<Avx512Vnni>,
+    .mla_attend_s8 = nullptr,
+    .mla_attend_f16 = nullptr,
+    .peak_s8 = &peak_s8<Avx512Vnni>,
+    .peak_f32 = &peak_f32<Avx512Vnni>,
+    .peak_bf16 = nullptr,
+    .read_memory = &read_memory<Avx512Vnni>,
+};
+
+}  // namespace latent8

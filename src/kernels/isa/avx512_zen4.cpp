@@ -1,0 +1,37 @@
+// The avx512_zen4 kernel table. This file and what it includes are compiled with the flags of the ISA; its
+// table is the only symbol that leaves it (tools/check_symbols).
+
+#include "kernels/isa/avx512_zen4.h"
+
+#include "kernels/algo/gemm_f32.inl.h"
+#include "kernels/algo/gemm_nn_f32.inl.h"
+#include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/peak.inl.h"
+#include "kernels/algo/quantize.inl.h"
+#include "kernels/algo/rms_norm.inl.h"
+#include "kernels/algo/rope.inl.h"
+#include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/tables.h"
+
+namespace latent8 {
+
+const KernelTable kAvx512Zen4Table{
+    .name = "avx512_zen4",
+    .required = kAvx2 | kAvx512 | kAvx512Vnni | kAvx512Vbmi | kAvx512Bf16,
+    .gemm_f32 = &gemm_f32<Avx512Zen4>,
+    .gemm_nn_f32 = &gemm_nn_f32<Avx512Zen4>,
+    .gemm_s8 = &gemm_s8<Avx512Zen4>,
+    .quantize_dynamic = &quantize_dynamic<Avx512Zen4>,
+    .quantize_static = &quantize_static<Avx512Zen4>,
+    .rms_norm = &rms_norm<Avx512Zen4>,
+    .rope = &rope<Avx512Zen4>,
+    .silu_mul = &silu_mul<Avx512Zen4>,
+    .mla_attend_s8 = nullptr,
+    .mla_attend_f16 = nullptr,
+    .peak_s8 = &peak_s8<Avx512Zen4>,
+    .peak_f32 = &peak_f32<Avx512Zen4>,
+    .peak_bf16 = &peak_bf16<Avx512Zen4>,
+    .read_memory = &read_memory<Avx512Zen4>,
+};
+
+}  // namespace latent8

@@ -1,0 +1,37 @@
+// The scalar kernel table. This file and what it includes are compiled with the flags of the ISA; its table
+// is the only symbol that leaves it (tools/check_symbols).
+
+#include "kernels/isa/scalar.h"
+
+#include "kernels/algo/gemm_f32.inl.h"
+#include "kernels/algo/gemm_nn_f32.inl.h"
+#include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/peak.inl.h"
+#include "kernels/algo/quantize.inl.h"
+#include "kernels/algo/rms_norm.inl.h"
+#include "kernels/algo/rope.inl.h"
+#include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/tables.h"
+
+namespace latent8 {
+
+const KernelTable kScalarTable{
+    .name = "scalar",
+    .required = 0,
+    .gemm_f32 = &gemm_f32<Scalar>,
+    .gemm_nn_f32 = &gemm_nn_f32<Scalar>,
+    .gemm_s8 = &gemm_s8<Scalar>,
+    .quantize_dynamic = &quantize_dynamic<Scalar>,
+    .quantize_static = &quantize_static<Scalar>,
+    .rms_norm = &rms_norm<Scalar>,
+    .rope = &rope<Scalar>,
+    .silu_mul = &silu_mul<Scalar>,
+    .mla_attend_s8 = nullptr,
+    .mla_attend_f16 = nullptr,
+    .peak_s8 = &peak_s8<Scalar>,
+    .peak_f32 = &peak_f32<Scalar>,
+    .peak_bf16 = nullptr,
+    .read_memory = &read_memory<Scalar>,
+};
+
+}  // namespace latent8
