@@ -1,0 +1,43 @@
+#include "model/decoder_layer.h"
+
+#include "model/gate.h"
+
+namespace latent8 {
+
+void DecoderLayer::forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
+                           LatentPages pages, Scratch& s, Mat<float> x) const {
+  attention_block(ctx, step, options, pages, s, x);
+  mlp_block(ctx, s, x);
+}
+
+void DecoderLayer::attention_block(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
+                                   LatentPages pages, Scratch& s, Mat<float> x) const {
+  const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
+  rms_norm(ctx, x, w_.input_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+  attention_.forward(ctx, step, options, pages, s, h, delta);
+  add_inplace(ctx, x, delta);
+}
+
+void DecoderLayer::mlp_block(OpContext& ctx, Scratch& s, Mat<float> x) const {
+  const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
+  rms_norm(ctx, x, w_.post_attention_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+  if (w_.moe)
+    moe(ctx, s, h, delta);
+  else
+    gated_mlp(ctx, *w_.mlp, h, s.mlp, delta);
+  add_inplace(ctx, x, delta);
+}
+
+void DecoderLayer::moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
+  const MoeWeights& w = *w_.moe;
+  const Mat<float> gate = s.gate.view().row_range(0, h.rows);
+  linear(ctx, w.gate, h, gate);  // [T, n_routed_experts]
+  route(config_, gate, w.e_score_correction_bias, s.routing);
+  grouped_mlp(ctx, w.experts, s.routing, h, s.mlp, out);  // [T, hidden_size]
+  if (!w.shared_experts) return;
+  const Mat<float> shared = s.shared.view().row_range(0, h.rows);
+  gated_mlp(ctx, *w.shared_experts, h, s.mlp, shared);  // [T, hidden_size]
+  add_inplace(ctx, out, shared);
+}
+
+}  // namespace latent8

@@ -1,0 +1,90 @@
+#include "model/deepseek_model.h"
+
+#include "base/check.h"
+#include "base/dtype.h"
+
+namespace latent8 {
+namespace {
+
+DType dtype_of(WeightType type) {
+  switch (type) {
+    case WeightType::kF32:
+      return DType::kF32;
+    case WeightType::kBf16:
+      return DType::kBf16;
+    case WeightType::kF16:
+      return DType::kF16;
+    case WeightType::kF8E4M3:
+      return DType::kF8E4M3;
+  }
+  return DType::kF32;
+}
+
+LatentCache::Layer cache_layer(const ModelConfig& c, const AttentionWeights& w, CacheType other) {
+  const CacheType type = w.fa ? CacheType::kInt8 : other;
+  return {{type, c.kv_lora_rank, c.qk_rope_head_dim}, w.fa ? w.fa->k : 1.0F};
+}
+
+}  // namespace
+
+DeepseekModel::DeepseekModel(ModelWeights weights) : weights_(std::move(weights)), rope_(weights_.config) {
+  for (const LayerWeights& w : weights_.layers) layers_.emplace_back(weights_.config, w, rope_.table());
+  if (weights_.mtp)
+    mtp_ = std::make_unique<DecoderLayer>(weights_.config, weights_.mtp->layer, rope_.table());
+}
+
+std::vector<LatentCache::Layer> DeepseekModel::cache_layers(CacheType other) const {
+  std::vector<LatentCache::Layer> layers;
+  for (const LayerWeights& w : weights_.layers) layers.push_back(cache_layer(config(), w.attention, other));
+  if (weights_.mtp) layers.push_back(cache_layer(config(), weights_.mtp->layer.attention, other));
+  return layers;
+}
+
+void DeepseekModel::embed(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids,
+                          Mat<float> out) const {
+  const std::int64_t hidden = table.in_features, row_bytes = table.weight_bytes() / table.out_features;
+  ctx.pool().parallel_for(out.rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const std::int64_t id = ids[static_cast<std::size_t>(t)];
+      widen(static_cast<const std::byte*>(table.weight) + id * row_bytes, dtype_of(table.type), hidden,
+            out.row(t));
+    }
+  });
+}
+
+void DeepseekModel::forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
+                            LatentCache& cache, Scratch& s, Mat<float> hidden) const {
+  LATENT8_CHECK(step.tokens() <= s.max_tokens);
+  const Mat<float> x = s.x.view().row_range(0, step.tokens());
+  embed(ctx, weights_.embed_tokens, step.token_ids, x);  // [T, hidden_size]
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    layers_[l].forward(ctx, step, options, cache.layer(static_cast<std::int64_t>(l)), s, x);
+    s.clipped_per_layer[l] += s.clipped_codes;
+  }
+  rms_norm(ctx, x, weights_.norm, static_cast<float>(config().rms_norm_eps), hidden);
+}
+
+void DeepseekModel::logits(OpContext& ctx, ConstMat<float> hidden, Mat<float> out) const {
+  linear(ctx, weights_.lm_head, hidden, out);
+}
+
+void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
+                                LatentCache& cache, Scratch& s, ConstMat<float> hidden,
+                                Mat<float> mtp_hidden) const {
+  const MtpWeights& w = *weights_.mtp;
+  const auto eps = static_cast<float>(config().rms_norm_eps);
+  const std::int64_t size = config().hidden_size;
+  const Mat<float> x = s.x.view().row_range(0, step.tokens()), eh = s.eh.view().row_range(0, step.tokens());
+  embed(ctx, w.embed_tokens, step.token_ids, x);
+  rms_norm(ctx, x, w.enorm, eps, eh.col_range(0, size));
+  rms_norm(ctx, hidden, w.hnorm, eps, eh.col_range(size, 2 * size));
+  linear(ctx, w.eh_proj, eh, x);  // [T, hidden_size]
+  mtp_->forward(ctx, step, options, cache.layer(num_layers()), s, x);
+  rms_norm(ctx, x, w.shared_head_norm, eps, mtp_hidden);
+}
+
+void DeepseekModel::mtp_logits(OpContext& ctx, ConstMat<float> mtp_hidden, Mat<float> out) const {
+  linear(ctx, weights_.mtp->shared_head, mtp_hidden, out);
+}
+
+}  // namespace latent8

@@ -1,0 +1,45 @@
+#pragma once
+// Multi-head latent attention.
+
+#include "kv/latent_cache.h"
+#include "model/rope_table.h"
+#include "model/step.h"
+#include "model/weights.h"
+
+namespace latent8 {
+
+struct AttentionOptions {
+  Numerics numerics = Numerics::kNative;
+  Prefill prefill = Prefill::kCached;
+};
+
+// One layer's attention. Every head reads the same latent: the query is absorbed through W_UK, the result
+// goes back through W_UV. Source: DeepSeek-V2 report 2.1; FA3 flow in facts/runtime.md 1.2. Thread-safety:
+// const; buffers are the caller's.
+class MlaAttention {
+ public:
+  MlaAttention(const ModelConfig& config, const AttentionWeights& weights, RopeTable rope)
+      : config_(config), w_(weights), rope_(rope), softmax_scale_(softmax_scale(config)) {}
+
+  //   h    [T, hidden_size] normalised input
+  //   out  [T, hidden_size] added to the residual stream by the caller
+  // Leaves q, c_q, kv (c_kv | k_pe), o of the step in `s`.
+  void forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
+               Scratch& s, ConstMat<float> h, Mat<float> out) const;
+
+ private:
+  void project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
+  void store(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
+             Scratch& s) const;
+  void attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages, Scratch& s) const;
+  void absorb_queries(OpContext& ctx, std::int64_t begin, std::int64_t end, LatentPages pages,
+                      Scratch& s) const;
+  void attend_expanded(OpContext& ctx, const StepSeq& seq, LatentPages pages, Scratch& s) const;
+
+  const ModelConfig& config_;
+  const AttentionWeights& w_;
+  RopeTable rope_;
+  float softmax_scale_;
+};
+
+}  // namespace latent8
