@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
-#include <string>
 #include <string_view>
 
 namespace latent8 {
@@ -31,8 +30,5 @@ class AtomicFile {
 
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
-
-// The whole content. Throws: Error{kNotFound | kIo} naming the path.
-std::string read_text_file(const std::filesystem::path& path);
 
 }  // namespace latent8

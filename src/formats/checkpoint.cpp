@@ -1,28 +1,31 @@
 #include "formats/checkpoint.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <set>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "formats/atomic_file.h"
-#include "formats/json.h"
+#include "formats/files.h"
+#include "formats/safetensors_index.h"
 
 namespace latent8 {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
 std::vector<fs::path> files_ending_with(const fs::path& dir, std::string_view ending) {
   std::vector<fs::path> paths;
-  for (const auto& entry : fs::directory_iterator(dir))
-    if (entry.path().filename().string().ends_with(ending)) paths.push_back(entry.path());
-  std::sort(paths.begin(), paths.end());
+  for (const std::string& name : list_folder(dir))
+    if (name.ends_with(ending)) paths.push_back(dir / name);
   return paths;
+}
+
+bool file_exists(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
 }
 
 // Up to three names that share most of their beginning and end with `wanted`.
@@ -44,53 +47,17 @@ std::vector<std::string> similar_names(const TensorMap& tensors, std::string_vie
   return names;
 }
 
-// tensor name -> shard file name
-std::map<std::string, std::string> read_weight_map(const fs::path& index) {
-  const std::string where = index.string();
-  const json object = parse_json(read_text_file(index), where);
-  const JsonFields fields(object, where);
-  const json* map = fields.find("weight_map");
-  if (map == nullptr || !map->is_object()) fields.refuse("weight_map", "an object");
-  std::map<std::string, std::string> files;
-  for (const auto& [name, file] : map->items()) {
-    if (!file.is_string()) JsonFields(*map, where + ": weight_map").refuse(name.c_str(), "a file name");
-    const std::string& text = file.get_ref<const std::string&>();
-    if (text.empty() || text == "." || text == ".." || text.find('/') != std::string::npos ||
-        text.find('\0') != std::string::npos)
-      JsonFields(*map, where + ": weight_map").refuse(name.c_str(), "a file name without folders");
-    files.emplace(name, text);
-  }
-  return files;
-}
-
-// metadata.total_size is informative: a mismatch is logged only.
-void compare_total_size(const fs::path& index, const TensorMap& tensors) {
-  const json object = parse_json(read_text_file(index), index.string());
-  const auto metadata = object.find("metadata");
-  if (metadata == object.end() || !metadata->is_object()) return;
-  const auto total = metadata->find("total_size");
-  if (total == metadata->end() || !total->is_number()) return;
-  std::size_t bytes = 0;
-  for (const auto& [name, view] : tensors) bytes += view.bytes.size();
-  if (total->get<double>() != static_cast<double>(bytes))
-    log_info(
-        fmt::format("{}: total_size is {}, the tensors have {} bytes", index.string(), total->dump(), bytes));
-}
-
 }  // namespace
 
 Checkpoint Checkpoint::open(const fs::path& dir) {
-  if (!fs::is_directory(dir))
-    throw_error(ErrorCode::kNotFound, "'{}': a checkpoint folder expected, but there is no such folder",
-                dir.string());
   Checkpoint checkpoint;
   checkpoint.dir_ = dir;
   checkpoint.read_json_files();
-  const auto indices = files_ending_with(dir, ".safetensors.index.json");
+  const std::vector<fs::path> indices = files_ending_with(dir, ".safetensors.index.json");
   if (indices.size() > 1)
     throw_error(ErrorCode::kInvalidArgument, "'{}': one *.safetensors.index.json expected, got '{}' and '{}'",
                 dir.string(), indices[0].filename().string(), indices[1].filename().string());
-  const auto shards = files_ending_with(dir, ".safetensors");
+  const std::vector<fs::path> shards = files_ending_with(dir, ".safetensors");
   if (!indices.empty())
     checkpoint.map_indexed(indices.front());
   else if (!shards.empty())
@@ -103,12 +70,13 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
 
 void Checkpoint::read_json_files() {
   const fs::path config = dir_ / "config.json";
-  if (!fs::exists(config))
+  if (!file_exists(config))
     throw_error(ErrorCode::kNotFound, "'{}': config.json expected, got no such file; is it a checkpoint?",
                 dir_.string());
   config_ = parse_model_config(read_text_file(config), config.string());
   const fs::path generation = dir_ / "generation_config.json";
-  if (fs::exists(generation)) add_generation_config(config_, read_text_file(generation), generation.string());
+  if (file_exists(generation))
+    add_generation_config(config_, read_text_file(generation), generation.string());
   quant_ = read_quant_description(dir_, config_.quantize);
   if (!quant_ && !config_.quantize.empty())
     throw_error(
@@ -121,15 +89,16 @@ void Checkpoint::read_json_files() {
   if (config_.fa_quant_type.empty()) config_.fa_quant_type = quant_->fa_quant_type;
 }
 
-void Checkpoint::map_indexed(const fs::path& index) {
-  const auto weight_map = read_weight_map(index);
+void Checkpoint::map_indexed(const fs::path& path) {
+  const SafetensorsIndex index = parse_safetensors_index(read_text_file(path), path.string());
   std::map<std::string, std::size_t> opened;  // file name -> position in files_
-  for (const auto& [name, file] : weight_map) {
+  std::size_t bytes = 0;
+  for (const auto& [name, file] : index.weight_map) {
     const auto [it, first] = opened.emplace(file, files_.size());
     if (first) {
-      if (!fs::exists(dir_ / file))
+      if (!file_exists(dir_ / file))
         throw_error(ErrorCode::kNotFound,
-                    "{}: tensor '{}' lies in '{}', but there is no such file; fetch it again", index.string(),
+                    "{}: tensor '{}' lies in '{}', but there is no such file; fetch it again", path.string(),
                     name, file);
       files_.emplace_back(dir_ / file);
     }
@@ -137,10 +106,13 @@ void Checkpoint::map_indexed(const fs::path& index) {
     const auto tensor = shard.find(name);
     if (tensor == shard.end())
       throw_error(ErrorCode::kCorrupt, "{}: tensor '{}' expected in '{}', but that file does not have it",
-                  index.string(), name, file);
+                  path.string(), name, file);
     tensors_.emplace(name, tensor->second);
+    bytes += tensor->second.bytes.size();
   }
-  compare_total_size(index, tensors_);
+  if (index.total_size && *index.total_size != static_cast<double>(bytes))
+    log_info(fmt::format("{}: total_size is {}, the tensors have {} bytes", path.string(), *index.total_size,
+                         bytes));
 }
 
 void Checkpoint::map_all(const std::vector<fs::path>& paths) {

@@ -3,7 +3,6 @@
 // safetensors files, mapped.
 
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -38,7 +37,7 @@ class Checkpoint {
  private:
   Checkpoint() = default;
   void read_json_files();
-  void map_indexed(const std::filesystem::path& index);
+  void map_indexed(const std::filesystem::path& path);
   void map_all(const std::vector<std::filesystem::path>& paths);
   void leave_out_unlisted();
 

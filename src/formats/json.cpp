@@ -130,6 +130,11 @@ const json* JsonFields::find(const char* key) const {
 
 bool JsonFields::has(const char* key) const { return find(key) != nullptr; }
 
+bool JsonFields::is_null(const char* key) const {
+  const auto it = object_.find(key);
+  return it != object_.end() && it->is_null();
+}
+
 void JsonFields::refuse(const char* key, std::string_view expected) const {
   constexpr std::size_t kLongest = 80;
   const json* value = find(key);

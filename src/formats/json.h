@@ -43,6 +43,7 @@ class JsonFields {
   JsonFields(const nlohmann::json& object, std::string where);
 
   bool has(const char* key) const;                    // present and not null
+  bool is_null(const char* key) const;                // present and null
   const nlohmann::json* find(const char* key) const;  // nullptr if absent or null
   // With no fallback the member must be there. Bounds are inclusive.
   std::int64_t integer(const char* key, std::int64_t low, std::int64_t high,

@@ -49,8 +49,8 @@ void read_sizes(const JsonFields& fields, ModelConfig& c) {
     fields.refuse("num_key_value_heads", fmt::format("num_attention_heads ({})", c.num_attention_heads));
 }
 
-void read_attention(const JsonFields& fields, bool q_lora_is_null, ModelConfig& c) {
-  if (!q_lora_is_null) c.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxSize, 1536);
+void read_attention(const JsonFields& fields, ModelConfig& c) {
+  if (!fields.is_null("q_lora_rank")) c.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxSize, 1536);
   c.kv_lora_rank = fields.integer("kv_lora_rank", 16, kMaxSize, 512);
   if (c.kv_lora_rank % 16 != 0) fields.refuse("kv_lora_rank", "a multiple of 16");
   c.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxSize, 128);
@@ -61,16 +61,21 @@ void read_attention(const JsonFields& fields, bool q_lora_is_null, ModelConfig& 
   if (!fields.boolean("rope_interleave", true)) fields.refuse("rope_interleave", "true");
 }
 
+// Null where Hugging Face's classes have a default of their own means that the model has no such thing.
+std::int64_t integer_or_null(const JsonFields& fields, const char* key, std::int64_t null_value,
+                             std::int64_t fallback) {
+  return fields.is_null(key) ? null_value : fields.integer(key, null_value, kMaxSize, fallback);
+}
+
 void read_groups(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
   if (c.topk_method == "greedy") return;  // the gate has no groups, whatever the keys say
-  const bool required = c.topk_method == "group_limited_greedy";
-  const auto fallback = [&](std::int64_t value) {
-    return required ? std::optional<std::int64_t>{} : std::optional<std::int64_t>{value};
-  };
-  c.n_group = fields.integer("n_group", 1, kMaxSize, fallback(defaults.n_group));
+  if (c.topk_method == "group_limited_greedy")
+    for (const char* key : {"n_group", "topk_group"})
+      if (!fields.has(key)) fields.refuse(key, "an integer (topk_method has groups)");
+  c.n_group = integer_or_null(fields, "n_group", 1, defaults.n_group);
   if (c.n_routed_experts % c.n_group != 0)
     fields.refuse("n_group", fmt::format("a divisor of n_routed_experts ({})", c.n_routed_experts));
-  c.topk_group = fields.integer("topk_group", 1, kMaxSize, fallback(defaults.topk_group));
+  c.topk_group = integer_or_null(fields, "topk_group", 1, defaults.topk_group);
   if (c.topk_group > c.n_group) fields.refuse("topk_group", fmt::format("at most n_group ({})", c.n_group));
   const std::int64_t group_size = c.n_routed_experts / c.n_group;
   if (c.topk_method == "noaux_tc" && c.n_group > 1 && group_size < 2)
@@ -92,9 +97,9 @@ void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, Mode
   c.first_k_dense_replace =
       fields.integer("first_k_dense_replace", 0, kMaxLayers, defaults.first_k_dense_replace);
   c.moe_layer_freq = fields.integer("moe_layer_freq", 1, kMaxLayers, 1);
-  c.n_routed_experts = fields.integer("n_routed_experts", 0, kMaxSize, defaults.n_routed_experts);
+  c.n_routed_experts = integer_or_null(fields, "n_routed_experts", 0, defaults.n_routed_experts);
   if (c.n_routed_experts == 0) return;
-  c.n_shared_experts = fields.integer("n_shared_experts", 0, kMaxSize, defaults.n_shared_experts);
+  c.n_shared_experts = integer_or_null(fields, "n_shared_experts", 0, defaults.n_shared_experts);
   c.num_experts_per_tok =
       fields.integer("num_experts_per_tok", 1, c.n_routed_experts, defaults.num_experts_per_tok);
   c.moe_intermediate_size =
@@ -112,10 +117,8 @@ void read_rope(const json& object, const JsonFields& fields, const std::string& 
   const JsonFields rope(scaling != nullptr ? *scaling : empty,
                         where + (parameters != nullptr ? ": rope_parameters" : ": rope_scaling"));
   const char* type_key = rope.has("rope_type") ? "rope_type" : "type";
-  if (rope.one_of(type_key, {"yarn", "default"},
-                  scaling != nullptr && rope.has("factor") ? std::optional<std::string>{} : "default") ==
-      "default")
-    return;
+  if (!rope.has(type_key) && !rope.has("factor")) return;
+  if (rope.one_of(type_key, {"yarn", "default"}) == "default") return;
   if (rope.has("attention_factor")) rope.refuse("attention_factor", "nothing (mscale and mscale_all_dim)");
   if (!rope.boolean("truncate", true)) rope.refuse("truncate", "true");
   RopeScaling yarn;
@@ -198,7 +201,7 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   }
   fields.one_of("hidden_act", {"silu"}, "silu");
   read_sizes(fields, c);
-  read_attention(fields, object.contains("q_lora_rank") && !fields.has("q_lora_rank"), c);
+  read_attention(fields, c);
   read_experts(fields, defaults, c);
   c.rms_norm_eps = fields.positive_number("rms_norm_eps", 1e-6);
   c.max_position_embeddings =

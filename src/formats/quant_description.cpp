@@ -4,7 +4,7 @@
 #include <charconv>
 
 #include "base/error.h"
-#include "formats/atomic_file.h"
+#include "formats/files.h"
 #include "formats/json.h"
 
 namespace latent8 {
@@ -65,17 +65,13 @@ std::filesystem::path choose_file(const std::filesystem::path& dir, std::string_
   const std::string plain = std::string(kStem) + ".json";
   const std::string marked = fmt::format("{}_{}.json", kStem, quantize);
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
-    const std::string name = entry.path().filename().string();
+  for (const std::string& name : list_folder(dir))
     if (name.starts_with(kStem) && name.ends_with(".json")) names.push_back(name);
-  }
   for (const std::string& wanted : {plain, marked})
     if (std::find(names.begin(), names.end(), wanted) != names.end()) return dir / wanted;
-  if (names.size() > 1) {
-    std::sort(names.begin(), names.end());
+  if (names.size() > 1)
     throw_error(ErrorCode::kInvalidArgument, "{}: one {}*.json expected, got {}; keep the right one",
                 dir.string(), kStem, fmt::join(names, ", "));
-  }
   return names.empty() ? std::filesystem::path() : dir / names.front();
 }
 
