@@ -12,8 +12,6 @@ namespace {
 // Scales of fp8 blocks are stored per 128 x 128 weights.
 constexpr std::int64_t kFp8Block = 128;
 
-bool is_float(DType type) { return type == DType::kF32 || type == DType::kBf16 || type == DType::kF16; }
-
 [[noreturn]] void wrong_type(const std::string& name, const char* expected, DType got) {
   throw_error(ErrorCode::kUnsupported, "tensor '{}': type {} expected, got {}", name, expected,
               to_string(got));
