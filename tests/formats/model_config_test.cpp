@@ -1,0 +1,321 @@
+#include "formats/model_config.h"
+
+#include <nlohmann/json.hpp>
+
+#include "support/errors.h"
+#include "support/temp_dir.h"
+
+namespace latent8 {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// The sizes of DeepSeek-R1 (facts/runtime.md 5.1).
+json r1() {
+  return json::parse(R"({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"],
+    "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048,
+    "num_hidden_layers": 61, "num_nextn_predict_layers": 1, "num_attention_heads": 128, "num_key_value_heads": 128,
+    "n_shared_experts": 1, "n_routed_experts": 256, "routed_scaling_factor": 2.5, "kv_lora_rank": 512,
+    "q_lora_rank": 1536, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128, "n_group": 8,
+    "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3, "moe_layer_freq": 1,
+    "norm_topk_prob": true, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "hidden_act": "silu",
+    "max_position_embeddings": 163840, "rms_norm_eps": 1e-06, "rope_theta": 10000, "bos_token_id": 0,
+    "eos_token_id": 1, "tie_word_embeddings": false, "attention_bias": false, "torch_dtype": "bfloat16",
+    "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
+                     "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0},
+    "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                            "weight_block_size": [128, 128]}})");
+}
+
+json v2_lite() {
+  return json::parse(R"({"model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048,
+    "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_hidden_layers": 27, "num_attention_heads": 16,
+    "num_key_value_heads": 16, "n_shared_experts": 2, "n_routed_experts": 64, "routed_scaling_factor": 1.0,
+    "kv_lora_rank": 512, "q_lora_rank": null, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
+    "n_group": 1, "topk_group": 1, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "norm_topk_prob": false,
+    "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
+    "bos_token_id": 100000, "eos_token_id": 100001, "torch_dtype": "bfloat16",
+    "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
+                     "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707}})");
+}
+
+ModelConfig parse(const json& object) { return parse_model_config(object.dump(), "config.json"); }
+
+json with(json object, const std::string& key, const json& value) {
+  object[key] = value;
+  return object;
+}
+json without(json object, const std::string& key) {
+  object.erase(key);
+  return object;
+}
+std::string refusal(const json& object, ErrorCode code = ErrorCode::kUnsupported) {
+  return error_of(code, [&] { parse(object); });
+}
+
+TEST(ModelConfig, ReadsR1) {
+  const ModelConfig c = parse(r1());
+
+  EXPECT_EQ(c.model_type, "deepseek_v3");
+  EXPECT_THAT(c.architectures, ElementsAre("DeepseekV3ForCausalLM"));
+  EXPECT_EQ(c.vocab_size, 129280);
+  EXPECT_EQ(c.q_lora_rank, 1536);
+  EXPECT_EQ(c.qk_head_dim(), 192);
+  EXPECT_EQ(c.n_group, 8);
+  EXPECT_EQ(c.topk_group, 4);
+  EXPECT_EQ(c.rope_theta, 10000.0);
+  ASSERT_TRUE(c.rope_scaling);
+  EXPECT_EQ(c.rope_scaling->factor, 40.0);
+  EXPECT_EQ(c.rope_scaling->original_max_position_embeddings, 4096);
+  EXPECT_THAT(c.eos_token_ids, ElementsAre(1));
+  EXPECT_EQ(c.weight_block_size, (std::array<std::int64_t, 2>{128, 128}));
+  EXPECT_EQ(c.torch_dtype, DType::kBf16);
+}
+
+TEST(ModelConfig, KnowsWhichLayersHaveExperts) {
+  const ModelConfig c = parse(r1());
+
+  EXPECT_FALSE(c.is_moe_layer(2));
+  EXPECT_TRUE(c.is_moe_layer(3));
+  EXPECT_TRUE(c.is_moe_layer(61));
+  EXPECT_FALSE(parse(with(r1(), "moe_layer_freq", 2)).is_moe_layer(5));
+}
+
+TEST(ModelConfig, ReadsV2Lite) {
+  const ModelConfig c = parse(v2_lite());
+
+  EXPECT_FALSE(c.q_lora_rank.has_value());
+  EXPECT_EQ(c.scoring_func, "softmax");
+  EXPECT_EQ(c.topk_method, "greedy");
+  EXPECT_FALSE(c.norm_topk_prob);
+  EXPECT_EQ(c.rope_scaling->mscale_all_dim, 0.707);
+  EXPECT_EQ(c.num_nextn_predict_layers, 0);
+}
+
+TEST(ModelConfig, ReadsTheGroupsOfV2) {
+  json v2 = v2_lite();
+  v2.update({{"topk_method", "group_limited_greedy"},
+             {"n_routed_experts", 160},
+             {"n_group", 8},
+             {"topk_group", 3}});
+
+  const ModelConfig c = parse(v2);
+
+  EXPECT_EQ(c.n_group, 8);
+  EXPECT_EQ(c.topk_group, 3);
+}
+
+TEST(ModelConfig, AGreedyGateHasNoGroupsWhateverTheKeysSay) {
+  json v2 = v2_lite();
+  v2.update({{"n_group", 8}, {"topk_group", 3}});
+
+  EXPECT_EQ(parse(v2).n_group, 1);
+  EXPECT_EQ(parse(v2).topk_group, 1);
+}
+
+TEST(ModelConfig, ReadsKimiK2) {
+  json kimi = r1();
+  kimi.update({{"model_type", "kimi_k2"},
+               {"num_attention_heads", 64},
+               {"num_key_value_heads", 64},
+               {"n_routed_experts", 384},
+               {"n_group", 1},
+               {"topk_group", 1},
+               {"vocab_size", 163840},
+               {"rope_theta", 50000.0},
+               {"num_nextn_predict_layers", 0},
+               {"eos_token_id", {163585, 163586}}});
+
+  const ModelConfig c = parse(kimi);
+
+  EXPECT_EQ(c.model_type, "kimi_k2");
+  EXPECT_EQ(c.n_routed_experts, 384);
+  EXPECT_THAT(c.eos_token_ids, ElementsAre(163585, 163586));
+}
+
+TEST(ModelConfig, TheReferencesModelTypeIsToldApartByItsGate) {
+  EXPECT_EQ(parse(with(r1(), "model_type", "deepseekv2")).model_type, "deepseek_v3");
+  EXPECT_EQ(parse(with(v2_lite(), "model_type", "deepseekv2")).model_type, "deepseek_v2");
+  EXPECT_EQ(parse(with(without(r1(), "scoring_func"), "model_type", "deepseekv2")).scoring_func, "sigmoid");
+}
+
+TEST(ModelConfig, AbsentKeysTakeTheDefaultsOfHuggingFace) {
+  json few = {{"model_type", "deepseek_v3"}, {"vocab_size", 10},       {"hidden_size", 8},
+              {"intermediate_size", 8},      {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
+
+  const ModelConfig v3 = parse(few);
+  const ModelConfig v2 = parse(with(few, "model_type", "deepseek_v2"));
+
+  EXPECT_EQ(v3.scoring_func, "sigmoid");
+  EXPECT_EQ(v3.n_routed_experts, 256);
+  EXPECT_EQ(v3.n_group, 8);
+  EXPECT_EQ(v3.routed_scaling_factor, 2.5);
+  EXPECT_TRUE(v3.norm_topk_prob);
+  EXPECT_EQ(v3.q_lora_rank, 1536);
+  EXPECT_EQ(v3.max_position_embeddings, 4096);
+  EXPECT_EQ(v2.scoring_func, "softmax");
+  EXPECT_EQ(v2.topk_method, "greedy");
+  EXPECT_EQ(v2.routed_scaling_factor, 1.0);
+  EXPECT_FALSE(v2.norm_topk_prob);
+  EXPECT_EQ(v2.first_k_dense_replace, 0);
+  EXPECT_FALSE(v2.rope_scaling);
+  EXPECT_FALSE(v2.bos_token_id);
+}
+
+TEST(ModelConfig, AModelWithoutExpertsIsDense) {
+  const ModelConfig c = parse(with(r1(), "n_routed_experts", nullptr));
+
+  EXPECT_EQ(c.n_routed_experts, 0);
+  EXPECT_FALSE(c.is_moe_layer(10));
+}
+
+TEST(ModelConfig, ReadsRopeParametersOfTransformers5) {
+  json config = without(without(r1(), "rope_theta"), "rope_scaling");
+  config["rope_parameters"] = {{"rope_type", "yarn"},
+                               {"rope_theta", 50000.0},
+                               {"factor", 32},
+                               {"original_max_position_embeddings", 4096}};
+  config["dtype"] = config["torch_dtype"];
+  config.erase("torch_dtype");
+
+  const ModelConfig c = parse(config);
+
+  EXPECT_EQ(c.rope_theta, 50000.0);
+  ASSERT_TRUE(c.rope_scaling);
+  EXPECT_EQ(c.rope_scaling->factor, 32.0);
+  EXPECT_EQ(c.rope_scaling->mscale_all_dim, 0.0);
+}
+
+TEST(ModelConfig, RopeScalingMayBeAbsentNullOrDefault) {
+  EXPECT_FALSE(parse(without(r1(), "rope_scaling")).rope_scaling);
+  EXPECT_FALSE(parse(with(r1(), "rope_scaling", nullptr)).rope_scaling);
+  EXPECT_FALSE(parse(with(r1(), "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
+}
+
+TEST(ModelConfig, ReadsTheReferencesMarks) {
+  json config = without(r1(), "quantization_config");
+  config["quantize"] = "w8a8_dynamic";
+  config["quantization_config"] = {
+      {"kv_quant_type", nullptr}, {"fa_quant_type", "FAKQuant"}, {"group_size", 0}};
+
+  const ModelConfig c = parse(config);
+
+  EXPECT_EQ(c.quantize, "w8a8_dynamic");
+  EXPECT_EQ(c.fa_quant_type, "FAKQuant");
+  EXPECT_FALSE(c.weight_block_size);
+}
+
+TEST(ModelConfig, EndTokensOfTheGenerationConfigComeFirst) {
+  ModelConfig c = parse(r1());
+
+  add_generation_config(c, R"({"eos_token_id": [7, 1, 9]})", "generation_config.json");
+
+  EXPECT_THAT(c.eos_token_ids, ElementsAre(7, 1, 9));
+  add_generation_config(c, R"({"eos_token_id": 5})", "generation_config.json");
+  EXPECT_THAT(c.eos_token_ids, ElementsAre(5, 7, 1, 9));
+}
+
+TEST(ModelConfig, NamesKeyExpectationAndValue) {
+  EXPECT_EQ(refusal(with(r1(), "scoring_func", "x")),
+            "config.json: 'scoring_func': one of 'sigmoid', 'softmax' expected, got 'x'");
+  EXPECT_EQ(refusal(with(r1(), "hidden_size", 0)),
+            "config.json: 'hidden_size': an integer from 1 to 16777216 expected, got 0");
+  EXPECT_EQ(refusal(without(r1(), "hidden_size"), ErrorCode::kCorrupt),
+            "config.json: 'hidden_size': an integer from 1 to 16777216 expected, got nothing");
+}
+
+struct Refused {
+  const char* key;
+  const char* value;     // JSON
+  const char* expected;  // part of the message
+};
+
+class RefusedValue : public ::testing::TestWithParam<Refused> {};
+
+TEST_P(RefusedValue, IsNamed) {
+  const std::string message = refusal(with(r1(), GetParam().key, json::parse(GetParam().value)));
+
+  EXPECT_THAT(message, HasSubstr(GetParam().expected));
+  EXPECT_THAT(message, HasSubstr("config.json"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    ModelConfig, RefusedValue,
+    ::testing::Values(
+        Refused{"model_type", "\"llama\"", "'deepseek_v3', 'deepseek_v2', 'kimi_k2'"},
+        Refused{"model_type", "7", "'model_type'"},
+        Refused{"hidden_act", "\"gelu\"", "'silu' expected, got 'gelu'"},
+        Refused{"attention_bias", "true", "false expected, got true"},
+        Refused{"rope_interleave", "false", "true expected"},
+        Refused{"num_key_value_heads", "8", "num_attention_heads (128) expected, got 8"},
+        Refused{"num_hidden_layers", "-1", "got -1"}, Refused{"vocab_size", "1.5", "got 1.5"},
+        Refused{"vocab_size", "18446744073709551615", "got 18446744073709551615"},
+        Refused{"hidden_size", "\"7168\"", "got '7168'"}, Refused{"kv_lora_rank", "520", "a multiple of 16"},
+        Refused{"qk_rope_head_dim", "63", "an even number"}, Refused{"q_lora_rank", "0", "'q_lora_rank'"},
+        Refused{"n_group", "7", "a divisor of n_routed_experts (256)"},
+        Refused{"n_group", "256", "groups of at least 2"}, Refused{"topk_group", "9", "at most n_group (8)"},
+        Refused{"num_experts_per_tok", "257", "'num_experts_per_tok'"},
+        Refused{"num_experts_per_tok", "129", "at most 128"},
+        Refused{"moe_layer_freq", "0", "'moe_layer_freq'"},
+        Refused{"moe_layer_freq", "[1, 1]", "'moe_layer_freq'"},
+        Refused{"first_k_dense_replace", "-1", "'first_k_dense_replace'"},
+        Refused{"topk_method", "\"greedy\"", "'noaux_tc' expected, got 'greedy'"},
+        Refused{"scoring_func", "\"softmax\"", "got 'noaux_tc'"},
+        Refused{"norm_topk_prob", "1", "true or false"}, Refused{"routed_scaling_factor", "0", "above 0"},
+        Refused{"rms_norm_eps", "-1e-6", "above 0"}, Refused{"rope_theta", "\"x\"", "a finite number"},
+        Refused{"bos_token_id", "129280", "'bos_token_id'"},
+        Refused{"eos_token_id", "[1, 129280]", "'eos_token_id'"},
+        Refused{"eos_token_id", "\"</s>\"", "'eos_token_id'"},
+        Refused{"torch_dtype", "\"int8\"", "'bfloat16', 'float16', 'float32'"},
+        Refused{"architectures", "[1]", "'architectures'"}, Refused{"quantize", "1", "'quantize'"},
+        Refused{"quantization_config", R"({"quant_method": "awq"})", "'fp8' expected, got 'awq'"},
+        Refused{"quantization_config",
+                R"({"quant_method": "fp8", "fmt": "e5m2", "weight_block_size": [1, 1]})", "'e4m3' expected"},
+        Refused{"quantization_config", R"({"quant_method": "fp8", "weight_block_size": [128, 0]})",
+                "two positive integers expected, got [128,0]"},
+        Refused{"quantization_config", R"({"kv_quant_type": "C8"})", "null expected, got 'C8'"},
+        Refused{"quantization_config", R"({"fa_quant_type": "FP8"})", "'FAQuant', 'FAKQuant'"},
+        Refused{"rope_scaling", R"({"type": "linear", "factor": 2})",
+                "'yarn', 'default' expected, got 'linear'"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 0.5})", "at least 1"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "attention_factor": 1.1})",
+                "'attention_factor'"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "truncate": false})", "'truncate'"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "original_max_position_embeddings": 0})",
+                "'original_max_position_embeddings'"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "beta_fast": 1, "beta_slow": 2})",
+                "'beta_fast'"},
+        Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "mscale": -1})", "'mscale'"}));
+
+TEST(ModelConfig, RefusesWhatIsNotAnObject) {
+  for (const char* text : {"", "[]", "7", "{", "{\"a\":1e999}", "{} {}", "{\"a\":1,\"a\":2}"})
+    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_model_config(text, "config.json"); }),
+                HasSubstr("config.json: "))
+        << text;
+  EXPECT_THAT(refusal(with(r1(), "rope_scaling", 7), ErrorCode::kCorrupt), HasSubstr("rope_scaling"));
+  EXPECT_THAT(refusal(with(r1(), "rope_scaling", {{"factor", 2}}), ErrorCode::kCorrupt), HasSubstr("'type'"));
+}
+
+TEST(ModelConfig, GroupsThatTheGateNeedsMustBeThere) {
+  const json v2 = without(with(v2_lite(), "topk_method", "group_limited_greedy"), "topk_group");
+
+  EXPECT_THAT(refusal(v2, ErrorCode::kCorrupt), HasSubstr("'topk_group'"));
+}
+
+TEST(ModelConfig, ReadsTheConfigsOfTheReference) {
+  for (const char* name : {"a_mindie_m4_static", "b_ascendv1_m4_static", "c_ascendv1_dynamic_noanti",
+                           "e_ascendv1_m6_static", "f_ascendv1_m4_mtpfloat"}) {
+    const std::string path =
+        std::string(LATENT8_SOURCE_DIR "/tests/data/golden/msmodelslim/") + name + "/config.json";
+    const ModelConfig c = parse_model_config(read_file(path), path);
+
+    EXPECT_EQ(c.model_type, "deepseek_v3") << name;
+    EXPECT_EQ(c.quantize, "w8a8_dynamic") << name;
+    EXPECT_EQ(c.fa_quant_type, "FAKQuant") << name;
+  }
+}
+
+}  // namespace
+}  // namespace latent8
