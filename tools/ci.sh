@@ -11,7 +11,8 @@ passed=0 failed=0
 summary=()
 
 finish() {
-  printf '\n%s\n' "${summary[@]}"
+  echo
+  printf '%s\n' "${summary[@]}"
   echo "total ${SECONDS} s"
   echo "$passed passed, $failed failed"
   [[ $failed -eq 0 && $passed -gt 0 ]]
