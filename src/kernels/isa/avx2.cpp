@@ -6,14 +6,20 @@
 #include "kernels/algo/gemm_f32.inl.h"
 #include "kernels/algo/gemm_nn_f32.inl.h"
 #include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/mla_attend_f16.inl.h"
+#include "kernels/algo/mla_attend_s8.inl.h"
 #include "kernels/algo/peak.inl.h"
 #include "kernels/algo/quantize.inl.h"
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/avx2_transpose.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
+namespace {
+struct Avx2Attend : Avx2, Avx2Transpose {};
+}  // namespace
 
 const KernelTable kAvx2Table{
     .name = "avx2",
@@ -26,8 +32,8 @@ const KernelTable kAvx2Table{
     .rms_norm = &rms_norm<Avx2>,
     .rope = &rope<Avx2>,
     .silu_mul = &silu_mul<Avx2>,
-    .mla_attend_s8 = nullptr,
-    .mla_attend_f16 = nullptr,
+    .mla_attend_s8 = &mla_attend_s8<Avx2Attend>,
+    .mla_attend_f16 = &mla_attend_f16<Avx2Attend>,
     .peak_s8 = &peak_s8<Avx2>,
     .peak_f32 = &peak_f32<Avx2>,
     .peak_bf16 = nullptr,

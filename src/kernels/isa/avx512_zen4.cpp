@@ -6,14 +6,20 @@
 #include "kernels/algo/gemm_f32.inl.h"
 #include "kernels/algo/gemm_nn_f32.inl.h"
 #include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/mla_attend_f16.inl.h"
+#include "kernels/algo/mla_attend_s8.inl.h"
 #include "kernels/algo/peak.inl.h"
 #include "kernels/algo/quantize.inl.h"
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/avx512_transpose.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
+namespace {
+struct Avx512Zen4Attend : Avx512Zen4, Avx512Transpose {};
+}  // namespace
 
 const KernelTable kAvx512Zen4Table{
     .name = "avx512_zen4",
@@ -26,8 +32,8 @@ const KernelTable kAvx512Zen4Table{
     .rms_norm = &rms_norm<Avx512Zen4>,
     .rope = &rope<Avx512Zen4>,
     .silu_mul = &silu_mul<Avx512Zen4>,
-    .mla_attend_s8 = nullptr,
-    .mla_attend_f16 = nullptr,
+    .mla_attend_s8 = &mla_attend_s8<Avx512Zen4Attend>,
+    .mla_attend_f16 = &mla_attend_f16<Avx512Zen4Attend>,
     .peak_s8 = &peak_s8<Avx512Zen4>,
     .peak_f32 = &peak_f32<Avx512Zen4>,
     .peak_bf16 = &peak_bf16<Avx512Zen4>,

@@ -6,14 +6,20 @@
 #include "kernels/algo/gemm_f32.inl.h"
 #include "kernels/algo/gemm_nn_f32.inl.h"
 #include "kernels/algo/gemm_s8.inl.h"
+#include "kernels/algo/mla_attend_f16.inl.h"
+#include "kernels/algo/mla_attend_s8.inl.h"
 #include "kernels/algo/peak.inl.h"
 #include "kernels/algo/quantize.inl.h"
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/isa/scalar_transpose.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
+namespace {
+struct ScalarAttend : Scalar, ScalarTranspose {};
+}  // namespace
 
 const KernelTable kScalarTable{
     .name = "scalar",
@@ -26,8 +32,8 @@ const KernelTable kScalarTable{
     .rms_norm = &rms_norm<Scalar>,
     .rope = &rope<Scalar>,
     .silu_mul = &silu_mul<Scalar>,
-    .mla_attend_s8 = nullptr,
-    .mla_attend_f16 = nullptr,
+    .mla_attend_s8 = &mla_attend_s8<ScalarAttend>,
+    .mla_attend_f16 = &mla_attend_f16<ScalarAttend>,
     .peak_s8 = &peak_s8<Scalar>,
     .peak_f32 = &peak_f32<Scalar>,
     .peak_bf16 = nullptr,
