@@ -1,0 +1,37 @@
+#pragma once
+// Double-precision references of the linear kernels, for tests and for the quantiser: plain C++, slow. They
+// take the kernels' own arguments and return what c would hold, dense.
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernel_table.h"
+
+namespace latent8 {
+
+struct RealMatrix {
+  std::vector<double> value;      // [m, n]
+  std::vector<double> magnitude;  // [m, n] sum over k of |a * b|, the scale of rounding errors
+};
+
+RealMatrix gemm_f32_ref(const GemmF32Args& p);
+RealMatrix gemm_nn_f32_ref(const GemmNnF32Args& p);
+
+// Exactly what the kernels must write: an integer sum and bias, then the two roundings that the contract
+// states.
+std::vector<float> gemm_s8_ref(const GemmS8Args& p);
+
+struct QuantizedRef {
+  std::vector<std::int8_t> q;     // [m, k]
+  std::vector<float> scale;       // [m], dynamic only
+  std::vector<std::int32_t> sum;  // [m]
+};
+
+QuantizedRef quantize_dynamic_ref(const QuantizeDynamicArgs& p);
+QuantizedRef quantize_static_ref(const QuantizeStaticArgs& p);
+
+std::vector<double> rms_norm_ref(const RmsNormArgs& p);  // [m, n]
+std::vector<double> rope_ref(const RopeArgs& p);         // [m, heads, dim]; p.x is only read
+std::vector<double> silu_mul_ref(const SiluMulArgs& p);  // [m, n]
+
+}  // namespace latent8
