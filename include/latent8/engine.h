@@ -1,0 +1,96 @@
+#pragma once
+// The engine: a loaded model that answers many requests at once.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "latent8/request.h"
+
+namespace latent8 {
+
+class DeepseekModel;
+
+struct EngineOptions {
+  enum class Numerics : std::uint8_t {
+    kNative,  // fast; an answer does not depend on batch, chunking, threads or block_size
+    kAscend,  // the reference's arithmetic, to validate checkpoints; slow
+  };
+  enum class Prefill : std::uint8_t {
+    kCached,  // prompts attend to the cached values, as generated tokens do
+    kFloat,   // prompts attend in float to the values just computed (kAscend always does)
+  };
+  enum class CacheDType : std::uint8_t { kAuto, kFp16, kFp32 };
+
+  Numerics numerics = Numerics::kNative;
+  Prefill prefill = Prefill::kCached;
+  // Of layers without an int8 cache. kAuto: fp32 if no tensor of the checkpoint is quantised, else fp16.
+  CacheDType cache_dtype = CacheDType::kAuto;
+  int threads = 0;                // 0: one per physical core of the affinity mask
+  std::int64_t block_size = 128;  // tokens; a multiple of 16 from 16 to 128
+  std::int64_t max_num_seqs = 16;
+  std::int64_t max_num_batched_tokens = 512;  // tokens of one step: decodes first, the rest chunks of prompts
+  std::int64_t max_model_len = 0;             // prompt and answer of one request; 0: max_position_embeddings
+  std::int64_t cache_bytes = 0;  // 0: from the free memory, at most max_num_seqs * max_model_len tokens
+  bool enable_nz = true;         // false with int8 cache layers is refused, as the reference does
+};
+
+// How a checkpoint becomes a model.
+struct ModelOptions {
+  bool accept_unit_scales = false;  // FA scales that are all 1.0 are an error otherwise
+  bool copy_weights = false;        // into huge pages, instead of using them where the file is mapped
+};
+
+struct EngineStats {
+  std::int64_t running = 0;
+  std::int64_t waiting = 0;
+  std::int64_t free_blocks = 0;
+  std::int64_t num_blocks = 0;
+  std::int64_t steps = 0;
+  std::int64_t prefill_tokens = 0;  // prompt tokens computed, those computed again after preemption too
+  std::int64_t generated_tokens = 0;
+  std::int64_t preemptions = 0;
+  std::vector<std::int64_t> clipped_codes;  // [num_hidden_layers] latent codes beyond [-128, 127]
+};
+
+// What the options came to.
+struct EngineInfo {
+  int threads = 0;
+  std::int64_t vocab_size = 0;
+  std::int64_t block_size = 0;
+  std::int64_t num_blocks = 0;
+  std::int64_t max_model_len = 0;          // tokens of prompt and answer: context or whole cache, the smaller
+  std::int64_t cache_bytes_per_token = 0;  // over all layers
+};
+
+// Continuous batching over a paged latent cache: one thread of its own runs the model steps.
+// Thread-safety: submit, cancel, stats and info may be called from any thread, on_token and on_finish of a
+// sink too. Ownership: sinks are the caller's and must live until on_finish, which comes for every request,
+// at the latest when the engine is destroyed.
+class Engine {
+ public:
+  // Throws: Error for a checkpoint or options that cannot be used, or too little memory for the cache.
+  static Engine load(const std::filesystem::path& checkpoint_dir, const EngineOptions& options = {},
+                     const ModelOptions& model_options = {});
+  // shared: the caller may read the same model (the evaluation compares two engines on one).
+  explicit Engine(std::shared_ptr<const DeepseekModel> model, const EngineOptions& options = {});
+  ~Engine();
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+
+  // Throws: Error{kInvalidArgument} for an empty prompt, one that the context or the cache cannot hold, a
+  // token id out of range, or sampling parameters out of range.
+  RequestId submit(Request request, TokenSink& sink);
+  // Ends a request with kCancelled before its next step; nothing happens if it has finished.
+  void cancel(RequestId id);
+
+  EngineStats stats() const;
+  const EngineInfo& info() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace latent8
