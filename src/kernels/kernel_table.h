@@ -118,8 +118,8 @@ struct MlaAttendS8Args {
   void* scratch;                // attend_scratch_bytes(rank, rope), 64-byte aligned
 };
 
-// The same on a float cache (fp16 latent): S = q . k + q_pe . k_pe in fp32, P stays fp32.
-struct MlaAttendF16Args {
+// The same on a float cache (fp16 or fp32 elements): S = q . k + q_pe . k_pe in fp32, P stays fp32.
+struct MlaAttendFloatArgs {
   const void* const* groups;
   std::int64_t key_begin, n_keys, rows, rank, rope;
   const float* q;     // [rows, rank] absorbed query times the softmax scale
@@ -147,7 +147,8 @@ struct KernelTable {
   void (*rope)(const RopeArgs&);
   void (*silu_mul)(const SiluMulArgs&);
   void (*mla_attend_s8)(const MlaAttendS8Args&);
-  void (*mla_attend_f16)(const MlaAttendF16Args&);
+  void (*mla_attend_f16)(const MlaAttendFloatArgs&);
+  void (*mla_attend_f32)(const MlaAttendFloatArgs&);
   // The machine's limits: each runs `n` rounds of independent multiply-adds in registers and returns how many
   // MACs that were; read_memory sums `n` bytes so that every cache line is loaded.
   std::int64_t (*peak_s8)(std::int64_t n, std::int32_t* sink);

@@ -10,15 +10,16 @@
 namespace latent8 {
 namespace {
 
-void store_fp16(char* at, float x) {
-  const Fp16 half = to_fp16(x);
-  std::memcpy(at, &half, sizeof half);
+DType float_type(const LatentLayout& layout) {
+  return layout.type == CacheType::kF32 ? DType::kF32 : DType::kF16;
 }
 
-float load_fp16(const char* at) {
-  Fp16 half;
-  std::memcpy(&half, at, sizeof half);
-  return to_float(half);
+void store_float(const LatentLayout& layout, char* at, float x) { narrow(&x, float_type(layout), 1, at); }
+
+float load_float(const LatentLayout& layout, const char* at) {
+  float x;
+  widen(at, float_type(layout), 1, &x);
+  return x;
 }
 
 constexpr std::int64_t round_up_64(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -31,8 +32,8 @@ std::int64_t store_latent(const LatentLayout& layout, void* page, std::int64_t s
   std::int64_t clipped = 0;
   for (std::int64_t d = 0; d < layout.rank; ++d) {
     char* at = bytes + layout.latent_offset(slot, d);
-    if (layout.type == CacheType::kF16) {
-      store_fp16(at, c_kv[d]);
+    if (layout.type != CacheType::kInt8) {
+      store_float(layout, at, c_kv[d]);
       continue;
     }
     const float code = std::nearbyint(c_kv[d] * inv_scale);
@@ -41,7 +42,8 @@ std::int64_t store_latent(const LatentLayout& layout, void* page, std::int64_t s
     // NaN passes clamp; it is stored as the lowest code, and counts as clipped.
     *at = static_cast<char>(static_cast<std::uint8_t>(inside >= -128.0F ? inside + 128.0F : 0.0F));
   }
-  for (std::int64_t r = 0; r < layout.rope; ++r) store_fp16(bytes + layout.k_pe_offset(slot, r), k_pe[r]);
+  for (std::int64_t r = 0; r < layout.rope; ++r)
+    store_float(layout, bytes + layout.k_pe_offset(slot, r), k_pe[r]);
   return clipped;
 }
 
@@ -50,11 +52,12 @@ void load_latent(const LatentLayout& layout, const void* page, std::int64_t slot
   const char* bytes = static_cast<const char*>(page);
   for (std::int64_t d = 0; d < layout.rank; ++d) {
     const char* at = bytes + layout.latent_offset(slot, d);
-    c_kv[d] = layout.type == CacheType::kF16
-                  ? load_fp16(at)
+    c_kv[d] = layout.type != CacheType::kInt8
+                  ? load_float(layout, at)
                   : static_cast<float>(static_cast<int>(static_cast<std::uint8_t>(*at)) - 128) * scale;
   }
-  for (std::int64_t r = 0; r < layout.rope; ++r) k_pe[r] = load_fp16(bytes + layout.k_pe_offset(slot, r));
+  for (std::int64_t r = 0; r < layout.rope; ++r)
+    k_pe[r] = load_float(layout, bytes + layout.k_pe_offset(slot, r));
 }
 
 void page_to_nz(const LatentLayout& layout, std::int64_t block_size, const void* page, void* latent_nz,
@@ -62,16 +65,18 @@ void page_to_nz(const LatentLayout& layout, std::int64_t block_size, const void*
   const char* from = static_cast<const char*>(page);
   char* latent = static_cast<char*>(latent_nz);
   char* k_pe = static_cast<char*>(k_pe_nz);
+  const std::int64_t element = layout.k_pe_element();
   for (std::int64_t slot = 0; slot < block_size; ++slot) {
     for (std::int64_t d = 0; d < layout.rank; ++d) {
       const char* at = from + layout.latent_offset(slot, d);
       if (layout.type == CacheType::kInt8)
         latent[nz_offset(slot, d, block_size, 1)] = static_cast<char>(*at ^ '\x80');
       else
-        std::memcpy(latent + nz_offset(slot, d, block_size, 2), at, 2);
+        std::memcpy(latent + nz_offset(slot, d, block_size, element), at, static_cast<std::size_t>(element));
     }
     for (std::int64_t r = 0; r < layout.rope; ++r)
-      std::memcpy(k_pe + nz_offset(slot, r, block_size, 2), from + layout.k_pe_offset(slot, r), 2);
+      std::memcpy(k_pe + nz_offset(slot, r, block_size, element), from + layout.k_pe_offset(slot, r),
+                  static_cast<std::size_t>(element));
   }
 }
 
@@ -80,16 +85,18 @@ void page_from_nz(const LatentLayout& layout, std::int64_t block_size, const voi
   const char* latent = static_cast<const char*>(latent_nz);
   const char* k_pe = static_cast<const char*>(k_pe_nz);
   char* to = static_cast<char*>(page);
+  const std::int64_t element = layout.k_pe_element();
   for (std::int64_t slot = 0; slot < block_size; ++slot) {
     for (std::int64_t d = 0; d < layout.rank; ++d) {
       char* at = to + layout.latent_offset(slot, d);
       if (layout.type == CacheType::kInt8)
         *at = static_cast<char>(latent[nz_offset(slot, d, block_size, 1)] ^ '\x80');
       else
-        std::memcpy(at, latent + nz_offset(slot, d, block_size, 2), 2);
+        std::memcpy(at, latent + nz_offset(slot, d, block_size, element), static_cast<std::size_t>(element));
     }
     for (std::int64_t r = 0; r < layout.rope; ++r)
-      std::memcpy(to + layout.k_pe_offset(slot, r), k_pe + nz_offset(slot, r, block_size, 2), 2);
+      std::memcpy(to + layout.k_pe_offset(slot, r), k_pe + nz_offset(slot, r, block_size, element),
+                  static_cast<std::size_t>(element));
   }
 }
 

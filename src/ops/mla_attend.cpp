@@ -68,13 +68,16 @@ void attend_run(OpContext& ctx, const LatentPages& pages, const RowBlock& block,
     visible[r] = static_cast<std::int32_t>(first_position + token + 1);
   }
   const std::int64_t rank = pages.layout.rank, rope = pages.layout.rope, row = block.row_begin;
-  if (pages.layout.type == CacheType::kInt8)
-    ctx.kernels().mla_attend_s8({groups, key_begin, n_keys, block.rows, rank, rope, q.q8.row(row),
-                                 q.qk_scale.data() + row, q.q_pe.row(row), visible, pages.scale, to.out,
-                                 to.max, to.sum, scratch});
-  else
-    ctx.kernels().mla_attend_f16({groups, key_begin, n_keys, block.rows, rank, rope, q.q.row(row),
-                                  q.q_pe.row(row), visible, to.out, to.max, to.sum, scratch});
+  const KernelTable& table = ctx.kernels();
+  if (pages.layout.type == CacheType::kInt8) {
+    table.mla_attend_s8({groups, key_begin, n_keys, block.rows, rank, rope, q.q8.row(row),
+                         q.qk_scale.data() + row, q.q_pe.row(row), visible, pages.scale, to.out, to.max,
+                         to.sum, scratch});
+  } else {
+    const auto attend = pages.layout.type == CacheType::kF16 ? table.mla_attend_f16 : table.mla_attend_f32;
+    attend({groups, key_begin, n_keys, block.rows, rank, rope, q.q.row(row), q.q_pe.row(row), visible, to.out,
+            to.max, to.sum, scratch});
+  }
 }
 
 // into = into + from, both relative to their own maxima.

@@ -91,19 +91,32 @@ struct GemmS8 {
       }
   }
 
+  struct Panel {
+    std::int64_t j, begin, end;  // rows [j, j + kLanes) of b, columns [begin, end)
+    const char* packed;
+  };
+  // The part of the next panel's weights that a tile fetches while it computes.
+  struct Prefetch {
+    const std::int8_t* weights;  // rows k apart
+    std::int64_t rows;
+  };
+
   // M rows of a from row i against a panel. Partial sums of earlier panels wait in c as int32.
   template <int M>
-  static void tile(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin, std::int64_t end,
-                   const char* panel) {
-    const std::int8_t* a = p.a + i * p.k + begin;
-    const std::int64_t full = (end - begin) / Isa::kGroupBytes;
-    const auto rest = static_cast<std::size_t>((end - begin) % Isa::kGroupBytes);
+  static void tile(const GemmS8Args& p, std::int64_t i, const Panel& panel, const Prefetch& next) {
+    const std::int8_t* a = p.a + i * p.k + panel.begin;
+    const std::int64_t full = (panel.end - panel.begin) / Isa::kGroupBytes;
+    const auto rest = static_cast<std::size_t>((panel.end - panel.begin) % Isa::kGroupBytes);
+    const char* packed = panel.packed;
     I acc[M][kVectors];
     for (int t = 0; t < M; ++t)
       for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::izero();
-    for (std::int64_t g = 0; g < full; ++g, panel += kVectors * kBytes) {
+    for (std::int64_t g = 0; g < full; ++g, packed += kVectors * kBytes) {
+      if (g % kGroups == 0)
+        for (std::int64_t r = 0; r < next.rows; ++r)
+          __builtin_prefetch(next.weights + r * p.k + g * Isa::kGroupBytes, 0, 2);
       I w[kVectors];
-      for (int v = 0; v < kVectors; ++v) w[v] = Isa::iload(panel + v * kBytes);
+      for (int v = 0; v < kVectors; ++v) w[v] = Isa::iload(packed + v * kBytes);
       for (int t = 0; t < M; ++t) {
         const I x = Isa::ibroadcast_group(a + t * p.k + g * Isa::kGroupBytes);
         for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::dot(acc[t][v], w[v], x);
@@ -114,9 +127,10 @@ struct GemmS8 {
         char last[Isa::kGroupBytes] = {};
         std::memcpy(last, a + t * p.k + full * Isa::kGroupBytes, rest);
         const I x = Isa::ibroadcast_group(last);
-        for (int v = 0; v < kVectors; ++v) acc[t][v] = Isa::dot(acc[t][v], Isa::iload(panel + v * kBytes), x);
+        for (int v = 0; v < kVectors; ++v)
+          acc[t][v] = Isa::dot(acc[t][v], Isa::iload(packed + v * kBytes), x);
       }
-    for (int t = 0; t < M; ++t) write_row(p, i + t, j, begin, end, Isa::add_groups(acc[t]));
+    for (int t = 0; t < M; ++t) write_row(p, i + t, panel.j, panel.begin, panel.end, Isa::add_groups(acc[t]));
   }
 
   static void write_row(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin,
@@ -146,32 +160,45 @@ struct GemmS8 {
   }
 
   static void many_rows(const GemmS8Args& p, std::int64_t row_begin, std::int64_t row_end) {
-    auto* panel = static_cast<char*>(p.scratch);
+    auto* packed = static_cast<char*>(p.scratch);
     for (std::int64_t begin = 0; begin < p.k; begin += kDepth) {
       const std::int64_t end = p.k - begin < kDepth ? p.k : begin + kDepth;
       for (std::int64_t j = 0; j < p.n; j += Isa::kLanes) {
-        pack(p, j, begin, end, panel);
-        // Tiles of equal size: a small last tile could not hide the latency of dot().
-        std::int64_t tiles = (row_end - row_begin + kTile - 1) / kTile;
-        for (std::int64_t i = row_begin; i < row_end; --tiles) {
-          const std::int64_t size = (row_end - i + tiles - 1) / tiles;
-          run_tile(p, i, j, begin, end, panel, static_cast<int>(size));
-          i += size;
-        }
+        pack(p, j, begin, end, packed);
+        run_tiles(p, row_begin, row_end, {j, begin, end, packed});
       }
     }
   }
 
-  static void run_tile(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin,
-                       std::int64_t end, const char* panel, int size) {
-    if constexpr (kTile > 2) {
-      if (size == 6) return tile<6>(p, i, j, begin, end, panel);
-      if (size == 5) return tile<5>(p, i, j, begin, end, panel);
-      if (size == 4) return tile<4>(p, i, j, begin, end, panel);
-      if (size == 3) return tile<3>(p, i, j, begin, end, panel);
+  // Tiles of equal size: a small last tile could not hide the latency of dot().
+  static void run_tiles(const GemmS8Args& p, std::int64_t row_begin, std::int64_t row_end,
+                        const Panel& panel) {
+    const std::int64_t next = panel.j + Isa::kLanes, next_end = min(next + Isa::kLanes, p.n);
+    std::int64_t tiles = (row_end - row_begin + kTile - 1) / kTile;
+    const std::int64_t share = (Isa::kLanes + tiles - 1) / tiles;
+    std::int64_t fetched = next;
+    for (std::int64_t i = row_begin; i < row_end; --tiles) {
+      const std::int64_t size = (row_end - i + tiles - 1) / tiles;
+      const std::int64_t rows = fetched < next_end ? min(share, next_end - fetched) : 0;
+      const Prefetch prefetch{p.b + (rows > 0 ? fetched : 0) * p.k + panel.begin, rows};
+      run_tile(p, i, panel, prefetch, static_cast<int>(size));
+      i += size;
+      fetched += rows;
     }
-    if (size == 2) return tile<2>(p, i, j, begin, end, panel);
-    tile<1>(p, i, j, begin, end, panel);
+  }
+
+  static std::int64_t min(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+  static void run_tile(const GemmS8Args& p, std::int64_t i, const Panel& panel, const Prefetch& next,
+                       int size) {
+    if constexpr (kTile > 2) {
+      if (size == 6) return tile<6>(p, i, panel, next);
+      if (size == 5) return tile<5>(p, i, panel, next);
+      if (size == 4) return tile<4>(p, i, panel, next);
+      if (size == 3) return tile<3>(p, i, panel, next);
+    }
+    if (size == 2) return tile<2>(p, i, panel, next);
+    tile<1>(p, i, panel, next);
   }
 
   static void run(const GemmS8Args& p) {

@@ -50,13 +50,14 @@ void transpose_s8_group(const void* group, std::int64_t g, std::int64_t rank, st
 }
 
 // Group `g` of a tile into the tile's float values; keys from `keys` on become 0.
-template <class Isa>
-void transpose_fp16_group(const void* group, std::int64_t g, std::int64_t rank, std::int64_t keys,
-                          float* values) {
+template <class Isa, class Keys>
+void transpose_float_group(const void* group, std::int64_t g, std::int64_t rank, std::int64_t keys,
+                           float* values) {
   for (std::int64_t d = 0; d < rank; d += 16) {
     const Strip<Isa> strip(d, rank, 4);
     float* to = values + strip.offset / 4 + g * kGroupKeys * strip.width + d - strip.begin;
-    Isa::transpose_fp16_16x16(static_cast<const char*>(group) + d * kGroupKeys * 2, to, strip.width);
+    Keys::template transpose_16x16<Isa>(static_cast<const char*>(group) + d * kGroupKeys * Keys::kBytes, to,
+                                        strip.width);
     for (std::int64_t key = keys; key < kGroupKeys; ++key)
       for (std::int64_t i = 0; i < 16; ++i) to[key * strip.width + i] = 0.0F;
   }

@@ -6,7 +6,7 @@
 #include "kernels/algo/gemm_f32.inl.h"
 #include "kernels/algo/gemm_nn_f32.inl.h"
 #include "kernels/algo/gemm_s8.inl.h"
-#include "kernels/algo/mla_attend_f16.inl.h"
+#include "kernels/algo/mla_attend_float.inl.h"
 #include "kernels/algo/mla_attend_s8.inl.h"
 #include "kernels/algo/peak.inl.h"
 #include "kernels/algo/quantize.inl.h"
@@ -33,7 +33,8 @@ const KernelTable kAvx512VnniTable{
     .rope = &rope<Avx512Vnni>,
     .silu_mul = &silu_mul<Avx512Vnni>,
     .mla_attend_s8 = &mla_attend_s8<Avx512VnniAttend>,
-    .mla_attend_f16 = &mla_attend_f16<Avx512VnniAttend>,
+    .mla_attend_f16 = &mla_attend_float<Avx512VnniAttend, Fp16Keys>,
+    .mla_attend_f32 = &mla_attend_float<Avx512VnniAttend, Fp32Keys>,
     .peak_s8 = &peak_s8<Avx512Vnni>,
     .peak_f32 = &peak_f32<Avx512Vnni>,
     .peak_bf16 = nullptr,

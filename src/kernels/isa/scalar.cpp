@@ -6,7 +6,7 @@
 #include "kernels/algo/gemm_f32.inl.h"
 #include "kernels/algo/gemm_nn_f32.inl.h"
 #include "kernels/algo/gemm_s8.inl.h"
-#include "kernels/algo/mla_attend_f16.inl.h"
+#include "kernels/algo/mla_attend_float.inl.h"
 #include "kernels/algo/mla_attend_s8.inl.h"
 #include "kernels/algo/peak.inl.h"
 #include "kernels/algo/quantize.inl.h"
@@ -33,7 +33,8 @@ const KernelTable kScalarTable{
     .rope = &rope<Scalar>,
     .silu_mul = &silu_mul<Scalar>,
     .mla_attend_s8 = &mla_attend_s8<ScalarAttend>,
-    .mla_attend_f16 = &mla_attend_f16<ScalarAttend>,
+    .mla_attend_f16 = &mla_attend_float<ScalarAttend, Fp16Keys>,
+    .mla_attend_f32 = &mla_attend_float<ScalarAttend, Fp32Keys>,
     .peak_s8 = &peak_s8<Scalar>,
     .peak_f32 = &peak_f32<Scalar>,
     .peak_bf16 = nullptr,

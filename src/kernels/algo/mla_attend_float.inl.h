@@ -1,6 +1,6 @@
 #pragma once
-// MLA attention on a float cache: fp16 latents widened in registers, everything else fp32. Same walk over
-// tiles as mla_attend_s8.inl.h.
+// MLA attention on a float cache: fp16 or fp32 latents, widened in registers, everything else fp32. Same walk
+// over tiles as mla_attend_s8.inl.h.
 
 #include <cstdint>
 #include <cstring>
@@ -13,8 +13,34 @@
 namespace latent8 {
 namespace {
 
-struct AttendF16 {
-  const MlaAttendF16Args& args;
+// How a float cache holds an element.
+struct Fp16Keys {
+  static constexpr std::int64_t kBytes = 2;
+  template <class Isa>
+  static typename Isa::F load(const char* p) {
+    return Isa::load_fp16(p);
+  }
+  template <class Isa>
+  static void transpose_16x16(const char* in, float* out, std::int64_t stride) {
+    Isa::transpose_fp16_16x16(in, out, stride);
+  }
+};
+struct Fp32Keys {
+  static constexpr std::int64_t kBytes = 4;
+  template <class Isa>
+  static typename Isa::F load(const char* p) {
+    return Isa::load(reinterpret_cast<const float*>(p));
+  }
+  template <class Isa>
+  static void transpose_16x16(const char* in, float* out, std::int64_t stride) {
+    const auto* from = reinterpret_cast<const float*>(in);
+    for (int key = 0; key < 16; ++key)
+      for (int d = 0; d < 16; ++d) out[key * stride + d] = from[d * 16 + key];
+  }
+};
+
+struct AttendFloat {
+  const MlaAttendFloatArgs& args;
   float* s;       // [rows, kTileKeys], S and then P
   float* values;  // the tile transposed and widened, transpose_tile.inl.h
   TileState state;
@@ -23,13 +49,13 @@ struct AttendF16 {
 };
 
 // S += q [R, n] . k [n, 16 keys] for one part of a group: the latent, or k_pe. keys[v] points at dimension 0.
-template <class Isa, int R>
+template <class Isa, class Keys, int R>
 void add_scores(const float* q, std::int64_t n, const char* const* keys,
                 typename Isa::F (&s)[R][kBlockVectors<Isa>]) {
   constexpr int V = kBlockVectors<Isa>;
   for (std::int64_t d = 0; d < n; ++d) {
     typename Isa::F k[V];
-    for (int v = 0; v < V; ++v) k[v] = Isa::load_fp16(keys[v] + d * kGroupKeys * 2);
+    for (int v = 0; v < V; ++v) k[v] = Keys::template load<Isa>(keys[v] + d * kGroupKeys * Keys::kBytes);
     for (int i = 0; i < R; ++i) {
       const auto x = Isa::set1(q[i * n + d]);
       for (int v = 0; v < V; ++v) s[i][v] = Isa::fma(x, k[v], s[i][v]);
@@ -37,8 +63,8 @@ void add_scores(const float* q, std::int64_t n, const char* const* keys,
   }
 }
 
-template <class Isa, int R>
-void qk_block(const AttendF16& t, std::int64_t row, std::int64_t key) {
+template <class Isa, class Keys, int R>
+void qk_block(const AttendFloat& t, std::int64_t row, std::int64_t key) {
   constexpr int V = kBlockVectors<Isa>;
   typename Isa::F s[R][V];
   for (int i = 0; i < R; ++i)
@@ -46,18 +72,18 @@ void qk_block(const AttendF16& t, std::int64_t row, std::int64_t key) {
   const char *latent[V], *k_pe[V];
   for (int v = 0; v < V; ++v) {
     const std::int64_t k = key + v * Isa::kLanes;
-    latent[v] = t.group[k / kGroupKeys] + k % kGroupKeys * 2;
-    k_pe[v] = latent[v] + t.args.rank * kGroupKeys * 2;
+    latent[v] = t.group[k / kGroupKeys] + k % kGroupKeys * Keys::kBytes;
+    k_pe[v] = latent[v] + t.args.rank * kGroupKeys * Keys::kBytes;
   }
-  add_scores<Isa, R>(t.args.q + row * t.args.rank, t.args.rank, latent, s);
-  add_scores<Isa, R>(t.args.q_pe + row * t.args.rope, t.args.rope, k_pe, s);
+  add_scores<Isa, Keys, R>(t.args.q + row * t.args.rank, t.args.rank, latent, s);
+  add_scores<Isa, Keys, R>(t.args.q_pe + row * t.args.rope, t.args.rope, k_pe, s);
   for (int i = 0; i < R; ++i)
     for (int v = 0; v < V; ++v) Isa::store(t.s + (row + i) * kTileKeys + key + v * Isa::kLanes, s[i][v]);
 }
 
 // out = out * alpha + P.V * beta for R rows and V vectors of dimensions from d on.
 template <class Isa, int R, int V>
-void pv_block(const AttendF16& t, std::int64_t row, std::int64_t d) {
+void pv_block(const AttendFloat& t, std::int64_t row, std::int64_t d) {
   const Strip<Isa> strip(d, t.args.rank, 4);
   const float* values = t.values + strip.offset / 4 + d - strip.begin;
   const float* p = t.s + row * kTileKeys;
@@ -82,14 +108,14 @@ void pv_block(const AttendF16& t, std::int64_t row, std::int64_t d) {
   }
 }
 
-template <class Isa, int R = kBlockRows<Isa>>
-void qk_rows(const AttendF16& t, std::int64_t row, std::int64_t rows, std::int64_t key) {
-  if (rows == R) return qk_block<Isa, R>(t, row, key);
-  if constexpr (R > 1) qk_rows<Isa, R - 1>(t, row, rows, key);
+template <class Isa, class Keys, int R = kBlockRows<Isa>>
+void qk_rows(const AttendFloat& t, std::int64_t row, std::int64_t rows, std::int64_t key) {
+  if (rows == R) return qk_block<Isa, Keys, R>(t, row, key);
+  if constexpr (R > 1) qk_rows<Isa, Keys, R - 1>(t, row, rows, key);
 }
 
 template <class Isa, int R = kBlockRows<Isa>>
-void pv_rows(const AttendF16& t, std::int64_t row, std::int64_t rows, std::int64_t d) {
+void pv_rows(const AttendFloat& t, std::int64_t row, std::int64_t rows, std::int64_t d) {
   if (rows == R) {
     constexpr int V = kBlockVectors<Isa>;
     if (d + V * Isa::kLanes <= t.args.rank) return pv_block<Isa, R, V>(t, row, d);
@@ -100,7 +126,7 @@ void pv_rows(const AttendF16& t, std::int64_t row, std::int64_t rows, std::int64
 }
 
 template <class Isa>
-void softmax_f16(const AttendF16& t, std::int64_t tile_begin, std::int64_t tile_keys) {
+void softmax_float(const AttendFloat& t, std::int64_t tile_begin, std::int64_t tile_keys) {
   for (std::int64_t row = 0; row < t.args.rows; ++row) {
     float* s = t.s + row * kTileKeys;
     float *max = t.state.tile_max + row, *sum = t.state.tile_sum + row;
@@ -113,9 +139,9 @@ void softmax_f16(const AttendF16& t, std::int64_t tile_begin, std::int64_t tile_
 }
 
 // Keys [begin, begin + keys) of the run.
-template <class Isa>
-void attend_tile_f16(AttendF16& t, std::int64_t begin, std::int64_t keys) {
-  const MlaAttendF16Args& a = t.args;
+template <class Isa, class Keys>
+void attend_tile_float(AttendFloat& t, std::int64_t begin, std::int64_t keys) {
+  const MlaAttendFloatArgs& a = t.args;
   const std::int64_t n_groups = (keys + kGroupKeys - 1) / kGroupKeys;
   t.padded = n_groups * kGroupKeys;
   for (std::int64_t g = 0; g < kTileGroups; ++g) {
@@ -126,13 +152,13 @@ void attend_tile_f16(AttendF16& t, std::int64_t begin, std::int64_t keys) {
   for (std::int64_t key = 0; key < t.padded; key += kBlockKeys<Isa>)
     for (std::int64_t b = 0; b < blocks; ++b) {
       const std::int64_t row = a.rows * b / blocks;
-      qk_rows<Isa>(t, row, a.rows * (b + 1) / blocks - row, key);
+      qk_rows<Isa, Keys>(t, row, a.rows * (b + 1) / blocks - row, key);
     }
   for (std::int64_t g = 0; g < n_groups; ++g) {
     const std::int64_t left = keys - g * kGroupKeys;
-    transpose_fp16_group<Isa>(t.group[g], g, a.rank, left < kGroupKeys ? left : kGroupKeys, t.values);
+    transpose_float_group<Isa, Keys>(t.group[g], g, a.rank, left < kGroupKeys ? left : kGroupKeys, t.values);
   }
-  softmax_f16<Isa>(t, a.key_begin + begin, keys);
+  softmax_float<Isa>(t, a.key_begin + begin, keys);
   combine_tile<Isa>(t.state, a.rows, 1.0F, a.max, a.sum);
   for (std::int64_t d = 0; d < a.rank; d += kBlockKeys<Isa>)
     for (std::int64_t b = 0; b < blocks; ++b) {
@@ -142,10 +168,10 @@ void attend_tile_f16(AttendF16& t, std::int64_t begin, std::int64_t keys) {
 }
 
 // Keys that some row sees must be finite: their values meet a weight of 0 in the rows that do not see them.
-template <class Isa>
-void mla_attend_f16(const MlaAttendF16Args& a) {
+template <class Isa, class Keys>
+void mla_attend_float(const MlaAttendFloatArgs& a) {
   auto* scratch = static_cast<float*>(a.scratch);
-  AttendF16 t{.args = a, .s = scratch};
+  AttendFloat t{.args = a, .s = scratch};
   t.state = {t.s + kAttendMaxRows * kTileKeys, t.s + kAttendMaxRows * (kTileKeys + 1),
              t.s + kAttendMaxRows * (kTileKeys + 2), t.s + kAttendMaxRows * (kTileKeys + 3)};
   t.values = t.state.beta + kAttendMaxRows;
@@ -158,7 +184,7 @@ void mla_attend_f16(const MlaAttendF16Args& a) {
   if (run_keys > a.n_keys) run_keys = a.n_keys;
   std::memset(a.out, 0, static_cast<std::size_t>(a.rows * a.rank) * sizeof(float));
   for (std::int64_t begin = 0; begin < run_keys; begin += kTileKeys)
-    attend_tile_f16<Isa>(t, begin, run_keys - begin < kTileKeys ? run_keys - begin : kTileKeys);
+    attend_tile_float<Isa, Keys>(t, begin, run_keys - begin < kTileKeys ? run_keys - begin : kTileKeys);
 }
 
 }  // namespace
