@@ -19,20 +19,11 @@ std::string without_prefix(
   return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
 }
 
-[[noreturn]] void refuse_depth(const std::string& where) {
-  throw_error(ErrorCode::kCorrupt, "{}: nesting of at most {} levels expected, got more", where,
-              kMaxJsonDepth);
-}
-
-[[noreturn]] void refuse_duplicate(const std::string& where, std::string_view key) {
-  throw_error(ErrorCode::kCorrupt, "{}: key '{}' once expected, got it twice", where, key);
-}
-
-// Collects the members of the outermost object; what is nested in a member is checked and dropped.
-class FlatReader : public nlohmann::json_sax<json> {
+// Checks syntax, depth and keys, and collects the members of the outermost object if it is asked to.
+class Checker : public nlohmann::json_sax<json> {
  public:
-  explicit FlatReader(const std::string& where) : where_(where) {}
-  std::vector<FlatJsonMember> members;
+  Checker(const std::string& where, std::vector<FlatJsonMember>* members)
+      : where_(where), members_(members) {}
 
   bool null() override { return add(FlatJsonMember::Kind::kNull, "null"); }
   bool boolean(bool v) override { return add(FlatJsonMember::Kind::kBool, v ? "true" : "false"); }
@@ -47,36 +38,50 @@ class FlatReader : public nlohmann::json_sax<json> {
   }
   bool string(string_t& v) override { return add(FlatJsonMember::Kind::kString, std::move(v)); }
   bool binary(binary_t&) override { return false; }
-  bool start_object(std::size_t) override { return open(); }
-  bool start_array(std::size_t) override {
-    if (depth_ == 0) refuse_outermost();
-    return open();
-  }
-  bool key(string_t& v) override {
-    if (depth_ != 1) return true;
-    if (!seen_.insert(v).second) refuse_duplicate(where_, v);
-    key_ = std::move(v);
+  bool start_object(std::size_t) override {
+    open();
+    if (seen_.size() <= depth_) seen_.resize(depth_ + 1);
     return true;
   }
-  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override {
+    if (depth_ == 0 && members_ != nullptr) refuse_outermost();
+    open();
+    return true;
+  }
+  bool key(string_t& v) override {
+    if (!seen_[depth_].insert(v).second)
+      throw_error(ErrorCode::kCorrupt, "{}: key '{}' once expected, got it twice", where_, v);
+    if (depth_ == 1 && members_ != nullptr) key_ = std::move(v);
+    return true;
+  }
+  bool end_object() override {
+    constexpr std::size_t kSmall = 64;  // clearing a set costs its buckets, not its keys
+    if (seen_[depth_].bucket_count() > kSmall)
+      seen_[depth_] = {};
+    else
+      seen_[depth_].clear();
+    return close();
+  }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    throw_error(ErrorCode::kCorrupt, "{}: {}", where_,
-                without_prefix(static_cast<const json::exception&>(e)));
+    throw_error(ErrorCode::kCorrupt, "{}: {}", where_, without_prefix(e));
   }
 
  private:
   bool add(FlatJsonMember::Kind kind, std::string value) {
+    if (members_ == nullptr) return true;
     if (depth_ == 0) refuse_outermost();
-    if (depth_ == 1) members.push_back({std::move(key_), kind, std::move(value)});
+    if (depth_ == 1) members_->push_back({std::move(key_), kind, std::move(value)});
     return true;
   }
-  bool open() {
-    if (++depth_ > kMaxJsonDepth) refuse_depth(where_);
-    return true;
+  void open() {
+    if (++depth_ > kMaxJsonDepth)
+      throw_error(ErrorCode::kCorrupt, "{}: nesting of at most {} levels expected, got more", where_,
+                  kMaxJsonDepth);
   }
   bool close() {
-    if (--depth_ == 1) members.push_back({std::move(key_), FlatJsonMember::Kind::kNested, ""});
+    --depth_;
+    if (depth_ == 1) add(FlatJsonMember::Kind::kNested, "");
     return true;
   }
   [[noreturn]] void refuse_outermost() const {
@@ -84,34 +89,26 @@ class FlatReader : public nlohmann::json_sax<json> {
   }
 
   const std::string& where_;
-  int depth_ = 0;
+  std::vector<FlatJsonMember>* members_;  // may be nullptr
+  std::size_t depth_ = 0;
   std::string key_;
-  std::unordered_set<std::string> seen_;
+  std::vector<std::unordered_set<std::string>> seen_;  // the keys of the open object of each depth
 };
 
 }  // namespace
 
+// Two passes: the parser's own callback, which could check in one, takes quadratic time on big objects.
 json parse_json(std::string_view text, const std::string& where) {
-  std::vector<std::unordered_set<std::string>> keys;  // of the open objects
-  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth >= kMaxJsonDepth) refuse_depth(where);
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      refuse_duplicate(where, parsed.get<std::string>());
-    return true;
-  };
-  try {
-    return json::parse(text.begin(), text.end(), watch);
-  } catch (const json::exception& e) {
-    throw_error(ErrorCode::kCorrupt, "{}: {}", where, without_prefix(e));
-  }
+  Checker checker(where, nullptr);
+  json::sax_parse(text.begin(), text.end(), &checker);
+  return json::parse(text.begin(), text.end());
 }
 
 std::vector<FlatJsonMember> parse_flat_json(std::string_view text, const std::string& where) {
-  FlatReader reader(where);
-  json::sax_parse(text.begin(), text.end(), &reader);
-  return std::move(reader.members);
+  std::vector<FlatJsonMember> members;
+  Checker checker(where, &members);
+  json::sax_parse(text.begin(), text.end(), &checker);
+  return members;
 }
 
 std::string json_quote(std::string_view text) {

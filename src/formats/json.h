@@ -2,6 +2,7 @@
 // Reading JSON that somebody else wrote: parsing with a place in every message, and checked access to the
 // members of an object.
 
+#include <cstddef>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -12,7 +13,7 @@
 namespace latent8 {
 
 // Deeper nesting is refused: no file of a checkpoint comes near it.
-inline constexpr int kMaxJsonDepth = 64;
+inline constexpr std::size_t kMaxJsonDepth = 64;
 
 // One JSON value and nothing after it; a key that occurs twice in an object is refused. `where` (a path)
 // begins every message.

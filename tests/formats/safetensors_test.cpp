@@ -143,6 +143,17 @@ TEST(Safetensors, EveryTruncationOfAFileIsRefused) {
     EXPECT_THROW(parse(file.substr(0, length)), Error) << length;
 }
 
+TEST(Safetensors, ReadsAHundredThousandTensors) {
+  constexpr int kTensors = 100'000;
+  std::string header = "{";
+  for (int i = 0; i < kTensors; ++i)
+    header += (i == 0 ? "\"" : ",\"") + std::to_string(i) +
+              R"(":{"dtype":"I8","shape":[1],"data_offsets":[)" + std::to_string(i) + "," +
+              std::to_string(i + 1) + "]}";
+
+  EXPECT_EQ(parse(file_of(header + "}", kTensors)).size(), static_cast<std::size_t>(kTensors));
+}
+
 TEST(Safetensors, AMissingFileIsNamed) {
   EXPECT_THAT(error_of(ErrorCode::kNotFound, [] { SafetensorsFile("/nowhere/x.safetensors"); }),
               HasSubstr("/nowhere/x.safetensors"));
