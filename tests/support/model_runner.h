@@ -1,0 +1,45 @@
+#pragma once
+// Running a model on token ids without the engine: chunks, batches, block sizes and page placement as a test
+// wants them.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "kv/block_pool.h"
+#include "model/deepseek_model.h"
+
+namespace latent8 {
+
+std::filesystem::path source_path(const char* relative);  // of the repository
+
+std::shared_ptr<const DeepseekModel> load_model(const std::filesystem::path& dir,
+                                                const LoadOptions& options = {});
+
+struct RunOptions {
+  int threads = 2;
+  std::int64_t block_size = 128;
+  std::int64_t chunk = 1 << 20;  // tokens of a sequence per step
+  std::int32_t skip_blocks = 0;  // taken before the run, so that pages lie elsewhere
+  CacheType float_cache = CacheType::kF32;
+  AttentionOptions attention;
+  const char* isa = nullptr;  // name of a kernel table; nullptr: the default
+};
+
+// Logits [tokens, vocab_size] of every position of every sequence, one matrix per sequence; all sequences
+// advance together, `chunk` tokens at a time.
+std::vector<Matrix<float>> run_logits(const DeepseekModel& model,
+                                      const std::vector<std::vector<std::int32_t>>& sequences,
+                                      const RunOptions& options = {});
+// MTP logits of one sequence: row i predicts the token after the next. [tokens - 1, vocab_size]
+Matrix<float> run_mtp_logits(const DeepseekModel& model, std::span<const std::int32_t> ids,
+                             const RunOptions& options = {});
+
+bool bit_equal(const Matrix<float>& a, const Matrix<float>& b);
+double largest_difference(ConstMat<float> a, ConstMat<float> b);
+
+std::vector<std::int32_t> random_ids(std::int64_t count, std::int64_t vocab_size, std::uint64_t seed);
+
+}  // namespace latent8
