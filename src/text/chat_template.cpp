@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "formats/files.h"
 #include "text/json_file.h"
 
 namespace latent8 {

@@ -7,11 +7,6 @@
 
 namespace latent8 {
 
-std::string read_text_file(const std::filesystem::path& path) {
-  const MappedFile file(path);
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 nlohmann::json read_json_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   const auto* text = reinterpret_cast<const char*>(file.bytes().data());

@@ -8,9 +8,6 @@
 
 namespace latent8 {
 
-// The file as bytes. Throws: Error{kNotFound | kIo} naming the path.
-std::string read_text_file(const std::filesystem::path& path);
-
 // The file as JSON. Throws: Error{kNotFound | kIo}; Error{kCorrupt} naming the path and the byte.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
