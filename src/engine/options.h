@@ -1,0 +1,27 @@
+#pragma once
+// What EngineOptions come to for a given model and machine, and whether a request can be served.
+
+#include <cstdint>
+
+#include "engine/executor.h"
+#include "latent8/engine.h"
+#include "model/deepseek_model.h"
+
+namespace latent8 {
+
+struct ResolvedOptions {
+  ExecutorOptions executor;
+  SchedulerLimits limits;
+  std::int64_t context_tokens = 0;         // prompt and answer of one request
+  std::int64_t cache_bytes_per_token = 0;  // over all layers
+
+  std::int64_t cache_tokens() const { return limits.num_blocks * limits.block_size; }
+};
+
+// Throws: Error{kInvalidArgument} naming an option out of range; {kUnavailable} if the cache has no memory.
+ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions& options);
+
+// Throws: Error{kInvalidArgument} as Engine::submit.
+void check_request(const Request& request, std::int64_t vocab_size, const ResolvedOptions& options);
+
+}  // namespace latent8

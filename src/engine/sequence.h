@@ -1,0 +1,51 @@
+#pragma once
+// One request inside the engine: its tokens, its place in the cache, and what is left to compute.
+
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "kv/block_pool.h"
+#include "latent8/request.h"
+
+namespace latent8 {
+
+using Clock = std::chrono::steady_clock;
+
+// Thread-safety: belongs to the engine thread once submitted.
+// Invariant: num_computed_tokens < tokens.size() between steps, so that there is always a token to compute.
+struct Sequence {
+  Sequence(RequestId request_id, Request request, TokenSink& token_sink, std::int64_t max_tokens,
+           std::int64_t block_size)
+      : id(request_id),
+        tokens(std::move(request.token_ids)),
+        prompt_tokens(static_cast<std::int64_t>(tokens.size())),
+        sampling(std::move(request.sampling)),
+        mask(std::move(request.mask)),
+        priority(request.priority),
+        sink(&token_sink),
+        token_limit(max_tokens),
+        blocks(block_size),
+        submitted(Clock::now()) {}
+
+  std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
+  std::int64_t remaining() const { return length() - num_computed_tokens; }
+  std::int64_t answer_tokens() const { return length() - prompt_tokens; }
+
+  RequestId id;
+  std::vector<std::int32_t> tokens;  // prompt, then answer
+  std::int64_t prompt_tokens;
+  SamplingParams sampling;
+  std::unique_ptr<MaskProvider> mask;
+  std::int32_t priority;
+  TokenSink* sink;
+  std::int64_t token_limit;  // of prompt and answer together
+
+  std::int64_t num_computed_tokens = 0;  // whose latents are in the cache
+  std::int64_t prefill_end = 0;          // tokens before this place are computed as a prompt (again)
+  BlockTable blocks;
+
+  Clock::time_point submitted, started, first_token, last_token;
+};
+
+}  // namespace latent8
