@@ -6,21 +6,9 @@
 
 #include "base/aligned_buffer.h"
 #include "kernels/latent_layout.h"
+#include "kernels/latent_pages.h"
 
 namespace latent8 {
-
-// One layer's pages.
-struct LatentPages {
-  LatentLayout layout;
-  std::byte* base = nullptr;  // [num_blocks, page_bytes]
-  std::int64_t block_size = 0;
-  float scale = 1.0F;  // fa_k scale of an int8 layer: value = code * scale
-
-  std::byte* page(std::int32_t block_id) const { return base + block_id * layout.page_bytes(block_size); }
-  std::byte* page_of_slot(std::int32_t slot) const {
-    return page(static_cast<std::int32_t>(slot / block_size));
-  }
-};
 
 // Thread-safety: pages of different slots may be written at the same time.
 class LatentCache {

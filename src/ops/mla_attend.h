@@ -7,7 +7,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/views.h"
-#include "kv/latent_cache.h"
+#include "kernels/latent_pages.h"
 #include "ops/context.h"
 
 namespace latent8 {
