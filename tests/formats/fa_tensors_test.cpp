@@ -6,6 +6,7 @@
 #include "formats/atomic_file.h"
 #include "formats/safetensors_writer.h"
 #include "support/errors.h"
+#include "support/seed_form.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {
@@ -188,6 +189,24 @@ TEST(FaTensors, ReadsTheScalesOfTheReference) {
     ASSERT_TRUE(scales) << layer;
     EXPECT_EQ(scales->q.size(), 4U);
     EXPECT_LT(scales->k, 1.0F);
+  }
+}
+
+TEST(FaTensors, TheFormOfTheSeedHoldsTheSameScalesAndTensors) {
+  const std::string golden = LATENT8_SOURCE_DIR "/tests/data/golden/msmodelslim/a_mindie_m4_static";
+  const TempDir dir;
+  rewrite_in_seed_form(golden, dir.path());
+
+  const Checkpoint seed = Checkpoint::open(dir.path()), reference = Checkpoint::open(golden);
+
+  EXPECT_EQ(seed.get(kPrefix + "fa_q.scale").shape_text(), "[4, 512]");
+  EXPECT_EQ(seed.quant()->fa_quant_type, "FAKQuant");
+  EXPECT_EQ(seed.tensors().size(), reference.tensors().size());
+  for (std::int64_t layer = 0; layer < reference.config().num_hidden_layers; ++layer) {
+    const auto a = read_fa_scales(seed, layer, 4), b = read_fa_scales(reference, layer, 4);
+    ASSERT_TRUE(a && b);
+    EXPECT_EQ(a->q, b->q);
+    EXPECT_EQ(a->k, b->k);
   }
 }
 
