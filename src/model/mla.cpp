@@ -28,14 +28,19 @@ void MlaAttention::forward(OpContext& ctx, const StepBatch& step, const Attentio
                            LatentPages pages, Scratch& s, ConstMat<float> h, Mat<float> out) const {
   const std::int64_t T = step.tokens();
   project(ctx, step, s, h);
-  store(ctx, step, options, pages, s);
+  const bool ascend = options.numerics == Numerics::kAscend, int8 = pages.layout.type == CacheType::kInt8;
+  if (ascend && int8)
+    store_ascend(step, pages, s);
+  else
+    store(ctx, step, pages, s);
   // Which path a sequence takes depends on the layer and the options, never on how many tokens it has in this
   // step.
-  const bool ascend = options.numerics == Numerics::kAscend;
   std::vector<AttendSeq> cached;
   for (const StepSeq& seq : step.seqs) {
     if (seq.prompt && (ascend || options.prefill == Prefill::kFloat))
       attend_expanded(ctx, seq, pages, s);
+    else if (ascend && int8)
+      attend_ascend(ctx, seq, pages, s);
     else
       cached.push_back(seq);
   }
@@ -63,8 +68,7 @@ void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, Co
        rope_);
 }
 
-void MlaAttention::store(OpContext& ctx, const StepBatch& step, const AttentionOptions&, LatentPages pages,
-                         Scratch& s) const {
+void MlaAttention::store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const {
   const std::int64_t rank = config_.kv_lora_rank;
   std::atomic<std::int64_t> clipped{0};
   ctx.pool().parallel_for(step.tokens(), 8, [&](std::int64_t begin, std::int64_t end, int) {

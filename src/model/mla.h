@@ -29,12 +29,15 @@ class MlaAttention {
 
  private:
   void project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
-  void store(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
-             Scratch& s) const;
+  void store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const;
   void attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages, Scratch& s) const;
   void absorb_queries(OpContext& ctx, std::int64_t begin, std::int64_t end, LatentPages pages,
                       Scratch& s) const;
   void attend_expanded(OpContext& ctx, const StepSeq& seq, LatentPages pages, Scratch& s) const;
+
+  // mla_ascend.cpp
+  void store_ascend(const StepBatch& step, LatentPages pages, Scratch& s) const;
+  void attend_ascend(OpContext& ctx, const StepSeq& seq, LatentPages pages, Scratch& s) const;
 
   const ModelConfig& config_;
   const AttentionWeights& w_;

@@ -81,7 +81,7 @@ std::vector<Matrix<float>> run_logits(const DeepseekModel& model,
       const std::int64_t count = std::min(o.chunk, lengths[b] - begin);
       step.add(
           std::span(sequences[b]).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)),
-          begin, m.tables[b].ids(), o.block_size, true);
+          begin, m.tables[b].ids(), o.block_size, o.prompt);
     }
     Matrix<float> hidden(step.tokens(), model.config().hidden_size);
     model.forward(m.ctx, step, o.attention, *m.cache, *m.scratch, hidden.view());

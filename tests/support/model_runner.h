@@ -22,6 +22,7 @@ struct RunOptions {
   int threads = 2;
   std::int64_t block_size = 128;
   std::int64_t chunk = 1 << 20;  // tokens of a sequence per step
+  bool prompt = true;            // StepSeq::prompt
   std::int32_t skip_blocks = 0;  // taken before the run, so that pages lie elsewhere
   CacheType float_cache = CacheType::kF32;
   AttentionOptions attention;
