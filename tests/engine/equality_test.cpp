@@ -1,0 +1,135 @@
+// What must not change an answer: the batch, the chunks, the threads, the blocks, a preemption. Bit for bit.
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <string>
+
+#include "engine/engine_models.h"
+
+namespace latent8 {
+namespace {
+
+struct Answer {
+  std::vector<std::int32_t> ids;
+  std::vector<float> logprobs;
+  bool operator==(const Answer&) const = default;
+};
+
+constexpr std::int64_t kRequests = 5;
+
+// Request i: prompts of 7 to 200 tokens; greedy and drawn answers.
+Request request_number(std::int64_t i) {
+  SamplingParams sampling;
+  sampling.max_tokens = 12;
+  sampling.ignore_eos = true;
+  sampling.logprobs = 0;
+  sampling.temperature = i % 2 == 0 ? 0.0F : 0.8F;
+  sampling.top_p = 0.9F;
+  sampling.seed = static_cast<std::uint64_t>(i);
+  return request_of(random_prompt(std::vector<std::int64_t>{7, 200, 33, 128, 61}[static_cast<std::size_t>(i)],
+                                  static_cast<std::uint64_t>(i)),
+                    sampling);
+}
+
+EngineOptions base_options() {
+  EngineOptions options;
+  options.threads = 1;
+  options.max_model_len = 256;
+  options.max_num_seqs = kRequests;
+  return options;
+}
+
+// All requests at once, or one after the other.
+std::vector<Answer> answers(const std::shared_ptr<const DeepseekModel>& model, const EngineOptions& options,
+                            bool together, std::int64_t* preemptions = nullptr) {
+  Engine engine(model, options);
+  std::deque<CollectingSink> sinks(kRequests);
+  for (std::int64_t i = 0; i < kRequests; ++i) {
+    CollectingSink& sink = sinks[static_cast<std::size_t>(i)];
+    engine.submit(request_number(i), sink);
+    if (!together) sink.wait();
+  }
+  std::vector<Answer> out;
+  for (CollectingSink& sink : sinks) {
+    sink.wait();
+    out.push_back({sink.ids, sink.logprobs});
+  }
+  if (preemptions != nullptr) *preemptions = engine.stats().preemptions;
+  return out;
+}
+
+struct ModelCase {
+  const char* name;
+  const char* path;
+};
+
+class Equality : public testing::TestWithParam<ModelCase> {
+ protected:
+  void SetUp() override {
+    model_ = open_model(GetParam().path);
+    alone_ = answers(model_, base_options(), false);
+    for (const Answer& answer : alone_) ASSERT_EQ(answer.ids.size(), 12U);
+  }
+  std::shared_ptr<const DeepseekModel> model_;
+  std::vector<Answer> alone_;
+};
+
+TEST_P(Equality, AnswersInABatchAreThoseOfRequestsAlone) {
+  EXPECT_EQ(answers(model_, base_options(), true), alone_);
+}
+
+TEST_P(Equality, AnswersDoNotDependOnTheChunksOfThePrompt) {
+  for (const std::int64_t tokens : {16, 64, 100}) {
+    EngineOptions options = base_options();
+    options.max_num_batched_tokens = tokens;
+    EXPECT_EQ(answers(model_, options, true), alone_) << tokens;
+  }
+}
+
+TEST_P(Equality, OneTokenAStepGivesTheSameAnswers) {
+  EngineOptions options = base_options();
+  options.max_num_batched_tokens = 1;
+  EXPECT_EQ(answers(model_, options, true), alone_);
+}
+
+TEST_P(Equality, AnswersDoNotDependOnTheThreads) {
+  for (const int threads : {2, 3}) {
+    EngineOptions options = base_options();
+    options.threads = threads;
+    EXPECT_EQ(answers(model_, options, true), alone_) << threads;
+  }
+}
+
+TEST_P(Equality, AnswersDoNotDependOnTheBlockSize) {
+  for (const std::int64_t block_size : {16, 48, 64}) {
+    EngineOptions options = base_options();
+    options.block_size = block_size;
+    EXPECT_EQ(answers(model_, options, true), alone_) << block_size;
+  }
+}
+
+TEST_P(Equality, AnswersDoNotChangeWhenRequestsArePreempted) {
+  EngineOptions options = base_options();
+  options.block_size = 16;
+  const std::int64_t block_bytes =
+      16 * LatentCache::bytes_per_token(model_->cache_layers(CacheType::kF32));  // int8 layers take less
+  options.cache_dtype = EngineOptions::CacheDType::kFp32;
+  options.cache_bytes = 14 * block_bytes;
+  EngineOptions same_dtype = base_options();
+  same_dtype.cache_dtype = EngineOptions::CacheDType::kFp32;
+  std::int64_t preemptions = 0;
+
+  const std::vector<Answer> got = answers(model_, options, true, &preemptions);
+
+  EXPECT_EQ(got, answers(model_, same_dtype, false));
+  EXPECT_GT(preemptions, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Equality,
+                         testing::Values(ModelCase{"tiny_float", "models/tiny-r1"},
+                                         ModelCase{"tiny_int8",
+                                                   "tests/data/golden/msmodelslim/a_mindie_m4_static"}),
+                         [](const auto& param) { return std::string(param.param.name); });
+
+}  // namespace
+}  // namespace latent8
