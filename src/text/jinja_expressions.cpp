@@ -249,6 +249,7 @@ ExpressionPtr Parser::parse_filter_chain(ExpressionPtr value) {
 ExpressionPtr Parser::parse_test(ExpressionPtr value) {
   const bool negated = skip_name("not");
   const std::string name = current().text;
+  if (current().type != TokenType::kName) unexpected("a test");
   if (!is_test(name)) unsupported("the test", name);
   ++at_;
   auto test = make(ExpressionKind::kTest, name, std::move(value));

@@ -53,6 +53,8 @@ Value to_int(const Value& value, const Arguments& arguments) {
   std::string text = strip(value.string());
   if (text.starts_with('+')) text.erase(0, 1);
   std::int64_t number = 0;
+  const bool hexadecimal = bound.integer(1, 10) == 16 && (text.starts_with("0x") || text.starts_with("0X"));
+  if (hexadecimal) text.erase(0, 2);
   const auto base = static_cast<int>(std::clamp<std::int64_t>(bound.integer(1, 10), 2, 36));
   const auto result = std::from_chars(text.data(), text.data() + text.size(), number, base);
   if (result.ec == std::errc() && result.ptr == text.data() + text.size()) return Value(number);

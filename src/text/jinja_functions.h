@@ -31,7 +31,7 @@ class Budget {
   void items(std::uint64_t count) { step(4 * count); }
 
  private:
-  static constexpr std::uint64_t kMaxWork = 100'000'000;
+  static constexpr std::uint64_t kMaxWork = 20'000'000;
   static constexpr std::uint64_t kMaxTextBytes = std::uint64_t{64} << 20;
   std::uint64_t used_ = 0;
 };

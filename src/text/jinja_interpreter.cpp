@@ -171,12 +171,9 @@ Interpreter::Flow Interpreter::run_for(const Statement& loop) {
   const auto shared = std::make_shared<const std::vector<Value>>(std::move(items));
   for (std::size_t i = 0; i < shared->size(); ++i) {
     scope_ = std::make_shared<Scope>(outer);
-    scope_->set("loop",
-                Value(Value::Data(std::make_shared<const LoopState>(LoopState{shared, i, loop_depth_}))));
+    scope_->set("loop", Value(Value::Data(std::make_shared<const LoopState>(LoopState{shared, i}))));
     assign(loop.target, (*shared)[i]);
-    ++loop_depth_;
     const Flow flow = run(loop.body);
-    --loop_depth_;
     if (flow == Flow::kBreak) break;
   }
   scope_ = outer;

@@ -30,7 +30,6 @@ struct Macro {
 struct LoopState {
   std::shared_ptr<const std::vector<Value>> items;  // shared by the iterations
   std::size_t index;
-  int depth;
 };
 
 class Interpreter {
@@ -83,7 +82,6 @@ class Interpreter {
   std::string block_text_;  // input of a filter block
   Budget budget_;
   int depth_ = 0;
-  int loop_depth_ = 0;
 };
 
 }  // namespace latent8::jinja

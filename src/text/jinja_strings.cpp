@@ -58,8 +58,8 @@ std::string change_case(std::string_view text, bool upper) {
 // Starts a word at each character that follows one for which boundary is true.
 template <class Boundary>
 std::string title_by(std::string_view text, Boundary boundary) {
-  const std::string upper = to_upper(text);
-  const std::string lower = to_lower(text);
+  const std::string upper = change_case(text, true);  // character by character, unlike to_upper
+  const std::string lower = change_case(text, false);
   std::string out;
   std::string_view rest = text, rest_upper = upper, rest_lower = lower;
   for (bool start = true; !rest.empty();) {
@@ -86,7 +86,10 @@ std::string strip_characters(std::string_view text, std::string_view characters,
   return strip_if(text, left, right, [&](char32_t c) { return set.find(c) != std::u32string::npos; });
 }
 
-std::string to_upper(std::string_view text) { return change_case(text, true); }
+std::string to_upper(std::string_view text) {
+  // The one letter in use whose capital is two letters.
+  return change_case(replace_all(text, "\xC3\x9F", "SS", -1), true);
+}
 std::string to_lower(std::string_view text) { return change_case(text, false); }
 
 std::string capitalize(std::string_view text) {

@@ -7,21 +7,21 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 34> kTests = {
-    "defined",  "undefined", "none",        "None",        "boolean", "true",     "True",
-    "false",    "False",     "string",      "mapping",     "number",  "integer",  "float",
-    "eq",       "==",        "equalto",     "ne",          "!=",      "lt",       "lessthan",
-    "le",       "gt",        "greaterthan", "ge",          "in",      "iterable", "sequence",
+constexpr std::array<std::string_view, 38> kTests = {
+    "defined",  "undefined", "none",        "None",        "boolean", "true",     "True",     "false",
+    "False",    "string",    "mapping",     "number",      "integer", "float",    "eq",       "==",
+    "equalto",  "ne",        "!=",          "lt",          "<",       "lessthan", "le",       "<=",
+    "gt",       ">",         "greaterthan", "ge",          ">=",      "in",       "iterable", "sequence",
     "callable", "odd",       "even",        "divisibleby", "lower",   "upper"};
 
 // A test that compares with one argument; value says how it came out.
 bool compare(std::string_view name, const Value& a, const Value& b) {
   if (name == "eq" || name == "==" || name == "equalto") return equal(a, b);
   if (name == "ne" || name == "!=") return !equal(a, b);
-  if (name == "lt" || name == "lessthan") return less(a, b);
-  if (name == "gt" || name == "greaterthan") return less(b, a);
-  if (name == "le") return !less(b, a);
-  if (name == "ge") return !less(a, b);
+  if (name == "lt" || name == "<" || name == "lessthan") return less(a, b);
+  if (name == "gt" || name == ">" || name == "greaterthan") return less(b, a);
+  if (name == "le" || name == "<=") return !less(b, a);
+  if (name == "ge" || name == ">=") return !less(a, b);
   if (name == "in") return contains(b, a);
   const Value remainder = [&] {
     Budget budget;
@@ -46,8 +46,9 @@ bool is_iterable(const Value& value) {
 bool is_test(std::string_view name) { return std::find(kTests.begin(), kTests.end(), name) != kTests.end(); }
 
 bool call_test(std::string_view name, const Value& value, const Arguments& arguments) {
-  constexpr std::string_view kBinary[] = {"eq", "==", "equalto",     "ne", "!=", "lt",         "lessthan",
-                                          "le", "gt", "greaterthan", "ge", "in", "divisibleby"};
+  constexpr std::string_view kBinary[] = {"eq",          "==",       "equalto", "ne", "!=",         "lt",
+                                          "<",           "lessthan", "le",      "<=", "gt",         ">",
+                                          "greaterthan", "ge",       ">=",      "in", "divisibleby"};
   if (std::find(std::begin(kBinary), std::end(kBinary), name) != std::end(kBinary)) {
     return compare(name, value, BoundArguments(name, arguments, {"other"}).need(0));
   }
