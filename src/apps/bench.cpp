@@ -1,0 +1,221 @@
+// latent8 bench: speed beside the machine's own limits.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "apps/common.h"
+#include "apps/output.h"
+#include "apps/subcommands.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "benchmark/random_model.h"
+#include "benchmark/workloads.h"
+#include "model/shapes.h"
+#include "sys/cpu_features.h"
+#include "sys/topology.h"
+
+namespace latent8 {
+namespace {
+
+struct BenchFlags {
+  ModelFlags model;
+  std::string shape = "v2-lite", cache = "int8";
+  std::int64_t layers = 0, experts = 0, vocab = 0;
+  std::vector<std::int64_t> prompts{512}, depths{0}, batches{1};
+  int threads = 0;
+  bool json = false;
+};
+
+ModelConfig config_of(const BenchFlags& f) {
+  std::optional<ModelConfig> config = shape_config(f.shape);
+  if (!config)
+    throw_error(ErrorCode::kInvalidArgument, "--shape: one of {} expected, got '{}'",
+                fmt::join(known_shapes(), ", "), f.shape);
+  if (f.layers > 0) config->num_hidden_layers = f.layers;
+  if (f.vocab > 0) config->vocab_size = f.vocab;
+  if (f.experts > 0) {
+    config->n_routed_experts = f.experts;
+    if (f.experts % config->n_group != 0 || f.experts < config->num_experts_per_tok)
+      throw_error(ErrorCode::kInvalidArgument, "--experts: a multiple of {} and at least {} expected, got {}",
+                  config->n_group, config->num_experts_per_tok, f.experts);
+  }
+  return *config;
+}
+
+std::unique_ptr<const DeepseekModel> make_model(ThreadPool& pool, const BenchFlags& f) {
+  if (!f.model.model.empty())
+    return std::make_unique<const DeepseekModel>(load_weights(open_checkpoint(f.model), {}));
+  const ModelConfig config = config_of(f);
+  const std::int64_t bytes = random_model_bytes(config), available = memory_info().available_bytes;
+  if (bytes > available)
+    throw_error(ErrorCode::kUnavailable,
+                "the weights of this shape need {}, {} are free: use fewer --layers, --experts or --vocab",
+                format_bytes(bytes), format_bytes(available));
+  log_info(fmt::format("making {} of random weights", format_bytes(bytes)));
+  return random_model(pool, config, f.cache == "int8");
+}
+
+nlohmann::ordered_json to_json(const BenchRow& row, const MachineLimits& limits) {
+  return {{"work", row.work},
+          {"shape", row.shape},
+          {"layers", row.layers},
+          {"prompt", row.prompt},
+          {"depth", row.depth},
+          {"batch", row.batch},
+          {"tok_per_s", row.tok_per_s},
+          {"ms", row.ms},
+          {"spread", row.spread},
+          {"bytes", row.bytes()},
+          {"int8_macs", row.int8_macs()},
+          {"fp32_macs", row.fp32_macs()},
+          {"percent_of_limit", row.percent_of_limit(limits)}};
+}
+
+void print_rows(const std::vector<BenchRow>& rows, const MachineLimits& limits, int threads, bool json) {
+  if (json) {
+    nlohmann::ordered_json out;
+    out["machine"] = {{"int8_gmacs", limits.int8_gmacs},
+                      {"bf16_gmacs", limits.bf16_gmacs},
+                      {"fp32_gmacs", limits.fp32_gmacs},
+                      {"dram_gbs", limits.dram_gbs},
+                      {"threads", threads},
+                      {"isa", kernels().name},
+                      {"cpu", cpu_name()}};
+    out["rows"] = nlohmann::ordered_json::array();
+    for (const BenchRow& row : rows) out["rows"].push_back(to_json(row, limits));
+    print_result(out.dump(2) + "\n");
+    return;
+  }
+  print_result(
+      fmt::format("{}, {} threads, {}\nlimits of this machine: int8 {:.0f}, bf16 {:.0f}, fp32 {:.0f} GMAC/s, "
+                  "DRAM {:.1f} GB/s\n\n",
+                  cpu_name(), threads, kernels().name, limits.int8_gmacs, limits.bf16_gmacs,
+                  limits.fp32_gmacs, limits.dram_gbs));
+  print_result(fmt::format("{:<10}{:<16}{:>7}{:>8}{:>8}{:>7}{:>11}{:>11}{:>8}{:>10}\n", "work", "shape",
+                           "layers", "prompt", "depth", "batch", "tok/s", "ms", "spread", "of limit"));
+  for (const BenchRow& r : rows)
+    print_result(fmt::format("{:<10}{:<16}{:>7}{:>8}{:>8}{:>7}{:>11.1f}{:>11.3f}{:>7.0f}%{:>9.1f}%\n", r.work,
+                             r.shape, r.layers, r.prompt, r.depth, r.batch, r.tok_per_s, r.ms, 100 * r.spread,
+                             r.percent_of_limit(limits)));
+}
+
+// The linears of a model, once each.
+struct GemmShape {
+  const char* name;
+  std::int64_t n, k;
+};
+std::vector<GemmShape> gemm_shapes(const ModelConfig& c) {
+  const std::int64_t q_in = c.q_lora_rank.value_or(c.hidden_size);
+  return {{"q", c.num_attention_heads * c.qk_head_dim(), q_in},
+          {"kv_a", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size},
+          {"o", c.hidden_size, c.num_attention_heads * c.v_head_dim},
+          {"expert up", c.moe_intermediate_size, c.hidden_size},
+          {"expert down", c.hidden_size, c.moe_intermediate_size}};
+}
+
+template <class Body>
+void run_bench(const BenchFlags& f, const Body& body) {
+  ThreadPool pool(f.threads);
+  OpContext ctx(pool);
+  MachineLimits limits;
+  std::vector<BenchRow> rows;
+  {
+    LimitMeter meter(pool, ctx.kernels());
+    limits = meter.measure();
+  }
+  const std::string shape = f.model.model.empty() ? f.shape : f.model.model;
+  body(ctx, rows);
+  for (BenchRow& row : rows) row.shape = row.shape.empty() ? shape : shape + " " + row.shape;
+  {
+    LimitMeter meter(pool, ctx.kernels());
+    limits = larger(limits, meter.measure());
+  }
+  print_rows(rows, limits, pool.threads(), f.json);
+}
+
+void bench_model(const BenchFlags& f) {
+  run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
+    const std::unique_ptr<const DeepseekModel> model = make_model(ctx.pool(), f);
+    for (const std::int64_t prompt : f.prompts)
+      if (prompt > 0) rows.push_back(bench_prefill(ctx, *model, prompt, {}));
+    for (const std::int64_t depth : f.depths)
+      for (const std::int64_t batch : f.batches) rows.push_back(bench_decode(ctx, *model, depth, batch, {}));
+  });
+}
+
+void bench_attention_rows(const BenchFlags& f) {
+  const ModelConfig config = config_of(f);
+  run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
+    for (const std::int64_t depth : f.depths)
+      for (const std::int64_t batch : f.batches)
+        rows.push_back(bench_attention(ctx, config, f.cache == "int8" ? CacheType::kInt8 : CacheType::kF16,
+                                       std::max<std::int64_t>(depth, 1), batch, {}));
+  });
+}
+
+void bench_gemm_rows(const BenchFlags& f) {
+  const ModelConfig config = config_of(f);
+  run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
+    for (const GemmShape& s : gemm_shapes(config))
+      for (const std::int64_t batch : f.batches) rows.push_back(bench_gemm(ctx, s.name, s.n, s.k, batch, {}));
+  });
+}
+
+void add_flags(CLI::App& app, BenchFlags& f) {
+  const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
+  app.add_option("--shape", f.shape, "sizes of a known model: v2-lite, r1, moonlight, kimi-k2, tiny-r1")
+      ->capture_default_str();
+  app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
+      ->delimiter(',')
+      ->check(positive);
+  app.add_option("--batch", f.batches, "sequences (rows of gemm), comma-separated")
+      ->delimiter(',')
+      ->check(positive);
+  app.add_option("--cache", f.cache, "form of the latent cache")
+      ->check(CLI::IsMember({"int8", "fp16"}))
+      ->capture_default_str();
+  app.add_option("--threads", f.threads, "0: the physical cores of the affinity mask")
+      ->check(CLI::Range(0, 4096));
+  add_json_flag(app, f.json);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& root) {
+  CLI::App* app = root.add_subcommand("bench", "measure speed beside the machine's own limits");
+  const auto flags = std::make_shared<BenchFlags>();
+  add_flags(*app, *flags);
+  app->add_option("--model", flags->model.model,
+                  "a checkpoint, mapped, instead of random weights of a shape");
+  app->add_option("--layers", flags->layers, "use this many layers, to fit memory")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--experts", flags->experts, "use this many routed experts")->check(CLI::PositiveNumber);
+  app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(CLI::PositiveNumber);
+  app->add_option("--prompt", flags->prompts, "tokens of a prompt, comma-separated; 0: no prefill")
+      ->delimiter(',');
+  app->footer(
+      "Examples:\n"
+      "  latent8 bench --shape v2-lite --layers 4 --prompt 512,2048 --depth 0,4096,32768 --batch 1,32\n"
+      "  latent8 bench --model DIR --json\n"
+      "  latent8 bench attention --shape r1 --depth 32768\n"
+      "  latent8 bench gemm --shape v2-lite --batch 1,32,512\n"
+      "of limit = 100 * sum over operators of max(bytes / DRAM, MACs / peak of their type) / median time.");
+  const auto attention_flags = std::make_shared<BenchFlags>();
+  attention_flags->depths = {32768};
+  CLI::App* attention =
+      app->add_subcommand("attention", "decode attention alone, over more than twice the last-level cache");
+  add_flags(*attention, *attention_flags);
+  const auto gemm_flags = std::make_shared<BenchFlags>();
+  gemm_flags->batches = {1, 32, 512};
+  CLI::App* gemm = app->add_subcommand("gemm", "the int8 linears of a shape alone");
+  add_flags(*gemm, *gemm_flags);
+  attention->callback([attention_flags] { bench_attention_rows(*attention_flags); });
+  gemm->callback([gemm_flags] { bench_gemm_rows(*gemm_flags); });
+  app->callback([app, flags] {
+    if (app->get_subcommands().empty()) bench_model(*flags);
+  });
+}
+
+}  // namespace latent8

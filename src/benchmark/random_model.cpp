@@ -1,0 +1,193 @@
+#include "benchmark/random_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "base/rng.h"
+
+namespace latent8 {
+namespace {
+
+constexpr double kCodeDeviation = 73.3;  // of uniform codes in [-127, 127]
+constexpr std::int64_t kPiece = std::int64_t{1} << 20;
+
+// Random bytes, the same for any number of threads. Codes: -128 is replaced by -127.
+void fill_codes(ThreadPool& pool, std::byte* to, std::int64_t bytes, std::uint64_t seed) {
+  pool.parallel_for((bytes + kPiece - 1) / kPiece, 1, [&](std::int64_t piece, std::int64_t, int) {
+    Rng rng(seed ^ static_cast<std::uint64_t>(piece) << 32);
+    const std::int64_t end = std::min((piece + 1) * kPiece, bytes);
+    for (std::int64_t at = piece * kPiece; at < end; at += 8) {
+      std::uint64_t word = rng.next_u64();
+      std::memcpy(to + at, &word, static_cast<std::size_t>(std::min<std::int64_t>(8, end - at)));
+    }
+    for (std::int64_t at = piece * kPiece; at < end; ++at)
+      if (to[at] == std::byte{0x80}) to[at] = std::byte{0x81};
+  });
+}
+
+// bf16 numbers of about the given deviation (uniform), the same for any number of threads.
+void fill_bf16(ThreadPool& pool, std::byte* to, std::int64_t count, double deviation, std::uint64_t seed) {
+  const double width = deviation * std::sqrt(12.0);
+  pool.parallel_for((count + kPiece - 1) / kPiece, 1, [&](std::int64_t piece, std::int64_t, int) {
+    Rng rng(seed ^ static_cast<std::uint64_t>(piece) << 32);
+    const std::int64_t end = std::min((piece + 1) * kPiece, count);
+    for (std::int64_t i = piece * kPiece; i < end; ++i) {
+      const Bf16 x = to_bf16(static_cast<float>((rng.uniform() - 0.5) * width));
+      std::memcpy(to + i * 2, &x, 2);
+    }
+  });
+}
+
+class Builder {
+ public:
+  Builder(ThreadPool& pool, const ModelConfig& config, ModelWeights& model)
+      : pool_(pool), c_(config), m_(model) {}
+
+  Linear bf16(std::int64_t rows, std::int64_t cols) {
+    Linear w;
+    w.out_features = rows;
+    w.in_features = cols;
+    w.type = WeightType::kBf16;
+    auto& bytes = m_.storage.bytes.emplace_back(rows * cols * 2);
+    fill_bf16(pool_, bytes.data(), rows * cols, 1.0 / std::sqrt(static_cast<double>(cols)), ++seed_);
+    w.weight = bytes.data();
+    return w;
+  }
+
+  Linear int8(Linear::Kind kind, std::int64_t rows, std::int64_t cols) {
+    Linear w;
+    w.kind = kind;
+    w.out_features = rows;
+    w.in_features = cols;
+    auto& bytes = m_.storage.bytes.emplace_back(rows * cols);
+    fill_codes(pool_, bytes.data(), rows * cols, ++seed_);
+    w.weight = bytes.data();
+    const double weight_scale = 1.0 / (kCodeDeviation * std::sqrt(static_cast<double>(cols)));
+    const bool is_static = kind == Linear::Kind::kW8A8Static;
+    w.input_scale = is_static ? 8.0F / 255.0F : 1.0F;
+    w.scale = floats(rows, static_cast<float>(weight_scale) * w.input_scale).data();
+    if (is_static) w.quant_bias = m_.storage.ints.emplace_back(rows).data();
+    return w;
+  }
+
+  Norm norm(std::int64_t size) { return {floats(size, 1.0F), {}}; }
+
+  GatedMlp mlp(std::int64_t intermediate) {
+    constexpr auto kDynamic = Linear::Kind::kW8A8Dynamic;
+    return {int8(kDynamic, intermediate, c_.hidden_size), int8(kDynamic, intermediate, c_.hidden_size),
+            int8(kDynamic, c_.hidden_size, intermediate)};
+  }
+
+  AttentionWeights attention(bool int8_cache) {
+    constexpr auto kStatic = Linear::Kind::kW8A8Static;
+    AttentionWeights w;
+    const std::int64_t q_rows = c_.num_attention_heads * c_.qk_head_dim();
+    if (c_.q_lora_rank) {
+      w.q_a_proj = int8(kStatic, *c_.q_lora_rank, c_.hidden_size);
+      w.q_a_layernorm = norm(*c_.q_lora_rank);
+      w.q_b_proj = int8(kStatic, q_rows, *c_.q_lora_rank);
+    } else {
+      w.q_proj = int8(kStatic, q_rows, c_.hidden_size);
+    }
+    w.kv_a_proj_with_mqa = int8(kStatic, c_.kv_lora_rank + c_.qk_rope_head_dim, c_.hidden_size);
+    w.kv_a_layernorm = norm(c_.kv_lora_rank);
+    const std::int64_t head_rows = c_.qk_nope_head_dim + c_.v_head_dim, heads = c_.num_attention_heads;
+    const Linear kv_b = bf16(heads * head_rows, c_.kv_lora_rank);
+    w.w_uk = {heads, c_.qk_nope_head_dim, c_.kv_lora_rank, 0, head_rows, kv_b};
+    w.w_uv = {heads, c_.v_head_dim, c_.kv_lora_rank, c_.qk_nope_head_dim, head_rows, kv_b};
+    w.o_proj = int8(kStatic, c_.hidden_size, heads * c_.v_head_dim);
+    if (int8_cache)
+      w.fa = FaScales{std::vector<float>(static_cast<std::size_t>(heads), 0.03F), 4.0F / 127.0F};
+    return w;
+  }
+
+  LayerWeights layer(std::int64_t index, bool int8_cache) {
+    LayerWeights w;
+    w.input_layernorm = norm(c_.hidden_size);
+    w.attention = attention(int8_cache);
+    w.post_attention_layernorm = norm(c_.hidden_size);
+    if (!c_.is_moe_layer(index)) {
+      w.mlp = mlp(c_.intermediate_size);
+      return w;
+    }
+    w.moe.emplace();
+    w.moe->gate = bf16(c_.n_routed_experts, c_.hidden_size);
+    if (c_.topk_method == "noaux_tc") w.moe->e_score_correction_bias = floats(c_.n_routed_experts, 0.0F);
+    for (std::int64_t e = 0; e < c_.n_routed_experts; ++e)
+      w.moe->experts.push_back(mlp(c_.moe_intermediate_size));
+    if (c_.n_shared_experts > 0) w.moe->shared_experts = mlp(c_.n_shared_experts * c_.moe_intermediate_size);
+    return w;
+  }
+
+ private:
+  std::span<const float> floats(std::int64_t size, float value) {
+    auto& buffer = m_.storage.floats.emplace_back(size);
+    std::fill_n(buffer.data(), size, value);
+    return buffer.span();
+  }
+
+  ThreadPool& pool_;
+  const ModelConfig& c_;
+  ModelWeights& m_;
+  std::uint64_t seed_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig& config, bool int8_cache) {
+  ModelWeights model;
+  model.config = config;
+  Builder builder(pool, config, model);
+  model.embed_tokens = builder.bf16(config.vocab_size, config.hidden_size);
+  for (std::int64_t l = 0; l < config.num_hidden_layers; ++l)
+    model.layers.push_back(builder.layer(l, int8_cache));
+  model.norm = builder.norm(config.hidden_size);
+  model.lm_head = builder.bf16(config.vocab_size, config.hidden_size);
+  return std::make_unique<DeepseekModel>(std::move(model));
+}
+
+std::int64_t random_model_bytes(const ModelConfig& c) {
+  const std::int64_t heads = c.num_attention_heads, q_rows = heads * c.qk_head_dim();
+  const std::int64_t q = c.q_lora_rank ? *c.q_lora_rank * (c.hidden_size + q_rows) : q_rows * c.hidden_size;
+  const std::int64_t attention = q + (c.kv_lora_rank + c.qk_rope_head_dim) * c.hidden_size +
+                                 heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank * 2 +
+                                 heads * c.v_head_dim * c.hidden_size;
+  std::int64_t bytes = 2 * c.vocab_size * c.hidden_size * 2;
+  for (std::int64_t l = 0; l < c.num_hidden_layers; ++l) {
+    const std::int64_t intermediate =
+        c.is_moe_layer(l) ? (c.n_routed_experts + c.n_shared_experts) * c.moe_intermediate_size
+                          : c.intermediate_size;
+    bytes += attention + 3 * intermediate * c.hidden_size;
+  }
+  return bytes;
+}
+
+void fill_cache(ThreadPool& pool, const LatentCache& cache, std::int64_t layers) {
+  for (std::int64_t l = 0; l < layers; ++l) {
+    const LatentPages pages = cache.layer(l);
+    pool.parallel_for(cache.num_blocks(), 4, [&](std::int64_t begin, std::int64_t end, int) {
+      std::vector<float> c_kv(static_cast<std::size_t>(pages.layout.rank)),
+          k_pe(static_cast<std::size_t>(pages.layout.rope));
+      for (std::int64_t block = begin; block < end; ++block) {
+        Rng rng(static_cast<std::uint64_t>(l << 32 | block));
+        // Sixteen different tokens, repeated over the page: enough for attention to have something to choose.
+        for (std::int64_t slot = 0; slot < pages.block_size; ++slot) {
+          if (slot < kGroupKeys) {
+            for (float& x : c_kv) x = rng.normal();
+            for (float& x : k_pe) x = rng.normal();
+            store_latent(pages.layout, pages.page(static_cast<std::int32_t>(block)), slot, c_kv.data(),
+                         k_pe.data(), 1.0F / pages.scale);
+          } else if (slot % kGroupKeys == 0) {
+            std::byte* page = pages.page(static_cast<std::int32_t>(block));
+            std::memcpy(page + slot / kGroupKeys * pages.layout.group_bytes(), page,
+                        static_cast<std::size_t>(pages.layout.group_bytes()));
+          }
+        }
+      }
+    });
+  }
+}
+
+}  // namespace latent8
