@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/algo/weights.inl.h"
+#include "kernels/algo/with_size.inl.h"
 #include "kernels/kernel_table.h"
 
 namespace latent8 {
@@ -14,15 +15,9 @@ template <class Isa, WeightType kType>
 struct GemmNnF32 {
   using F = typename Isa::F;
   using W = Weights<Isa, kType>;
-  static constexpr int vectors(int m) {
-    return Isa::kRegisters == 32 ? (m == 1   ? 16
-                                    : m <= 3 ? 8
-                                    : m <= 6 ? 4
-                                             : 2)
-                                 : (m == 1   ? 8
-                                    : m <= 3 ? 4
-                                             : 2);
-  }
+  static constexpr int kTile = 6;                               // rows of a per tile
+  static constexpr int kCols = Isa::kRegisters == 32 ? 4 : 2;   // registers of columns per tile
+  static constexpr int kWide = Isa::kRegisters == 32 ? 16 : 8;  // the same for one row of a
 
   // M rows of a against N registers of columns from column j.
   template <int M, int N>
@@ -57,22 +52,30 @@ struct GemmNnF32 {
     for (int t = 0; t < M; ++t) Isa::store_n(p.c + (i + t) * p.c_stride + j, acc[t], cols);
   }
 
-  template <int M>
-  static void rows(const GemmNnF32Args& p, std::int64_t i) {
-    constexpr std::int64_t kWide = vectors(M) * Isa::kLanes;
-    std::int64_t j = 0;
-    for (; j + kWide <= p.n; j += kWide) tile<M, vectors(M)>(p, i, j);
-    for (; j + Isa::kLanes <= p.n; j += Isa::kLanes) tile<M, 1>(p, i, j);
-    if (j < p.n) last_columns<M>(p, i, j);
+  // All rows of a meet N registers of columns before the next ones, which stay in L1 meanwhile. N 0: the
+  // columns that do not fill a register.
+  template <int N>
+  static void columns(const GemmNnF32Args& p, std::int64_t j) {
+    std::int64_t tiles = (p.m + kTile - 1) / kTile;
+    for (std::int64_t i = 0; i < p.m; --tiles) {
+      const std::int64_t size = (p.m - i + tiles - 1) / tiles;
+      with_size<kTile>(static_cast<int>(size), [&](auto rows) {
+        if constexpr (N == 0)
+          last_columns<rows.value>(p, i, j);
+        else
+          tile<rows.value, N>(p, i, j);
+      });
+      i += size;
+    }
   }
 
   static void run(const GemmNnF32Args& p) {
-    std::int64_t i = 0;
-    if constexpr (Isa::kRegisters == 32)
-      for (; i + 12 <= p.m; i += 12) rows<12>(p, i);
-    for (; i + 6 <= p.m; i += 6) rows<6>(p, i);
-    for (; i + 3 <= p.m; i += 3) rows<3>(p, i);
-    for (; i < p.m; ++i) rows<1>(p, i);
+    std::int64_t j = 0;
+    if (p.m == 1)
+      for (; j + kWide * Isa::kLanes <= p.n; j += kWide * Isa::kLanes) tile<1, kWide>(p, 0, j);
+    for (; j + kCols * Isa::kLanes <= p.n; j += kCols * Isa::kLanes) columns<kCols>(p, j);
+    for (; j + Isa::kLanes <= p.n; j += Isa::kLanes) columns<1>(p, j);
+    if (j < p.n) columns<0>(p, j);
   }
 };
 

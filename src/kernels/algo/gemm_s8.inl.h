@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/algo/with_size.inl.h"
 #include "kernels/kernel_table.h"
 
 namespace latent8 {
@@ -18,14 +19,15 @@ namespace {
 template <class Isa>
 struct GemmS8 {
   using I = typename Isa::I;
-  static constexpr int kBytes = Isa::kLanes * 4;             // bytes of a register
-  static constexpr int kGroups = kBytes / Isa::kGroupBytes;  // rows of b in a packed register
-  static constexpr int kVectors = Isa::kVectors;             // registers that hold kLanes rows
-  static constexpr std::int64_t kDepth = 2048;               // k of a panel: kLanes * kDepth bytes fit L1
-  static constexpr std::int64_t kRows = 512;                 // rows of a per pass: kRows * kDepth fit L2
-  static constexpr int kTile = Isa::kRegisters == 32 ? 6 : 2;
-  static constexpr int kFewRows = 8;
-  static constexpr std::int64_t kPrefetch = 4096;
+  static constexpr int kBytes = Isa::kLanes * 4;               // bytes of a register
+  static constexpr int kGroups = kBytes / Isa::kGroupBytes;    // rows of b in a packed register
+  static constexpr int kVectors = Isa::kVectors;               // registers that hold kLanes rows
+  static constexpr std::int64_t kDepth = 2048;                 // k of a panel: kLanes * kDepth bytes fit L1
+  static constexpr std::int64_t kRows = 512;                   // rows of a per pass: kRows * kDepth fit L2
+  static constexpr int kTile = Isa::kRegisters == 32 ? 6 : 2;  // rows of a against a panel
+  static constexpr int kLaneTile = Isa::kRegisters == 32 ? 5 : 2;  // and straight from b; 6 spill
+  static constexpr int kManyRows = 12;             // from here packing pays (Emerald Rapids, k 2048, 2026-11)
+  static constexpr std::int64_t kPrefetch = 4096;  // bytes ahead in each of the kVectors rows
 
   static float finish(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int32_t sum) {
     const std::int32_t exact = sum - 128 * p.a_sum[i] + (p.bias != nullptr ? p.bias[j] : 0);
@@ -67,9 +69,15 @@ struct GemmS8 {
     }
   }
 
-  template <int M>
-  static void few_rows(const GemmS8Args& p, std::int64_t i) {
-    for (std::int64_t j = 0; j < p.n; j += kVectors) lane_block<M>(p, i, j);
+  // All rows of a meet a block of b before the next one, so that b is read from memory once.
+  static void few_rows(const GemmS8Args& p) {
+    for (std::int64_t j = 0; j < p.n; j += kVectors)
+      for (std::int64_t i = 0; i < p.m;) {
+        const std::int64_t tiles = (p.m - i + kLaneTile - 1) / kLaneTile,
+                           size = (p.m - i + tiles - 1) / tiles;
+        with_size<kLaneTile>(static_cast<int>(size), [&](auto rows) { lane_block<rows.value>(p, i, j); });
+        i += size;
+      }
   }
 
   static I load_weights(const GemmS8Args& p, std::int64_t j, std::int64_t at, std::int64_t end) {
@@ -181,7 +189,7 @@ struct GemmS8 {
       const std::int64_t size = (row_end - i + tiles - 1) / tiles;
       const std::int64_t rows = fetched < next_end ? min(share, next_end - fetched) : 0;
       const Prefetch prefetch{p.b + (rows > 0 ? fetched : 0) * p.k + panel.begin, rows};
-      run_tile(p, i, panel, prefetch, static_cast<int>(size));
+      with_size<kTile>(static_cast<int>(size), [&](auto count) { tile<count.value>(p, i, panel, prefetch); });
       i += size;
       fetched += rows;
     }
@@ -189,28 +197,9 @@ struct GemmS8 {
 
   static std::int64_t min(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-  static void run_tile(const GemmS8Args& p, std::int64_t i, const Panel& panel, const Prefetch& next,
-                       int size) {
-    if constexpr (kTile > 2) {
-      if (size == 6) return tile<6>(p, i, panel, next);
-      if (size == 5) return tile<5>(p, i, panel, next);
-      if (size == 4) return tile<4>(p, i, panel, next);
-      if (size == 3) return tile<3>(p, i, panel, next);
-    }
-    if (size == 2) return tile<2>(p, i, panel, next);
-    tile<1>(p, i, panel, next);
-  }
-
   static void run(const GemmS8Args& p) {
-    if (p.k == 0 || p.m < kFewRows) {
-      std::int64_t i = 0;
-      if constexpr (kTile > 2)
-        for (; i + 4 <= p.m; i += 4) few_rows<4>(p, i);
-      for (; i + 2 <= p.m; i += 2) few_rows<2>(p, i);
-      for (; i < p.m; ++i) few_rows<1>(p, i);
-      return;
-    }
-    for (std::int64_t i = 0; i < p.m; i += kRows) many_rows(p, i, p.m - i < kRows ? p.m : i + kRows);
+    if (p.k == 0 || p.m < kManyRows) return few_rows(p);
+    for (std::int64_t i = 0; i < p.m; i += kRows) many_rows(p, i, min(i + kRows, p.m));
   }
 };
 
