@@ -1,0 +1,145 @@
+#include "quant/calibration.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "formats/files.h"
+#include "formats/json.h"
+#include "model/decoder_layer.h"
+
+namespace latent8 {
+namespace {
+
+// Steps have as many prompts as fit into this many tokens, at least one.
+constexpr std::int64_t kStepTokens = 1024;
+constexpr std::int64_t kBlockSize = 16;
+constexpr std::string_view kSeparator = "====\n";
+
+std::int64_t blocks_of(std::size_t tokens) {
+  return (static_cast<std::int64_t>(tokens) + kBlockSize - 1) / kBlockSize;
+}
+
+std::vector<std::string> builtin_prompts() {
+  std::vector<std::string> prompts;
+  std::string_view text = builtin_calibration_text();
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(kSeparator), text.size());
+    prompts.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + kSeparator.size(), text.size()));
+  }
+  return prompts;
+}
+
+bool all_finite(ConstMat<float> x) {
+  for (std::int64_t r = 0; r < x.rows; ++r)
+    for (const float value : x.row_span(r))
+      if (!std::isfinite(value)) return false;
+  return true;
+}
+
+}  // namespace
+
+std::vector<std::string> read_prompts(const std::filesystem::path& calib) {
+  if (calib.empty()) return builtin_prompts();
+  const std::string where = calib.string();
+  const nlohmann::json list = parse_json(read_text_file(calib), where);
+  if (!list.is_array() || list.empty())
+    throw_error(ErrorCode::kInvalidArgument, "{}: a list of strings expected, got {}{}", where,
+                list.is_array() ? "an empty " : "", list.type_name());
+  std::vector<std::string> prompts;
+  for (const nlohmann::json& entry : list) {
+    if (!entry.is_string() || entry.get_ref<const std::string&>().empty())
+      throw_error(ErrorCode::kInvalidArgument, "{}: entry {}: a string that is not empty expected, got {}",
+                  where, prompts.size(), entry.is_string() ? "\"\"" : entry.type_name());
+    prompts.push_back(entry.get<std::string>());
+  }
+  return prompts;
+}
+
+std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
+                                                const std::vector<std::string>& prompts) {
+  std::vector<CalibrationPrompt> out;
+  for (const std::string& text : prompts) {
+    CalibrationPrompt prompt;
+    if (const auto bos = tokenizer.bos_id()) prompt.ids.push_back(*bos);
+    for (const std::int32_t id : tokenizer.encode(text)) prompt.ids.push_back(id);
+    if (static_cast<std::int64_t>(prompt.ids.size()) > config.max_position_embeddings)
+      throw_error(ErrorCode::kInvalidArgument,
+                  "calibration prompt {}: at most {} tokens expected (the model's context), got {}; split it",
+                  out.size(), config.max_position_embeddings, prompt.ids.size());
+    for (const std::int32_t id : prompt.ids) {
+      if (id >= config.vocab_size)
+        throw_error(ErrorCode::kInvalidArgument,
+                    "calibration prompt {}: token ids below {} expected (config.json: 'vocab_size'), got {}",
+                    out.size(), config.vocab_size, id);
+      prompt.counts.push_back(tokenizer.is_special(id) || tokenizer.bos_id() == id ? 0 : 1);
+    }
+    out.push_back(std::move(prompt));
+  }
+  return out;
+}
+
+CalibrationRun::CalibrationRun(const ModelConfig& config, ThreadPool& pool,
+                               const std::vector<CalibrationPrompt>& prompts)
+    : config_(config), ctx_(pool), rope_(config) {
+  std::int64_t most_tokens = 0;
+  std::size_t most_blocks = 0;
+  for (std::size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
+    std::int64_t tokens = 0;
+    do {
+      tokens += static_cast<std::int64_t>(prompts[end].ids.size());
+      ++end;
+    } while (end < prompts.size() &&
+             tokens + static_cast<std::int64_t>(prompts[end].ids.size()) <= kStepTokens);
+    steps_.push_back(make_step(std::span(prompts).subspan(begin, end - begin)));
+    most_tokens = std::max(most_tokens, tokens);
+    std::size_t blocks = 0;
+    for (const auto& table : steps_.back().block_tables) blocks += table.size();
+    most_blocks = std::max(most_blocks, blocks);
+  }
+  scratch_ = std::make_unique<Scratch>(config, most_tokens);
+  const LatentLayout layout{CacheType::kF16, config.kv_lora_rank, config.qk_rope_head_dim};
+  cache_ = std::make_unique<LatentCache>(std::vector<LatentCache::Layer>{{layout, 1.0F}}, kBlockSize,
+                                         static_cast<std::int32_t>(most_blocks));
+}
+
+CalibrationRun::Step CalibrationRun::make_step(std::span<const CalibrationPrompt> prompts) const {
+  Step step;
+  std::int32_t next_block = 0;
+  for (const CalibrationPrompt& prompt : prompts) {
+    std::vector<std::int32_t>& table = step.block_tables.emplace_back();
+    for (std::int64_t b = 0; b < blocks_of(prompt.ids.size()); ++b) table.push_back(next_block++);
+    step.counts.insert(step.counts.end(), prompt.counts.begin(), prompt.counts.end());
+  }
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    step.batch.add(prompts[i].ids, 0, step.block_tables[i], kBlockSize, true);
+  step.x = Matrix<float>(step.batch.tokens(), config_.hidden_size);
+  return step;
+}
+
+void CalibrationRun::embed(const SourceTensor& embed_tokens) {
+  for (Step& step : steps_)
+    for (std::int64_t t = 0; t < step.batch.tokens(); ++t)
+      embed_tokens.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], step.x.row(t));
+}
+
+bool CalibrationRun::run_layer(const LayerWeights& weights, const Observe& observe) {
+  const DecoderLayer layer(config_, weights, rope_.table());
+  const AttentionOptions options{Numerics::kNative, Prefill::kFloat};
+  Scratch& s = *scratch_;
+  for (Step& step : steps_) {
+    const std::int64_t T = step.batch.tokens();
+    layer.attention_block(ctx_, step.batch, options, cache_->layer(0), s, step.x.view());
+    if (!all_finite(step.x.view())) return false;
+    per_head_linear_transposed(ctx_, weights.attention.w_uk, s.q.view().row_range(0, T),
+                               config_.qk_head_dim(), s.q_absorbed.view().row_range(0, T));
+    observe(s, T, step.counts);
+    layer.mlp_block(ctx_, s, step.x.view());
+    if (!all_finite(step.x.view())) return false;
+  }
+  return true;
+}
+
+}  // namespace latent8

@@ -1,0 +1,69 @@
+#pragma once
+// Turns planned modules into tensors and writes them.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/step.h"
+#include "quant/checkpoint_writer.h"
+#include "quant/observers.h"
+#include "quant/plan.h"
+
+namespace latent8 {
+
+// The inputs of static linears. Linears that read the same one share its observer, so that the step quantises
+// it once.
+enum class InputKind : std::uint8_t {
+  kHidden,  // of q_a_proj or q_proj, and of kv_a_proj_with_mqa
+  kCQ,      // of q_b_proj
+  kO        // of o_proj
+};
+inline constexpr std::size_t kInputKinds = 3;
+InputKind input_kind(std::string_view linear);
+
+// What is observed in one layer.
+struct LayerObservers {
+  std::array<std::optional<InputObserver>, kInputKinds> inputs;  // by InputKind; those that are needed
+  std::optional<FaObserver> fa;
+
+  // Rows [0, tokens) of the buffers that CalibrationRun::Observe names.
+  void observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
+               std::span<const std::uint8_t> counts);
+  // REQUIRES: the input of `linear` is observed.
+  const InputObserver& input_of(std::string_view linear) const;
+};
+
+// Ownership: refers to its arguments, which must outlive it.
+class LayerQuantizer {
+ public:
+  LayerQuantizer(const Checkpoint& source, DType dtype, ThreadPool& pool, ShardWriter& writer)
+      : source_(source), dtype_(dtype), pool_(pool), writer_(writer) {}
+
+  // Observers for what the modules need.
+  LayerObservers observers(const ModelConfig& config, const std::vector<PlannedModule>& modules) const;
+  // Writes all tensors of the modules. Throws: Error{kCorrupt} naming a tensor with NaN or Inf.
+  void write(const std::vector<PlannedModule>& modules, const LayerObservers& observers) const;
+  // Reads every value of the modules' tensors; throws Error{kCorrupt} naming the first with NaN or Inf.
+  void refuse_values_that_are_not_finite(const std::vector<PlannedModule>& modules) const;
+
+ private:
+  void write_float(const PlannedModule& module) const;
+  void write_linear(const PlannedModule& module, const LayerObservers& observers) const;
+  void write_static(const PlannedModule& module, const QuantizedWeight& weight,
+                    const LayerObservers& observers) const;
+  void write_fa_scales(const PlannedModule& module, const FaObserver& fa) const;
+  // A tensor of float values in the model's type.
+  void append_floats(const std::string& name, std::span<const float> values) const;
+  std::vector<float> bias_of(const std::string& linear) const;  // empty without a bias
+
+  const Checkpoint& source_;
+  DType dtype_;
+  ThreadPool& pool_;
+  ShardWriter& writer_;
+};
+
+}  // namespace latent8

@@ -1,0 +1,55 @@
+#pragma once
+// The arithmetic of W8A8: int8 weights with one scale per row, and what a static input range adds to them.
+// Source: facts/format.md 1.2, 1.3, 3.4; facts/msmodelslim_bytes.md A2, A8. Where the reference computes in
+// the model's type we compute in float32 and round once, to the stored type.
+
+#include <cstdint>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/dtype.h"
+#include "quant/source_tensor.h"
+#include "sys/thread_pool.h"
+
+namespace latent8 {
+
+// The smallest scale that is written; a row of zeros has it. Source: facts/msmodelslim_bytes.md A1, C6.
+inline constexpr float kSmallestScale = 0x1p-23F;
+
+// x rounded to `type` (kF32, kBf16, kF16) and widened again.
+float round_to(DType type, float x);
+// max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
+float symmetric_scale(DType type, float amax);
+
+struct QuantizedWeight {
+  Matrix<std::int8_t> codes;          // [out, in] in [-127, 127]; weight = code * scale
+  std::vector<float> scale;           // [out] values of the stored type
+  std::vector<std::int64_t> row_sum;  // [out] of the codes
+};
+
+// Rounds with the scale that is stored, so that the error of the scale's rounding is not added.
+// Throws: Error{kCorrupt} naming the tensor and the row if a weight is NaN or Inf.
+QuantizedWeight quantize_weight(ThreadPool& pool, const SourceTensor& weight, DType scale_type);
+
+// Sum over the rows of the squares of each column, [in]: how much an error of an input channel matters.
+std::vector<double> column_energy(ThreadPool& pool, const SourceTensor& weight);
+
+// A static input: code = clamp(rint(x / scale + offset), -128, 127).
+struct StaticInput {
+  float scale = 1.0F;
+  float offset = 0.0F;  // an integer in [-128, 127]
+};
+
+// Asymmetric codes of [low, high], widened to hold 0: scale = (high - low) / 255, rounded to `type`.
+StaticInput static_input(DType type, float low, float high);
+
+// What a static linear stores besides its weight.
+struct StaticTensors {
+  std::vector<float> deq_scale;          // [out] input scale * weight scale, rounded to `type`
+  std::vector<std::int32_t> quant_bias;  // [out] rint(bias / deq_scale - sum(codes) * offset)
+};
+//   bias [out] or empty
+StaticTensors static_tensors(DType type, const QuantizedWeight& weight, const StaticInput& input,
+                             const std::vector<float>& bias);
+
+}  // namespace latent8
