@@ -116,5 +116,6 @@ std::string_view Tokenizer::token_bytes(std::int32_t id) const {
 
 std::optional<std::int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }
 std::optional<std::int32_t> Tokenizer::eos_id() const { return parts_->eos_id; }
+bool Tokenizer::adds_bos() const { return parts_->adds_bos; }
 
 }  // namespace latent8

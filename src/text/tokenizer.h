@@ -45,6 +45,9 @@ class Tokenizer {
 
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;
+  // Whether a prompt without a chat template begins with BOS: "add_bos_token" of tokenizer_config.json,
+  // absent: true if there is a BOS.
+  bool adds_bos() const;
 
  private:
   struct Parts;

@@ -183,6 +183,14 @@ std::optional<std::int32_t> named_token(const Json& config, const std::string& k
   return found->second;
 }
 
+bool truth(const Json& config, const std::string& key, bool fallback, const std::string& where) {
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) return fallback;
+  if (!found->is_boolean())
+    throw_error(ErrorCode::kCorrupt, "{}: '{}': true or false expected, got {}", where, key, found->dump());
+  return found->get<bool>();
+}
+
 }  // namespace
 
 std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesystem::path& dir) {
@@ -199,10 +207,10 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
     Bpe bpe = reader.bpe();
     reader.read_added_tokens();
     IdMap ids = reader.ids();
-    parts.reset(
-        new Parts{std::move(reader.tokens_), std::move(ids), AddedTokenMatcher(std::move(reader.added_)),
-                  AddedTokenMatcher(std::move(reader.added_normalized_)),
-                  PreTokenizer(file.at("pre_tokenizer"), where), std::move(bpe), std::nullopt, std::nullopt});
+    parts.reset(new Parts{
+        std::move(reader.tokens_), std::move(ids), AddedTokenMatcher(std::move(reader.added_)),
+        AddedTokenMatcher(std::move(reader.added_normalized_)), PreTokenizer(file.at("pre_tokenizer"), where),
+        std::move(bpe), std::nullopt, std::nullopt, false});
   } catch (const Json::exception& error) {
     throw_error(ErrorCode::kCorrupt, "{}: not a tokenizer: {}", where, error.what());
   }
@@ -211,6 +219,7 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
     const Json config = read_json_file(config_path);
     parts->bos_id = named_token(config, "bos_token", parts->ids, config_path.string());
     parts->eos_id = named_token(config, "eos_token", parts->ids, config_path.string());
+    parts->adds_bos = parts->bos_id && truth(config, "add_bos_token", true, config_path.string());
   }
   return parts;
 }

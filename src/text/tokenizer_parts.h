@@ -31,6 +31,7 @@ struct Tokenizer::Parts {
   Bpe bpe;
   std::optional<std::int32_t> bos_id;
   std::optional<std::int32_t> eos_id;
+  bool adds_bos = false;
 };
 
 }  // namespace latent8
