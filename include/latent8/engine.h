@@ -62,6 +62,7 @@ struct EngineInfo {
   std::int64_t num_blocks = 0;
   std::int64_t max_model_len = 0;          // tokens of prompt and answer: context or whole cache, the smaller
   std::int64_t cache_bytes_per_token = 0;  // over all layers
+  std::vector<std::int32_t> eos_token_ids;  // of the model
 };
 
 // Continuous batching over a paged latent cache: one thread of its own runs the model steps.

@@ -12,6 +12,15 @@
 #include "model/deepseek_model.h"
 
 namespace latent8 {
+namespace {
+
+std::vector<std::int32_t> to_ids(const std::vector<std::int64_t>& ids) {
+  std::vector<std::int32_t> out;
+  for (const std::int64_t id : ids) out.push_back(static_cast<std::int32_t>(id));
+  return out;
+}
+
+}  // namespace
 
 class Engine::Impl {
  public:
@@ -21,8 +30,9 @@ class Engine::Impl {
               .block_size = options_.limits.block_size,
               .num_blocks = options_.limits.num_blocks,
               .max_model_len = std::min(options_.context_tokens, options_.cache_tokens()),
-              .cache_bytes_per_token = options_.cache_bytes_per_token},
-        loop_(std::move(model), options_) {
+              .cache_bytes_per_token = options_.cache_bytes_per_token,
+              .eos_token_ids = to_ids(model->config().eos_token_ids)},
+        loop_(std::move(model), options_, info_.eos_token_ids) {
     info_.threads = loop_.threads();
     thread_ = std::thread([this] { loop_.run(); });
   }

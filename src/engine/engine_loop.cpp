@@ -29,16 +29,11 @@ bool contains(const std::vector<std::int32_t>& ids, std::int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-std::vector<std::int32_t> to_ids(const std::vector<std::int64_t>& ids) {
-  std::vector<std::int32_t> out;
-  for (const std::int64_t id : ids) out.push_back(static_cast<std::int32_t>(id));
-  return out;
-}
-
 }  // namespace
 
-EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options)
-    : eos_token_ids_(to_ids(model->config().eos_token_ids)),
+EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options,
+                       std::vector<std::int32_t> eos_token_ids)
+    : eos_token_ids_(std::move(eos_token_ids)),
       num_blocks_(options.limits.num_blocks),
       executor_(std::move(model), options.executor),
       scheduler_(options.limits),

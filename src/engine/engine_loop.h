@@ -17,7 +17,8 @@ namespace latent8 {
 // Thread-safety: run() belongs to one thread, the rest may be called from any.
 class EngineLoop {
  public:
-  EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options);
+  EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options,
+             std::vector<std::int32_t> eos_token_ids);
 
   void submit(std::unique_ptr<Sequence> seq);
   void cancel(RequestId id);
