@@ -93,6 +93,7 @@ def self_test():
         "src/base/error.cpp": "#include <spdlog/spdlog.h>",
         "src/text/local.cpp": '#include "bpe.h"',
         "src/attic/a.h": "",
+        "src/eval/google.cpp": "#include <benchmark/benchmark.h>",
         "src/apps/name.cpp": "// tiny-r1",
         "src/base/gone.h": '#include "latent8/gone.h"',
         "include/latent8/fmt.h": "#include <fmt/core.h>",
@@ -103,6 +104,7 @@ def self_test():
         "src/formats/b.h": "#include <nlohmann/json_fwd.hpp>",
         "src/base/log.cpp": "#include <spdlog/spdlog.h>",
         "src/sys/cpu.cpp": "#include <cpuid.h>",
+        "src/benchmark/a.h": '#include "benchmark/a.h"',
         "src/model/shapes.h": "// tiny-r1",
         "include/latent8/error.h": "#include <string>",
     }
