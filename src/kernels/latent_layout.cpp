@@ -100,9 +100,10 @@ void page_from_nz(const LatentLayout& layout, std::int64_t block_size, const voi
   }
 }
 
-// One tile of widened k_pe, of V in PV order (fp32 for a float cache), of S, of P8, and five row vectors.
+// One tile of widened k_pe, of V in PV order (fp32 for a float cache), of S and of P8, the sums of all rows,
+// and five row vectors.
 std::int64_t attend_scratch_bytes(std::int64_t rank, std::int64_t rope) {
-  return round_up_64(kTileKeys * rope * 4) + round_up_64(kTileKeys * rank * 4) +
+  return round_up_64(kTileKeys * rope * 4) + round_up_64(kTileKeys * rank * 4) + kAttendMaxRows * rank * 4 +
          kAttendMaxRows * kTileKeys * 5 + 8 * kAttendMaxRows * 4;
 }
 
