@@ -6,9 +6,11 @@
 namespace latent8 {
 
 TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink& sink)
-    : detokenizer_(tokenizer, options.keep_special),
+    : tokenizer_(&tokenizer),
+      detokenizer_(tokenizer, /*keep_special=*/true),  // has_text() chooses
       stops_(std::move(options.stop)),
       silent_(std::move(options.silent)),
+      keep_special_(options.keep_special),
       sink_(&sink) {
   if (options.split_reasoning)
     reasoning_.emplace(ReasoningParser::Options{.starts_inside = options.starts_in_reasoning});
@@ -16,9 +18,18 @@ TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink
 
 bool TextStream::on_token(const SampledToken& token) noexcept {
   sink_->on_token(token);
-  if (std::find(silent_.begin(), silent_.end(), token.id) != silent_.end()) return true;
+  if (!has_text(token.id)) return true;
   emit(stops_.push(detokenizer_.push(token.id)));
   return !stops_.matched();
+}
+
+bool TextStream::has_text(std::int32_t id) const {
+  if (std::find(silent_.begin(), silent_.end(), id) != silent_.end()) return false;
+  if (keep_special_ || !tokenizer_->is_special(id)) return true;
+  // Some tokenizers mark these two as special, which they are not to a reader.
+  const ReasoningParser::Options tags;
+  const std::string_view text = tokenizer_->token_bytes(id);
+  return text == tags.open_tag || text == tags.close_tag;
 }
 
 void TextStream::on_finish(const Finish& finish) noexcept {

@@ -48,7 +48,7 @@ struct TextOptions {
   std::vector<std::int32_t> silent;  // tokens without text: those that end the answer
   bool split_reasoning = false;      // <think> ... </think> goes to on_text as reasoning, without the tags
   bool starts_in_reasoning = false;  // the prompt ended inside <think>
-  bool keep_special = false;         // special tokens have text
+  bool keep_special = false;         // special tokens have text; <think> and </think> always have
 };
 
 // Detokenises, looks for stop strings, parts reasoning from content. Engine thread only.
@@ -62,13 +62,16 @@ class TextStream : public TokenSink {
   void on_finish(const Finish& finish) noexcept override;
 
  private:
+  bool has_text(std::int32_t id) const;
   void emit(std::string_view text);
   void emit(const ReasoningDelta& delta);
 
+  const Tokenizer* tokenizer_;
   IncrementalDetokenizer detokenizer_;
   StopStrings stops_;
   std::optional<ReasoningParser> reasoning_;
   std::vector<std::int32_t> silent_;
+  bool keep_special_;
   TextSink* sink_;
 };
 

@@ -1,0 +1,190 @@
+#include "engine/scheduler.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include <set>
+
+#include "support/collecting_sink.h"
+
+namespace latent8 {
+namespace {
+
+std::unique_ptr<Sequence> sequence(RequestId id, std::int64_t prompt, std::int64_t answer,
+                                   std::int32_t priority = 0) {
+  static CollectingSink sink;
+  Request request;
+  request.token_ids.assign(static_cast<std::size_t>(prompt), 1);
+  request.priority = priority;
+  return std::make_unique<Sequence>(id, std::move(request), sink, prompt + answer, 16);
+}
+
+// What the engine does with a plan, without a model. Returns the ids of the sequences that got their last
+// token and were removed.
+std::vector<RequestId> run(Scheduler& scheduler) {
+  std::vector<RequestId> finished;
+  for (const Chunk& chunk : scheduler.schedule()) {
+    const bool completes = chunk.completes();
+    chunk.seq->num_computed_tokens += chunk.tokens;
+    if (!completes) continue;
+    chunk.seq->tokens.push_back(2);
+    if (chunk.seq->length() >= chunk.seq->token_limit) finished.push_back(chunk.seq->id);
+  }
+  for (const RequestId id : finished) scheduler.remove(id);
+  return finished;
+}
+
+SchedulerLimits limits(std::int32_t num_blocks = 100) {
+  return {.max_num_seqs = 4, .max_num_batched_tokens = 64, .block_size = 16, .num_blocks = num_blocks};
+}
+
+TEST(Scheduler, CutsAPromptIntoChunks) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 150, 1));
+  std::vector<std::int64_t> chunks;
+
+  for (int i = 0; i < 3; ++i) {
+    const auto plan = scheduler.schedule();
+    ASSERT_EQ(plan.size(), 1U);
+    chunks.push_back(plan[0].tokens);
+    plan[0].seq->num_computed_tokens += plan[0].tokens;
+  }
+
+  EXPECT_EQ(chunks, (std::vector<std::int64_t>{64, 64, 22}));
+}
+
+TEST(Scheduler, MixesDecodesWithAChunkOfAPrompt) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 10, 5));
+  run(scheduler);
+  scheduler.add(sequence(2, 200, 5));
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].tokens, 1);
+  EXPECT_EQ(plan[1].tokens, 63);
+}
+
+TEST(Scheduler, LetsDecodesGoOnWhileAPromptBeforeThemIsLong) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(2, 10, 50));
+  run(scheduler);
+  scheduler.add(sequence(1, 300, 5));
+  run(scheduler);
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].tokens, 63);
+  EXPECT_EQ(plan[1].tokens, 1);
+}
+
+TEST(Scheduler, AdmitsInOrderOfArrival) {
+  Scheduler scheduler(limits());
+  for (RequestId id = 1; id <= 6; ++id) scheduler.add(sequence(id, 4, 5));
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 4U);  // max_num_seqs
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(plan[i].seq->id, static_cast<RequestId>(i + 1));
+}
+
+TEST(Scheduler, AdmitsAHigherPriorityFirst) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 64, 5));
+  scheduler.add(sequence(2, 64, 5, 1));
+
+  EXPECT_EQ(scheduler.schedule()[0].seq->id, 2);
+}
+
+TEST(Scheduler, WaitsUntilBlocksForTheWholePromptAreFree) {
+  Scheduler scheduler(limits(6));
+  scheduler.add(sequence(1, 64, 2));
+  scheduler.add(sequence(2, 48, 2));
+
+  run(scheduler);
+
+  EXPECT_EQ(scheduler.running().size(), 1U);
+  EXPECT_EQ(scheduler.waiting().size(), 1U);
+  EXPECT_EQ(scheduler.free_blocks(), 2);
+}
+
+TEST(Scheduler, PreemptsTheNewestWhenBlocksRunOut) {
+  Scheduler scheduler(limits(4));
+  scheduler.add(sequence(1, 16, 40));
+  scheduler.add(sequence(2, 16, 40));
+  scheduler.add(sequence(3, 16, 40));
+  run(scheduler);  // each needs its second block in the next step
+
+  run(scheduler);
+
+  EXPECT_EQ(scheduler.preemptions(), 1);
+  ASSERT_EQ(scheduler.running().size(), 2U);
+  EXPECT_EQ(scheduler.waiting()[0]->id, 3);
+  EXPECT_EQ(scheduler.waiting()[0]->num_computed_tokens, 0);
+}
+
+TEST(Scheduler, PreemptsTheLowerPriorityFirst) {
+  Scheduler scheduler(limits(3));
+  scheduler.add(sequence(1, 16, 30));
+  scheduler.add(sequence(2, 16, 30, 1));
+  run(scheduler);
+
+  run(scheduler);
+  run(scheduler);
+
+  EXPECT_EQ(scheduler.running()[0]->id, 2);
+  EXPECT_EQ(scheduler.waiting()[0]->id, 1);
+}
+
+void check_invariants(const Scheduler& scheduler, std::int32_t num_blocks, std::span<const Chunk> plan) {
+  std::set<std::int32_t> used;
+  std::int64_t held = 0, planned = 0;
+  for (const auto& seq : scheduler.running()) {
+    used.insert(seq->blocks.ids().begin(), seq->blocks.ids().end());
+    held += static_cast<std::int64_t>(seq->blocks.ids().size());
+    RC_ASSERT(seq->num_computed_tokens < seq->length());
+  }
+  RC_ASSERT(static_cast<std::int64_t>(used.size()) == held);  // no block in two tables
+  RC_ASSERT(held + scheduler.free_blocks() == num_blocks);
+  for (const auto& seq : scheduler.waiting()) RC_ASSERT(seq->blocks.ids().empty());
+  for (const Chunk& chunk : plan) {
+    RC_ASSERT(chunk.tokens >= 1);
+    RC_ASSERT(chunk.tokens <= chunk.seq->remaining());
+    RC_ASSERT(static_cast<std::int64_t>(chunk.seq->blocks.ids().size()) * 16 >= chunk.seq->length());
+    planned += chunk.tokens;
+  }
+  RC_ASSERT(planned <= 64);
+  RC_ASSERT(scheduler.running().size() <= 4U);
+  RC_ASSERT(scheduler.idle() || !plan.empty());
+}
+
+RC_GTEST_PROP(Scheduler, KeepsItsInvariantsUnderRandomOperations, ()) {
+  const std::int32_t num_blocks = *rc::gen::inRange(4, 20);
+  Scheduler scheduler(limits(num_blocks));
+  RequestId next = 1;
+  const auto operations = *rc::gen::container<std::vector<int>>(60, rc::gen::inRange(0, 10));
+
+  for (const int operation : operations) {
+    if (operation < 3) {
+      const std::int64_t room = num_blocks * 16;
+      const std::int64_t prompt = *rc::gen::inRange<std::int64_t>(1, room);
+      const std::int64_t answer = *rc::gen::inRange<std::int64_t>(1, room - prompt + 1);
+      scheduler.add(sequence(next++, prompt, answer, *rc::gen::inRange(0, 2)));
+    } else if (operation == 3) {
+      scheduler.remove(*rc::gen::inRange<RequestId>(1, next + 1));
+    } else {
+      check_invariants(scheduler, num_blocks, scheduler.schedule());
+      run(scheduler);
+    }
+  }
+  for (int steps = 0; !scheduler.idle(); ++steps) {  // everything that fits the cache alone finishes
+    RC_ASSERT(steps < 100000);
+    run(scheduler);
+  }
+  RC_ASSERT(scheduler.free_blocks() == num_blocks);
+}
+
+}  // namespace
+}  // namespace latent8
