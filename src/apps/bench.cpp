@@ -165,7 +165,8 @@ void bench_gemm_rows(const BenchFlags& f) {
 
 void add_flags(CLI::App& app, BenchFlags& f) {
   const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
-  app.add_option("--shape", f.shape, "sizes of a known model: v2-lite, r1, moonlight, kimi-k2, tiny-r1")
+  app.add_option("--shape", f.shape,
+                 fmt::format("sizes of a known model: {}", fmt::join(known_shapes(), ", ")))
       ->capture_default_str();
   app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
       ->delimiter(',')

@@ -71,7 +71,7 @@ TEST_P(GoldenLogits, SmallModelsOfEveryKindEqualTheNumpyReference) {
     const std::string dir = std::string("tests/data/golden/") + name;
 
     const Differences d =
-        compare(dir.c_str(), (dir + "/golden.safetensors").c_str(), {.attention = {.prefill = GetParam()}});
+        compare(dir.c_str(), (dir + ".golden.safetensors").c_str(), {.attention = {.prefill = GetParam()}});
 
     EXPECT_GE(d.prompts, 3) << name;
     EXPECT_LT(d.main, 1e-4) << name;

@@ -3,7 +3,7 @@
 
 usage: make_small_models.py [OUT]        default OUT: tests/data/golden; needs numpy. Seed: SEED below.
 
-OUT/<name>/config.json, model.safetensors, golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every
+OUT/<name>/config.json, model.safetensors; OUT/<name>.golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every
 position; with an MTP layer N.mtp [S-1, vocab_size] f32. Computed in float64 by deepseek.py from the stored weights.
 The generator refuses a model whose choice of experts hangs on a difference below SMALLEST_MARGIN.
 """
@@ -36,7 +36,7 @@ MODELS = {
     "kimi-k2-small": COMMON | {
         "architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "hidden_size": 96,
         "num_hidden_layers": 2, "intermediate_size": 160, "moe_intermediate_size": 24, "num_attention_heads": 3,
-        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 512, "qk_nope_head_dim": 64,
+        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
         "qk_rope_head_dim": 64, "v_head_dim": 64, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1,
         "topk_group": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
         "routed_scaling_factor": 2.827, "rms_norm_eps": 1e-5, "rope_theta": 50000.0, "num_nextn_predict_layers": 0,
@@ -56,14 +56,14 @@ MODELS = {
     "v2-small": COMMON | {
         "architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2", "hidden_size": 64,
         "num_hidden_layers": 2, "intermediate_size": 96, "moe_intermediate_size": 24, "num_attention_heads": 3,
-        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
+        "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 128, "qk_nope_head_dim": 64,
         "qk_rope_head_dim": 64, "v_head_dim": 128, "n_shared_experts": 2, "num_experts_per_tok": 3, "n_group": 4,
         "topk_group": 2, "scoring_func": "softmax", "topk_method": "group_limited_greedy", "norm_topk_prob": False,
         "routed_scaling_factor": 16.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "rope_scaling": None,
     },
     # V3 in fp8: e4m3 with a scale per 128x128 block, sizes that 128 does not divide, MTP without tables of its own.
     "v3-fp8-small": COMMON | {
-        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_size": 192,
+        "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "hidden_size": 136,
         "num_hidden_layers": 2, "intermediate_size": 264, "moe_intermediate_size": 40, "num_attention_heads": 2,
         "num_key_value_heads": 2, "q_lora_rank": 136, "kv_lora_rank": 256, "qk_nope_head_dim": 128,
         "qk_rope_head_dim": 64, "v_head_dim": 128, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 4,
@@ -177,7 +177,7 @@ def make(name, config, out, attempt=0):
             golden[f"{n}.mtp"] = mtp.astype(np.float32)
     if model.margin < SMALLEST_MARGIN:
         return make(name, config, out, attempt + 1)
-    write(folder / "golden.safetensors", golden)
+    write(out / f"{name}.golden.safetensors", golden)
     size = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
     spread = golden[f"{len(LENGTHS) - 1}.logits"].std()
     print(f"{name}: attempt {attempt}, margin of the routing {model.margin:.2g}, "
