@@ -1,1 +1,46 @@
-int main() { return 0; }
+// The latent8 program. Exit status: 0, 1 (the input or the machine), 2 (usage).
+
+#include <exception>
+
+#include "apps/output.h"
+#include "apps/subcommands.h"
+#include "latent8/version.h"
+
+namespace {
+
+void add_subcommands(CLI::App& root) {
+  latent8::add_inspect(root);
+  latent8::add_tokenize(root);
+  latent8::add_eval(root);
+  latent8::add_doctor(root);
+  latent8::add_bench(root);
+}
+
+int fail(const char* message) {
+  fmt::print(stderr, "latent8: error: {}\n", message);
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App root(
+      "latent8: quantises DeepSeek-style models to W8A8 weights and an int8 latent cache, and runs them on "
+      "CPUs",
+      "latent8");
+  root.set_version_flag("--version", fmt::format("latent8 {}", latent8::kVersion));
+  root.require_subcommand(1);
+  root.footer("Examples:\n  latent8 inspect models/tiny-r1\n  latent8 <command> --help");
+  try {
+    add_subcommands(root);
+    root.parse(argc, argv);
+    latent8::flush_results();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    return root.exit(error) == 0 ? 0 : 2;
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory; use a smaller context, batch or cache");
+  } catch (const std::exception& error) {
+    return fail(error.what());
+  }
+}

@@ -1,0 +1,48 @@
+#pragma once
+// Flags that several subcommands have, and what they open.
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "eval/sequence_runner.h"
+#include "formats/checkpoint.h"
+#include "model/deepseek_model.h"
+
+namespace latent8 {
+
+struct ModelFlags {
+  std::string model;  // directory
+  int threads = 0;    // 0: the physical cores of the affinity mask
+  std::string numerics = "native", prefill = "int8", cache = "auto", load = "map";
+  bool accept_unit_scales = false;
+  std::string enable_nz;  // "", "true" or "false"
+  std::string atb_config;
+};
+
+// --model (required) and everything below.
+void add_model_flags(CLI::App& app, ModelFlags& flags);
+// How a model runs, without --model: --threads, --numerics, --prefill, --cache, --load, ...
+void add_runtime_flags(CLI::App& app, ModelFlags& flags);
+void add_json_flag(CLI::App& app, bool& json);
+
+AttentionOptions attention_options(const ModelFlags& flags);
+// The cache of float layers. "auto": fp32 if nothing in the checkpoint is quantised, so that nothing is
+// rounded that the checkpoint has exactly; else fp16.
+CacheType float_cache_type(const ModelFlags& flags, const Checkpoint& checkpoint);
+bool has_int8_cache(const Checkpoint& checkpoint);
+
+// Throws: Error{kInvalidArgument} if enable_nz is explicitly false (--enable-nz, or the file of --atb-config)
+// and the checkpoint has int8 layers; and what Checkpoint::open() throws.
+std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags);
+// Throws: as load_weights().
+std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
+                                                std::shared_ptr<const Checkpoint> checkpoint);
+
+// Bytes of cache per token over the layers of the model (MTP not counted), and of a latent in fp16.
+struct CacheBytes {
+  std::int64_t per_token = 0, fp16_per_token = 0;
+};
+CacheBytes cache_bytes(const Checkpoint& checkpoint, CacheType float_cache);
+
+}  // namespace latent8

@@ -1,0 +1,143 @@
+// latent8 doctor: what this machine offers, and whether a checkpoint fits.
+
+#include <nlohmann/json.hpp>
+
+#include "apps/common.h"
+#include "apps/output.h"
+#include "apps/subcommands.h"
+#include "kernels/kernel_table.h"
+#include "sys/cpu_features.h"
+#include "sys/topology.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace latent8 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What would make this machine faster or is missing for it to run well.
+Json machine_advice(const MemoryInfo& memory) {
+  Json advice = Json::array();
+  const std::uint32_t features = cpu_features();
+  if ((features & kAvx2) == 0)
+    advice.push_back("the CPU has no AVX2: every kernel runs in scalar code, very slowly");
+  else if ((features & kAvx512Vnni) == 0)
+    advice.push_back("the CPU has no AVX-512 VNNI: int8 products run at a half or less of what they could");
+  if (memory.huge_page_bytes == 0)
+    advice.push_back(
+        "transparent huge pages are off: write 'madvise' to /sys/kernel/mm/transparent_hugepage/enabled");
+  return advice;
+}
+
+Json machine_json() {
+  const MemoryInfo memory = memory_info();
+  Json tables = Json::array();
+  for (const KernelTable* table : all_tables())
+    if (is_supported(*table)) tables.push_back(table->name);
+  return {{"cpu", cpu_name()},
+          {"features", feature_names(cpu_features())},
+          {"isa", kernels().name},
+          {"isa_supported", tables},
+          {"threads", physical_cores().size()},
+          {"last_level_cache_bytes", last_level_cache_bytes()},
+          {"memory_bytes", memory.total_bytes},
+          {"memory_available_bytes", memory.available_bytes},
+          {"huge_page_bytes", memory.huge_page_bytes},
+          {"advice", machine_advice(memory)}};
+}
+
+// Everything of a checkpoint is opened and checked: weights' names, shapes and types, scales, tokenizer,
+// template.
+Json checkpoint_json(const ModelFlags& flags) {
+  const auto checkpoint = open_checkpoint(flags);
+  std::int64_t weights = 0;
+  for (const auto& [name, tensor] : checkpoint->tensors())
+    weights += static_cast<std::int64_t>(tensor.bytes.size());
+  const auto model = load_model(flags, checkpoint);
+  const Tokenizer tokenizer = Tokenizer::load(flags.model);
+  const bool has_template = ChatTemplate::load(flags.model).has_value();
+  const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags, *checkpoint));
+  const std::int64_t context = checkpoint->config().max_position_embeddings;
+  const std::int64_t available = memory_info().available_bytes;
+  Json advice = Json::array();
+  if (!has_template) advice.push_back("no chat template: use run --raw");
+  if (weights > available)
+    advice.push_back(
+        "the weights are larger than the memory available: they are read from disk again and again");
+  else if (weights + cache.per_token * context > available)
+    advice.push_back(
+        "weights and the cache of one sequence at full context do not fit together: use shorter contexts");
+  return {{"path", flags.model},
+          {"weights_bytes", weights},
+          {"cache_bytes_per_1k_tokens", cache.per_token * 1024},
+          {"cache_bytes_full_context", cache.per_token * context},
+          {"context", context},
+          {"int8_cache", has_int8_cache(*checkpoint)},
+          {"mtp", model->has_mtp()},
+          {"vocab_size", checkpoint->config().vocab_size},
+          {"tokenizer_vocab_size", tokenizer.vocab_size()},
+          {"chat_template", has_template},
+          {"fits", weights + cache.per_token * 1024 <= available},
+          {"advice", advice}};
+}
+
+void print_advice(const Json& advice) {
+  for (const Json& line : advice) print_result(fmt::format("  ! {}\n", line.get<std::string>()));
+}
+
+std::string bytes(const Json& value) { return format_bytes(value.get<std::int64_t>()); }
+
+void print_machine(const Json& m) {
+  std::string tables;
+  for (const Json& name : m["isa_supported"]) tables += " " + name.get<std::string>();
+  print_result(fmt::format("CPU             {}\n", m["cpu"].get<std::string>()));
+  print_result(fmt::format("features        {}\n", m["features"].get<std::string>()));
+  print_result(fmt::format("kernels         {} (supported:{})\n", m["isa"].get<std::string>(), tables));
+  print_result(fmt::format("threads         {} physical cores\n", m["threads"].dump()));
+  print_result(fmt::format("cache           {} last level\n", bytes(m["last_level_cache_bytes"])));
+  print_result(fmt::format("memory          {} of {} available\n", bytes(m["memory_available_bytes"]),
+                           bytes(m["memory_bytes"])));
+  print_result(fmt::format("huge pages      {}\n",
+                           m["huge_page_bytes"] == 0 ? "off" : bytes(m["huge_page_bytes"]) + " transparent"));
+  print_advice(m["advice"]);
+}
+
+void print_checkpoint(const Json& c) {
+  print_result(fmt::format("\ncheckpoint      {}\n", c["path"].get<std::string>()));
+  print_result(fmt::format("weights         {}\n", bytes(c["weights_bytes"])));
+  print_result(fmt::format("latent cache    {}, {} per 1,024 tokens, {} at the full context of {}\n",
+                           c["int8_cache"].get<bool>() ? "int8" : "float",
+                           bytes(c["cache_bytes_per_1k_tokens"]), bytes(c["cache_bytes_full_context"]),
+                           c["context"].dump()));
+  print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
+  print_result(fmt::format("chat template   {}\n", c["chat_template"].get<bool>() ? "yes" : "no"));
+  print_result(fmt::format("fits in memory  {}\n", c["fits"].get<bool>() ? "yes" : "no"));
+  print_advice(c["advice"]);
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& root) {
+  struct Flags {
+    ModelFlags model;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* app = root.add_subcommand("doctor", "show what this machine offers, and check a checkpoint");
+  app->add_option("dir", flags->model.model, "checkpoint directory to check");
+  add_json_flag(*app, flags->json);
+  app->footer(
+      "Examples:\n"
+      "  latent8 doctor\n"
+      "  latent8 doctor models/tiny");
+  app->callback([flags] {
+    Json report = {{"machine", machine_json()}};
+    if (!flags->model.model.empty()) report["checkpoint"] = checkpoint_json(flags->model);
+    if (flags->json) return print_result(report.dump(2) + "\n");
+    print_machine(report["machine"]);
+    if (report.contains("checkpoint")) print_checkpoint(report["checkpoint"]);
+  });
+}
+
+}  // namespace latent8

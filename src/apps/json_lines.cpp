@@ -1,0 +1,70 @@
+#include "apps/json_lines.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "base/error.h"
+#include "text/utf8.h"
+
+namespace latent8 {
+namespace {
+
+// What nlohmann says, without its "[json.exception...]" prefix.
+std::string reason(const OrderedJson::exception& error) {
+  const std::string what = error.what();
+  const auto end = what.find("] ");
+  return end == std::string::npos ? what : what.substr(end + 2);
+}
+
+OrderedJson parse_object(const std::string& line) {
+  if (const auto offset = first_invalid_utf8(line))
+    throw_error(ErrorCode::kInvalidArgument, "UTF-8 expected, got another byte at offset {}", *offset);
+  OrderedJson object;
+  try {
+    object = OrderedJson::parse(line);
+  } catch (const OrderedJson::exception& error) {
+    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected: {}", reason(error));
+  }
+  if (!object.is_object())
+    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected, got {}", object.type_name());
+  return object;
+}
+
+}  // namespace
+
+void for_each_json_line(std::istream& in, const std::string& name,
+                        const std::function<void(const OrderedJson&)>& each) {
+  std::int64_t number = 0;
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    try {
+      each(parse_object(line));
+    } catch (const Error& error) {  // to say where; the error goes on to main()
+      throw Error(error.code(), fmt::format("{}: line {}: {}", name, number, error.what()));
+    }
+  }
+}
+
+std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
+  if (!value.is_array())
+    throw_error(ErrorCode::kInvalidArgument, "'ids': an array of token ids expected, got {}",
+                value.type_name());
+  std::vector<std::int32_t> ids;
+  for (const OrderedJson& id : value) {
+    const bool fits = id.is_number_integer() && id.get<std::int64_t>() >= 0 &&
+                      id.get<std::int64_t>() <= std::numeric_limits<std::int32_t>::max();
+    if (!fits) throw_error(ErrorCode::kInvalidArgument, "'ids': token ids expected, got {}", id.dump());
+    ids.push_back(static_cast<std::int32_t>(id.get<std::int64_t>()));
+  }
+  return ids;
+}
+
+std::string text_from(const OrderedJson& value, const char* key) {
+  if (!value.is_string())
+    throw_error(ErrorCode::kInvalidArgument, "'{}': a string expected, got {}", key, value.type_name());
+  return value.get<std::string>();
+}
+
+}  // namespace latent8

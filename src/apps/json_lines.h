@@ -1,0 +1,25 @@
+#pragma once
+// JSON lines, as tokenize and eval read them.
+
+#include <cstdint>
+#include <functional>
+#include <istream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace latent8 {
+
+using OrderedJson = nlohmann::ordered_json;
+
+// Calls each(object) for every line that is not blank.
+// Throws: Error, starting with "NAME: line N" (from 1), if a line is no JSON object or if each() throws one.
+void for_each_json_line(std::istream& in, const std::string& name,
+                        const std::function<void(const OrderedJson&)>& each);
+
+// An array of token ids. Throws: Error{kInvalidArgument}.
+std::vector<std::int32_t> token_ids_from(const OrderedJson& value);
+// A string. Throws: Error{kInvalidArgument} naming `key`.
+std::string text_from(const OrderedJson& value, const char* key);
+
+}  // namespace latent8

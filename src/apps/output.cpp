@@ -1,0 +1,60 @@
+#include "apps/output.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace latent8 {
+
+void print_result(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+    throw_error(ErrorCode::kIo, "stdout: writing failed: {}", std::strerror(errno));
+}
+
+void flush_results() {
+  if (std::fflush(stdout) != 0)
+    throw_error(ErrorCode::kIo, "stdout: writing failed: {}", std::strerror(errno));
+}
+
+bool stderr_is_terminal() { return isatty(STDERR_FILENO) == 1; }
+
+std::string format_bytes(std::int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024.0 && unit + 1 < std::size(kUnits)) {
+    value /= 1024.0;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
+}
+
+Progress::~Progress() {
+  if (open_line_) fmt::print(stderr, "\n");
+}
+
+void Progress::update(std::int64_t done, std::int64_t total, std::string_view note) {
+  const std::int64_t permille = total > 0 ? done * 1000 / total : 1000;
+  if (stderr_is_terminal()) {
+    if (permille != shown_) draw_bar(permille, note);
+    shown_ = permille;
+  } else if (permille / 100 != shown_) {
+    shown_ = permille / 100;
+    fmt::print(stderr, "{}: {} %{}{}\n", task_, permille / 10, note.empty() ? "" : "  ", note);
+  }
+}
+
+void Progress::draw_bar(std::int64_t permille, std::string_view note) {
+  constexpr std::int64_t kWidth = 30;
+  const auto filled = static_cast<std::size_t>(permille * kWidth / 1000);
+  const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
+  fmt::print(stderr, "\r{} [{}] {:3} %  {}\033[K", task_, bar, permille / 10, note);
+  std::fflush(stderr);
+  open_line_ = true;
+}
+
+}  // namespace latent8

@@ -1,0 +1,40 @@
+#pragma once
+// What a subcommand prints: results on stdout, progress and remarks on stderr.
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace latent8 {
+
+// Writes to stdout. Throws: Error{kIo} if stdout cannot take it (a full disk).
+void print_result(std::string_view text);
+// Throws: as print_result.
+void flush_results();
+
+bool stderr_is_terminal();
+
+std::string format_bytes(std::int64_t bytes);  // "1.50 GiB", "640 B"
+
+// Progress of one long task on stderr: a bar that redraws itself on a terminal, elsewhere a line at every
+// tenth. Thread-safety: none.
+class Progress {
+ public:
+  explicit Progress(std::string task) : task_(std::move(task)) {}
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `note` follows the figures. REQUIRES: 0 <= done <= total.
+  void update(std::int64_t done, std::int64_t total, std::string_view note = "");
+
+ private:
+  void draw_bar(std::int64_t permille, std::string_view note);
+  std::string task_;
+  std::int64_t shown_ = -1;  // per mille on a terminal, tenths elsewhere
+  bool open_line_ = false;
+};
+
+}  // namespace latent8

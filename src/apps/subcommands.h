@@ -1,0 +1,15 @@
+#pragma once
+// The subcommands of the latent8 program, one per file. Each function adds its subcommand to `root` with its
+// flags and help; the work is done in the subcommand's callback, which throws Error.
+
+#include <CLI/CLI.hpp>
+
+namespace latent8 {
+
+void add_inspect(CLI::App& root);
+void add_tokenize(CLI::App& root);
+void add_eval(CLI::App& root);
+void add_doctor(CLI::App& root);
+void add_bench(CLI::App& root);
+
+}  // namespace latent8
