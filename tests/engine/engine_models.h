@@ -25,6 +25,11 @@ inline std::shared_ptr<const DeepseekModel> float_model() {
   return model;
 }
 
+inline std::shared_ptr<const DeepseekModel> int8_model() {
+  static const auto model = open_model("tests/data/golden/msmodelslim/a_mindie_m4_static");
+  return model;
+}
+
 inline std::vector<std::int32_t> random_prompt(std::int64_t tokens, std::uint64_t seed) {
   Rng rng(seed);
   std::vector<std::int32_t> ids{0};

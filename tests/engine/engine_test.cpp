@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <future>
 #include <string>
@@ -268,6 +269,71 @@ TEST(Engine, EndsWithAnErrorWhenTheMaskAllowsNothing) {
 
   EXPECT_EQ(sink.finish.reason, FinishReason::kError);
   EXPECT_NE(sink.finish.message.find("mask"), std::string::npos);
+}
+
+TEST(Engine, EndsWithAnErrorWhenLogitsAreNotFinite) {
+  ModelWeights weights = load_weights(float_model()->weights().checkpoint, {.load_mtp = false});
+  const std::vector<float> nan(static_cast<std::size_t>(weights.config.hidden_size), std::nanf(""));
+  weights.norm.weight = nan;
+  Engine engine(std::make_shared<const DeepseekModel>(std::move(weights)), small_options());
+  CollectingSink first, second;
+
+  engine.submit(request_of(random_prompt(9, 1), tokens(3)), first);
+  first.wait();
+  engine.submit(request_of(random_prompt(9, 1), tokens(3)), second);
+  second.wait();
+
+  for (const CollectingSink* sink : {&first, &second}) {
+    EXPECT_EQ(sink->finish.reason, FinishReason::kError);
+    EXPECT_NE(sink->finish.message.find("finite"), std::string::npos) << sink->finish.message;
+  }
+}
+
+TEST(Engine, RefusesInt8CachesWithoutNz) {
+  EngineOptions options = small_options();
+  options.enable_nz = false;
+
+  const std::string message = error_of(ErrorCode::kInvalidArgument, [&] { Engine(int8_model(), options); });
+
+  EXPECT_NE(message.find("llm.kv_cache_options.enable_nz"), std::string::npos) << message;
+}
+
+TEST(Engine, TakesAFloatCacheWithoutNz) {
+  EngineOptions options = small_options();
+  options.enable_nz = false;
+
+  EXPECT_NO_THROW(Engine(float_model(), options));
+}
+
+TEST(Engine, AnswersInTheNumericsOfTheReference) {
+  EngineOptions options = small_options();
+  options.numerics = EngineOptions::Numerics::kAscend;
+  Engine engine(int8_model(), options);
+  CollectingSink sink;
+
+  engine.submit(request_of(random_prompt(150, 11), tokens(5)), sink);
+  sink.wait();
+
+  EXPECT_EQ(sink.finish.reason, FinishReason::kLength) << sink.finish.message;
+  EXPECT_EQ(sink.ids.size(), 5U);
+}
+
+TEST(Engine, AnswersWithAFloatPrefill) {
+  EngineOptions options = small_options();
+  options.prefill = EngineOptions::Prefill::kFloat;
+  options.max_num_batched_tokens = 64;
+  Engine engine(int8_model(), options);
+  CollectingSink sink;
+
+  engine.submit(request_of(random_prompt(150, 11), tokens(5)), sink);
+  sink.wait();
+
+  EXPECT_EQ(sink.ids.size(), 5U) << sink.finish.message;
+}
+
+TEST(Engine, CountsTheBytesOfTheCachePerToken) {
+  EXPECT_EQ(Engine(float_model(), small_options()).info().cache_bytes_per_token, 5 * (512 + 64) * 4);
+  EXPECT_EQ(Engine(int8_model(), small_options()).info().cache_bytes_per_token, 5 * (512 + 64 * 2));
 }
 
 }  // namespace
