@@ -1,6 +1,7 @@
 // What must not change an answer: the batch, the chunks, the threads, the blocks, a preemption. Bit for bit.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <string>
 
@@ -123,6 +124,43 @@ TEST_P(Equality, AnswersDoNotChangeWhenRequestsArePreempted) {
 
   EXPECT_EQ(got, answers(model_, same_dtype, false));
   EXPECT_GT(preemptions, 0);
+}
+
+// A small cache, requests of several priorities that come and are cancelled at random: what a request got is
+// the beginning of its answer alone, and every block comes back.
+TEST_P(Equality, AnswersDoNotDependOnWhatOthersDo) {
+  constexpr int kCopies = 25;
+  EngineOptions options = base_options();
+  options.block_size = 16;
+  options.max_num_seqs = 4;
+  options.max_num_batched_tokens = 48;
+  options.threads = 2;
+  options.cache_bytes = 20 * 16 * LatentCache::bytes_per_token(model_->cache_layers(CacheType::kF16));
+  options.cache_dtype = EngineOptions::CacheDType::kFp16;
+  EngineOptions same_dtype = base_options();
+  same_dtype.cache_dtype = EngineOptions::CacheDType::kFp16;
+  const std::vector<Answer> want = answers(model_, same_dtype, false);
+  std::deque<CollectingSink> sinks(kCopies);
+  Engine engine(model_, options);
+  Rng rng(5);
+
+  for (int i = 0; i < kCopies; ++i) {
+    Request request = request_number(i % kRequests);
+    request.priority = static_cast<std::int32_t>(rng.below(3));
+    const RequestId id = engine.submit(std::move(request), sinks[static_cast<std::size_t>(i)]);
+    if (rng.below(4) == 0) engine.cancel(id - rng.below(3));
+    if (rng.below(8) == 0) sinks[static_cast<std::size_t>(i)].wait();
+  }
+  for (CollectingSink& sink : sinks) sink.wait();
+
+  for (std::size_t i = 0; i < kCopies; ++i) {
+    const std::vector<std::int32_t>& whole = want[i % kRequests].ids;
+    ASSERT_LE(sinks[i].ids.size(), whole.size());
+    EXPECT_TRUE(std::equal(sinks[i].ids.begin(), sinks[i].ids.end(), whole.begin())) << i;
+    EXPECT_EQ(sinks[i].finishes, 1);
+    EXPECT_EQ(sinks[i].finish.reason == FinishReason::kLength, sinks[i].ids.size() == whole.size());
+  }
+  EXPECT_EQ(engine.stats().free_blocks, engine.stats().num_blocks);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Equality,
