@@ -10,8 +10,13 @@ namespace {
 
 // At least 16 bins per code, as the reach is less than twice the largest value.
 constexpr std::int64_t kBins = 8192;
-constexpr int kGridSteps = 30;
-constexpr float kGridStep = 0.025F;
+constexpr int kGridSteps = 15;
+constexpr float kGridStep = 0.05F;
+// How much more a squared clipping error counts than one of rounding. Clipping moves a value towards zero
+// every time, so its errors add up in an output where those of rounding cancel. Static W8A8 of a small model,
+// 6 windows of 1,024 tokens: KL divergence 1.33e-3 without clipping, 1.31e-3 with 1, 1.22e-3 with 4, 1.21e-3
+// with 8, 1.25e-3 with 16, 1.29e-3 with 64.
+constexpr double kClipPenalty = 8.0;
 
 float amax_of(const float* x, std::int64_t n, float amax) {
   for (std::int64_t i = 0; i < n; ++i) amax = std::max(amax, std::fabs(x[i]));
@@ -57,9 +62,10 @@ double InputObserver::error_of(const StaticInput& input) const {
   for (std::size_t i = 0; i < mass_.size(); ++i) {
     if (mass_[i] == 0.0) continue;
     const double x = (static_cast<double>(i) + 0.5) * width - double{reach_};
-    const double code = std::clamp(std::nearbyint(x / input.scale + input.offset), -128.0, 127.0);
+    const double rounded = std::nearbyint(x / input.scale + input.offset);
+    const double code = std::clamp(rounded, -128.0, 127.0);
     const double difference = (code - input.offset) * input.scale - x;
-    error += mass_[i] * difference * difference;
+    error += mass_[i] * difference * difference * (code == rounded ? 1.0 : kClipPenalty);
   }
   return error;
 }
