@@ -2,25 +2,46 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 namespace latent8 {
+namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
+std::size_t round_up(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+// Anonymous memory that starts on a huge page: one more is mapped, and what lies around is given back.
+void* map_huge(std::size_t bytes) {
+  void* mapped = mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) throw std::bad_alloc();
+  auto* begin = static_cast<std::byte*>(mapped);
+  const auto address = reinterpret_cast<std::uintptr_t>(begin);
+  const std::size_t before = round_up(address, kHugePage) - address;
+  if (before > 0) munmap(begin, before);
+  if (before < kHugePage) munmap(begin + before + bytes, kHugePage - before);
+  madvise(begin + before, bytes, MADV_HUGEPAGE);  // advice: failure only costs speed
+  return begin + before;
+}
+
+}  // namespace
+
 void* aligned_allocate(std::size_t bytes) {
-  const bool huge = bytes >= kHugePage;
-  const std::size_t alignment = huge ? kHugePage : 64;
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  void* p = std::aligned_alloc(alignment, rounded);
+  if (bytes >= kHugePage) return map_huge(round_up(bytes, kHugePage));
+  void* p = std::aligned_alloc(64, round_up(bytes, 64));
   if (p == nullptr) throw std::bad_alloc();
-  if (huge) madvise(p, rounded, MADV_HUGEPAGE);  // advice: failure only costs speed
-  std::memset(p, 0, rounded);
+  std::memset(p, 0, round_up(bytes, 64));
   return p;
 }
 
-void aligned_free(void* p) noexcept { std::free(p); }
+void aligned_free(void* p, std::size_t bytes) noexcept {
+  if (bytes >= kHugePage)
+    munmap(p, round_up(bytes, kHugePage));
+  else
+    std::free(p);
+}
 
 }  // namespace latent8

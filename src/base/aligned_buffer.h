@@ -10,8 +10,10 @@
 
 namespace latent8 {
 
-void* aligned_allocate(std::size_t bytes);  // zeroed; throws std::bad_alloc
-void aligned_free(void* p) noexcept;
+// Zeroed; throws std::bad_alloc. From 2 MiB on the pages appear when they are first written, near the thread
+// that writes them, so a large cache costs nothing before it is used.
+void* aligned_allocate(std::size_t bytes);
+void aligned_free(void* p, std::size_t bytes) noexcept;  // bytes: as allocated
 
 template <class T>
 class AlignedBuffer {
@@ -20,8 +22,7 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::int64_t size)
-      : data_(size > 0 ? static_cast<T*>(aligned_allocate(static_cast<std::size_t>(size) * sizeof(T)))
-                       : nullptr),
+      : data_(size > 0 ? static_cast<T*>(aligned_allocate(bytes_of(size))) : nullptr, Free{bytes_of(size)}),
         size_(size) {}
 
   T* data() { return data_.get(); }
@@ -33,8 +34,10 @@ class AlignedBuffer {
   std::span<const T> span() const { return {data_.get(), static_cast<std::size_t>(size_)}; }
 
  private:
+  static std::size_t bytes_of(std::int64_t size) { return static_cast<std::size_t>(size) * sizeof(T); }
   struct Free {
-    void operator()(T* p) const noexcept { aligned_free(p); }
+    std::size_t bytes = 0;
+    void operator()(T* p) const noexcept { aligned_free(p, bytes); }
   };
   std::unique_ptr<T, Free> data_;
   std::int64_t size_ = 0;

@@ -5,8 +5,6 @@
 #include <chrono>
 #include <cstring>
 
-#include "base/aligned_buffer.h"
-
 namespace latent8 {
 namespace {
 
@@ -37,9 +35,10 @@ MachineLimits larger(const MachineLimits& a, const MachineLimits& b) {
 }
 
 LimitMeter::LimitMeter(ThreadPool& pool, const KernelTable& table)
-    : pool_(pool), table_(table), memory_(aligned_allocate(static_cast<std::size_t>(kBytes))) {}
-
-LimitMeter::~LimitMeter() { aligned_free(memory_); }
+    : pool_(pool), table_(table), memory_(kBytes) {
+  // Pages that were never written would all be the same one page of zeros.
+  std::memset(memory_.data(), 1, static_cast<std::size_t>(kBytes));
+}
 
 double LimitMeter::peak(std::int64_t (*run)(ThreadPool&, const KernelTable&, std::int64_t)) {
   double best = 0;
@@ -62,7 +61,7 @@ double LimitMeter::read_rate(int streams) {
       // Streams advance in turns of 4 KiB, so that several of them are under way at once.
       constexpr std::int64_t kTurn = 4096;
       std::int64_t local = 0;
-      const auto* base = static_cast<const std::byte*>(memory_) + thread * streams * bytes;
+      const auto* base = memory_.data() + thread * streams * bytes;
       for (std::int64_t at = 0; at < bytes; at += kTurn)
         for (int s = 0; s < streams; ++s) local += table_.read_memory(base + s * bytes + at, kTurn);
       sum += local;

@@ -1,7 +1,10 @@
 #pragma once
 // What this machine can do at most, measured: the yardstick of every speed that latent8 reports.
 
+#include <cstddef>
 #include <cstdint>
+
+#include "base/aligned_buffer.h"
 
 #include "kernels/kernel_table.h"
 #include "sys/thread_pool.h"
@@ -23,9 +26,6 @@ MachineLimits larger(const MachineLimits& a, const MachineLimits& b);
 class LimitMeter {
  public:
   LimitMeter(ThreadPool& pool, const KernelTable& table);
-  ~LimitMeter();
-  LimitMeter(const LimitMeter&) = delete;
-  LimitMeter& operator=(const LimitMeter&) = delete;
   MachineLimits measure();  // takes about a second
 
  private:
@@ -34,7 +34,7 @@ class LimitMeter {
 
   ThreadPool& pool_;
   const KernelTable& table_;
-  void* memory_ = nullptr;
+  AlignedBuffer<std::byte> memory_;
 };
 
 }  // namespace latent8
