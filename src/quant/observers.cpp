@@ -8,7 +8,7 @@
 namespace latent8 {
 namespace {
 
-// At least 16 bins per code, as the reach is less than twice the largest value.
+// At least 8 bins per code of the whole range, as the reach is less than twice the largest value.
 constexpr std::int64_t kBins = 8192;
 constexpr int kGridSteps = 15;
 constexpr float kGridStep = 0.05F;
