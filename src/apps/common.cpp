@@ -1,5 +1,6 @@
 #include "apps/common.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "apps/output.h"
@@ -119,6 +120,61 @@ std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
   options.accept_unit_scales = flags.accept_unit_scales;
   options.copy = flags.load == "copy";
   return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), options));
+}
+
+Frontend load_frontend(const ModelFlags& flags) {
+  open_checkpoint(flags);  // what it refuses, it refuses before the weights are read
+  EngineOptions options;
+  options.numerics =
+      flags.numerics == "ascend" ? EngineOptions::Numerics::kAscend : EngineOptions::Numerics::kNative;
+  options.prefill =
+      flags.prefill == "float" ? EngineOptions::Prefill::kFloat : EngineOptions::Prefill::kCached;
+  if (flags.cache != "auto")
+    options.cache_dtype =
+        flags.cache == "fp32" ? EngineOptions::CacheDType::kFp32 : EngineOptions::CacheDType::kFp16;
+  options.threads = flags.threads;
+  options.max_num_seqs = 1;
+  ModelOptions model_options;
+  model_options.accept_unit_scales = flags.accept_unit_scales;
+  model_options.copy_weights = flags.load == "copy";
+  return Frontend::load(flags.model, options, model_options);
+}
+
+void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
+  app.add_option("--max-tokens", flags.max_tokens, "longest answer in tokens; 0: as the context holds")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("--temperature", flags.temperature,
+                 "0: greedy; default: as generation_config.json says, else 0")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--top-p", flags.top_p, "likeliest tokens that together have this probability, in (0, 1]")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--top-k", flags.top_k, "this many likeliest tokens; 0: all")->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", flags.seed, "seed of sampling; equal seeds give equal answers")
+      ->capture_default_str();
+  app.add_option("--stop", flags.stop, "text that ends the answer; may be given several times")
+      ->expected(1)
+      ->take_all();
+}
+
+SamplingParams sampling_params(const SamplingFlags& flags, const std::string& dir) {
+  SamplingParams params;
+  const auto path = std::filesystem::path(dir) / "generation_config.json";
+  if (std::filesystem::exists(path)) {
+    const nlohmann::json config = parse_json(read_text_file(path), path.string());
+    const JsonFields fields(config, path.string());
+    if (fields.boolean("do_sample", false)) {
+      params.temperature = static_cast<float>(fields.number("temperature", 1.0));
+      params.top_p = static_cast<float>(fields.number("top_p", 1.0));
+      params.top_k = static_cast<std::int32_t>(fields.integer("top_k", 0, 1 << 30, 0));
+    }
+  }
+  params.temperature = flags.temperature.value_or(params.temperature);
+  params.top_p = flags.top_p.value_or(params.top_p);
+  params.top_k = flags.top_k.value_or(params.top_k);
+  params.seed = flags.seed;
+  params.max_tokens = flags.max_tokens;
+  return params;
 }
 
 CacheBytes cache_bytes(const Checkpoint& checkpoint, CacheType float_cache) {

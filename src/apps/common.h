@@ -3,10 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "eval/sequence_runner.h"
 #include "formats/checkpoint.h"
+#include "frontend/frontend.h"
 #include "model/deepseek_model.h"
 
 namespace latent8 {
@@ -38,6 +41,22 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags);
 // Throws: as load_weights().
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint);
+
+// Tokenizer, template and engine of --model. Throws: as open_checkpoint() and Frontend::load().
+Frontend load_frontend(const ModelFlags& flags);
+
+// --max-tokens, --temperature, --top-p, --top-k, --seed, --stop.
+struct SamplingFlags {
+  std::int64_t max_tokens = 0;
+  std::optional<float> temperature, top_p;  // none: what the checkpoint advises
+  std::optional<std::int32_t> top_k;
+  std::uint64_t seed = 0;
+  std::vector<std::string> stop;
+};
+void add_sampling_flags(CLI::App& app, SamplingFlags& flags);
+// Flags that are not given come from generation_config.json of `dir`: its temperature, top_p and top_k if
+// do_sample is true, else greedy. Throws: Error{kCorrupt} naming that file.
+SamplingParams sampling_params(const SamplingFlags& flags, const std::string& dir);
 
 // Bytes of cache per token over the layers of the model (MTP not counted), and of a latent in fp16.
 struct CacheBytes {

@@ -9,6 +9,10 @@
 namespace {
 
 void add_subcommands(CLI::App& root) {
+  latent8::add_quantize(root);
+  latent8::add_run(root);
+  latent8::add_chat(root);
+  latent8::add_run_pa(root);
   latent8::add_inspect(root);
   latent8::add_tokenize(root);
   latent8::add_eval(root);

@@ -9,6 +9,10 @@ namespace latent8 {
 void add_inspect(CLI::App& root);
 void add_tokenize(CLI::App& root);
 void add_eval(CLI::App& root);
+void add_quantize(CLI::App& root);
+void add_run(CLI::App& root);
+void add_chat(CLI::App& root);
+void add_run_pa(CLI::App& root);
 void add_doctor(CLI::App& root);
 void add_bench(CLI::App& root);
 

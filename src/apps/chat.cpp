@@ -1,0 +1,146 @@
+// latent8 chat: a conversation in a terminal.
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/common.h"
+#include "apps/output.h"
+#include "apps/stream_printer.h"
+#include "apps/subcommands.h"
+#include "base/error.h"
+
+namespace latent8 {
+namespace {
+
+std::atomic<bool> interrupted{false};
+
+// Ctrl-C sets `interrupted` as long as this lives. No SA_RESTART: a read of the terminal returns too.
+class InterruptHandler {
+ public:
+  InterruptHandler() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { interrupted = true; };
+    sigaction(SIGINT, &action, &before_);
+  }
+  ~InterruptHandler() { sigaction(SIGINT, &before_, nullptr); }
+  InterruptHandler(const InterruptHandler&) = delete;
+  InterruptHandler& operator=(const InterruptHandler&) = delete;
+
+ private:
+  struct sigaction before_ = {};
+};
+
+struct ChatFlags {
+  ModelFlags model;
+  SamplingFlags sampling;
+  std::string system;
+  bool json = false;
+};
+
+class Conversation {
+ public:
+  explicit Conversation(const ChatFlags& flags)
+      : flags_(flags),
+        frontend_(load_frontend(flags.model)),
+        sampling_(sampling_params(flags.sampling, flags.model.model)) {
+    reset();
+  }
+
+  void reset() {
+    messages_ = nlohmann::ordered_json::array();
+    if (!flags_.system.empty()) messages_.push_back({{"role", "system"}, {"content", flags_.system}});
+  }
+
+  // An error (a conversation longer than the context, say) is told and costs only this question.
+  void ask(const std::string& question) {
+    messages_.push_back({{"role", "user"}, {"content", question}});
+    try {
+      const GeneratedText answer = generate();
+      if (answer.finish.reason == FinishReason::kError)
+        throw Error(ErrorCode::kInternal, answer.finish.message);
+      if (!answer.content.empty()) {
+        messages_.push_back(
+            {{"role", "assistant"}, {"content", answer.content}});  // reasoning is not history
+        return;
+      }
+    } catch (const Error& error) {
+      fmt::print(stderr, "latent8: error: {}\n", error.what());
+    }
+    messages_.erase(messages_.size() - 1);
+  }
+
+ private:
+  GeneratedText generate() {
+    TextRequest request;
+    request.prompt = frontend_.chat_prompt(messages_, nullptr);
+    request.sampling = sampling_;
+    request.stop = flags_.sampling.stop;
+    interrupted = false;
+    if (!flags_.json) {
+      StreamPrinter printer;
+      return frontend_.generate(std::move(request), &printer, &interrupted);
+    }
+    GeneratedText answer = frontend_.generate(std::move(request), nullptr, &interrupted);
+    const nlohmann::ordered_json line = {
+        {"reasoning", answer.reasoning}, {"answer", answer.content}, {"ids", answer.ids}};
+    print_result(line.dump() + "\n");
+    flush_results();
+    return answer;
+  }
+
+  const ChatFlags& flags_;
+  Frontend frontend_;
+  SamplingParams sampling_;
+  nlohmann::ordered_json messages_;
+};
+
+// The next line; false at the end of input. Ctrl-C at the prompt begins the line anew.
+bool read_question(std::string& line) {
+  for (;;) {
+    if (isatty(STDIN_FILENO) == 1) fmt::print(stderr, "> ");
+    interrupted = false;
+    if (std::getline(std::cin, line)) return true;
+    if (!interrupted) return false;
+    fmt::print(stderr, "\n");
+    std::clearerr(stdin);
+    std::cin.clear();
+  }
+}
+
+void chat(const ChatFlags& flags) {
+  Conversation conversation(flags);
+  const InterruptHandler handler;
+  if (isatty(STDIN_FILENO) == 1)
+    fmt::print(stderr, "Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
+  for (std::string line; read_question(line);) {
+    if (line == "/exit") break;
+    if (line == "/reset")
+      conversation.reset();
+    else if (!line.empty())
+      conversation.ask(line);
+  }
+}
+
+}  // namespace
+
+void add_chat(CLI::App& root) {
+  const auto flags = std::make_shared<ChatFlags>();
+  CLI::App* app = root.add_subcommand("chat", "have a conversation in a terminal");
+  add_model_flags(*app, flags->model);
+  app->add_option("--system", flags->system, "system message");
+  add_sampling_flags(*app, flags->sampling);
+  add_json_flag(*app, flags->json);
+  app->footer(
+      "One line is one question. Ctrl-C stops an answer, /reset begins anew, /exit or Ctrl-D leaves.\n"
+      "Without a terminal every line of stdin is a question; --json prints one object per answer.\n\n"
+      "Example:\n"
+      "  latent8 chat --model models/tiny --temperature 0.6");
+  app->callback([flags] { chat(*flags); });
+}
+
+}  // namespace latent8

@@ -1,0 +1,93 @@
+// latent8 run: one prompt, one answer.
+
+#include <nlohmann/json.hpp>
+
+#include "apps/common.h"
+#include "apps/output.h"
+#include "apps/stream_printer.h"
+#include "apps/subcommands.h"
+#include "base/error.h"
+
+namespace latent8 {
+namespace {
+
+struct RunFlags {
+  ModelFlags model;
+  SamplingFlags sampling;
+  std::string prompt;
+  bool raw = false, json = false;
+};
+
+const char* to_string(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "error";
+}
+
+nlohmann::ordered_json to_json(const GeneratedText& answer, const CacheBytes& cache) {
+  const TextFinish& finish = answer.finish;
+  return {{"reasoning", answer.reasoning},
+          {"answer", answer.content},
+          {"ids", answer.ids},
+          {"finish_reason", to_string(finish.reason)},
+          {"prompt_tokens", finish.usage.prompt_tokens},
+          {"completion_tokens", finish.usage.completion_tokens},
+          {"prefill_tok_per_s", finish.prefill_rate()},
+          {"decode_tok_per_s", finish.decode_rate()},
+          {"cache_bytes_per_token", cache.per_token},
+          {"cache_bytes_per_token_fp16", cache.fp16_per_token}};
+}
+
+void print_speed(const TextFinish& finish, const CacheBytes& cache) {
+  fmt::print(stderr, "\nprefill {} tokens, {:.1f} tok/s; decode {} tokens, {:.1f} tok/s\n",
+             finish.usage.prompt_tokens, finish.prefill_rate(), finish.usage.completion_tokens,
+             finish.decode_rate());
+  fmt::print(stderr, "cache {} bytes per token; fp16 would be {} ({:.1f} %)\n", cache.per_token,
+             cache.fp16_per_token,
+             100.0 * static_cast<double>(cache.per_token) / static_cast<double>(cache.fp16_per_token));
+}
+
+void run(const RunFlags& flags) {
+  const auto checkpoint = open_checkpoint(flags.model);
+  const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
+  Frontend frontend = load_frontend(flags.model);
+  TextRequest request;
+  request.prompt = flags.raw ? frontend.raw_prompt(flags.prompt)
+                             : frontend.chat_prompt({{{"role", "user"}, {"content", flags.prompt}}}, nullptr);
+  request.sampling = sampling_params(flags.sampling, flags.model.model);
+  request.stop = flags.sampling.stop;
+  request.split_reasoning = !flags.raw;
+  StreamPrinter printer;
+  const GeneratedText answer = frontend.generate(std::move(request), flags.json ? nullptr : &printer);
+  if (answer.finish.reason == FinishReason::kError) throw Error(ErrorCode::kInternal, answer.finish.message);
+  if (flags.json) print_result(to_json(answer, cache).dump() + "\n");
+  print_speed(answer.finish, cache);
+}
+
+}  // namespace
+
+void add_run(CLI::App& root) {
+  const auto flags = std::make_shared<RunFlags>();
+  CLI::App* app = root.add_subcommand("run", "answer one prompt");
+  add_model_flags(*app, flags->model);
+  app->add_option("--prompt", flags->prompt, "the question, or with --raw the text to continue")->required();
+  app->add_flag("--raw", flags->raw, "continue the text as it is, without the chat template");
+  add_sampling_flags(*app, flags->sampling);
+  add_json_flag(*app, flags->json);
+  app->footer(
+      "Reasoning and answer go to stdout as they come, speed and cache size to stderr at the end.\n\n"
+      "Examples:\n"
+      "  latent8 run --model models/tiny --prompt \"What's deep learning?\" --temperature 0\n"
+      "  latent8 run --model models/tiny --raw --prompt \"The key of\" --max-tokens 32 --stop \".\"");
+  app->callback([flags] { run(*flags); });
+}
+
+}  // namespace latent8
