@@ -23,7 +23,7 @@ deps: ## install what is missing (apt, with sudo where not root; test data from 
 
 demo: deps build ## quantise models/tiny-r1 and ask the quantised model a question
 	@$(MAKE) $(DEMO).stamp
-	$(LATENT8) run --model $(DEMO) --prompt "$(QUESTION)"
+	$(LATENT8) run --model $(DEMO) --temperature 0 --prompt "$(QUESTION)"
 
 $(DEMO).stamp: $(LATENT8) $(wildcard $(MODEL)/*)
 	@rm -rf $(DEMO) $(DEMO).partial && mkdir -p $(dir $(DEMO))
