@@ -11,7 +11,7 @@ namespace latent8 {
 struct QuantizeProgress {
   enum class Stage : std::uint8_t { kCalibrate, kQuantize, kFinish };
   Stage stage = Stage::kCalibrate;
-  std::int64_t layer = 0, n_layers = 0;     // the MTP layer, if it is written, is the last of n_layers
+  std::int64_t layer = 0, n_layers = 0;     // decoder layers, without MTP
   std::int64_t bytes = 0, total_bytes = 0;  // of tensors written so far and in all
 };
 

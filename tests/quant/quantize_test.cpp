@@ -1,5 +1,6 @@
 #include "latent8/quantize.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,9 +14,9 @@
 #include "formats/fa_tensors.h"
 #include "model/weights.h"
 #include "quant/calibration.h"
+#include "quant/quantize_fixture.h"
 #include "quant/source_tensor.h"
 #include "quant/support.h"
-#include "support/errors.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {
@@ -23,35 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-const fs::path kTinyR1 = fs::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
-const fs::path kGolden = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/msmodelslim";
-
-// Two short prompts: what is tested here does not depend on how many there are.
-constexpr const char* kPrompts =
-    R"(["What is deep learning? Deep learning trains networks of many layers on data.",)"
-    R"( "def mean(values):\n    return sum(values) / len(values)\n"])";
-
-class QuantizeTest : public testing::Test {
- protected:
-  QuantizeOptions options(const fs::path& model = kTinyR1) {
-    QuantizeOptions o;
-    o.model = model;
-    o.out = dir_ / "out";
-    o.fa_quant = true;
-    o.calib = dir_.write("calib.json", kPrompts);
-    o.threads = 1;
-    return o;
-  }
-  Checkpoint quantized(const QuantizeOptions& o) {
-    result_ = quantize(o);
-    return Checkpoint::open(o.out);
-  }
-  nlohmann::json json(const char* name) { return nlohmann::json::parse(read_file(dir_ / "out" / name)); }
-
-  TempDir dir_;
-  QuantizeResult result_;
-};
 
 TEST_F(QuantizeTest, WritesACheckpointThatLoads) {
   auto checkpoint = std::make_shared<const Checkpoint>(quantized(options()));
@@ -230,111 +202,6 @@ TEST_F(QuantizeTest, IsTheSameForAnyNumberOfThreads) {
   EXPECT_TRUE(one == read_file(o.out / "quant_model_weight_w8a8_dynamic-00001-of-00001.safetensors"));
 }
 
-TEST_F(QuantizeTest, WritesFloat16ForAFloat16Model) {
-  TempDir source;
-  source.copy_from(kTinyR1);
-  nlohmann::json config = nlohmann::json::parse(read_file(source / "config.json"));
-  config["torch_dtype"] = "float16";
-  source.write("config.json", config.dump());
-  auto checkpoint = std::make_shared<const Checkpoint>(quantized(options(source.path())));
-  const std::string o_proj = "model.layers.1.self_attn.o_proj";
-  EXPECT_EQ(checkpoint->get(o_proj + ".input_scale").dtype, DType::kF16);
-  EXPECT_EQ(checkpoint->get(o_proj + ".deq_scale").dtype, DType::kI64);
-  EXPECT_EQ(checkpoint->get("model.norm.weight").dtype, DType::kF16);
-  const ModelWeights model = load_weights(checkpoint);
-  const Linear& linear = model.layers[1].attention.o_proj;
-  float weight_scale = 0.0F;
-  widen(checkpoint->get(o_proj + ".weight_scale").bytes.data(), DType::kF16, 1, &weight_scale);
-  EXPECT_EQ(linear.scale[0], to_float(to_fp16(linear.input_scale * weight_scale)));
-}
-
-TEST_F(QuantizeTest, WidensFp8Sources) {
-  const fs::path fp8 = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
-  QuantizeOptions o = options(fp8);
-  o.fa_quant = false;
-  o.dynamic = true;
-  auto checkpoint = std::make_shared<const Checkpoint>(quantized(o));
-  EXPECT_EQ(checkpoint->get("model.layers.1.self_attn.kv_b_proj.weight").dtype, DType::kBf16);
-  for (const auto& [name, view] : checkpoint->tensors()) EXPECT_FALSE(name.ends_with("_scale_inv")) << name;
-  EXPECT_FALSE(json("config.json").at("quantization_config").contains("weight_block_size"));
-  const Checkpoint source = Checkpoint::open(fp8);
-  const std::string name = "model.layers.1.self_attn.q_b_proj.weight";
-  const SourceTensor exact(source, name);
-  const ModelWeights model = load_weights(checkpoint);
-  const Linear& linear = *model.layers[1].attention.q_b_proj;
-  std::vector<float> row(static_cast<std::size_t>(exact.cols()));
-  for (std::int64_t r = 0; r < exact.rows(); ++r) {
-    exact.read_row(r, row.data());
-    const auto* codes = static_cast<const std::int8_t*>(linear.weight) + r * exact.cols();
-    for (std::size_t c = 0; c < row.size(); ++c)
-      ASSERT_NEAR(codes[c] * linear.scale[r], row[c], 0.76F * linear.scale[r]) << r << ", " << c;
-  }
-}
-
-// A tokenizer whose tokens are BOS and single bytes, those of printable ASCII first: test models have 192.
-void write_character_tokenizer(const TempDir& dir) {
-  nlohmann::json vocab;
-  // Code points that stand for bytes in byte-level vocabularies; those from 256 for bytes without a shape.
-  std::int64_t next = 1;
-  for (int code = '!'; code < 256 + 68; ++code) {
-    if ((code > '~' && code < 0xa1) || code == 0xad) continue;
-    std::string text(1, static_cast<char>(code));
-    if (code > '~') text = {static_cast<char>(0xc0 | code >> 6), static_cast<char>(0x80 | (code & 0x3f))};
-    vocab[text] = next++;
-  }
-  const nlohmann::json bos{{"id", 0},         {"content", "<s>"},    {"special", true},     {"lstrip", false},
-                           {"rstrip", false}, {"normalized", false}, {"single_word", false}};
-  const nlohmann::json level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
-  const nlohmann::json file{
-      {"added_tokens", {bos}},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", level},
-      {"decoder", level},
-      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}}};
-  dir.write("tokenizer.json", file.dump());
-  dir.write("tokenizer_config.json", R"({"bos_token": "<s>"})");
-}
-
-class QuantizeFamily : public QuantizeTest, public testing::WithParamInterface<const char*> {};
-
-TEST_P(QuantizeFamily, QuantisesWithStaticAttentionAndFaScales) {
-  TempDir source;
-  source.copy_from(fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden" / GetParam());
-  write_character_tokenizer(source);
-  QuantizeOptions o = options(source.path());
-  o.calib = dir_.write("calib.json", R"(["deep-learning:networks,of,layers", "mean=sum/count;mean>0"])");
-  auto checkpoint = std::make_shared<const Checkpoint>(quantized(o));
-  const ModelWeights model = load_weights(checkpoint);
-  for (const LayerWeights& layer : model.layers) {
-    const AttentionWeights& w = layer.attention;
-    EXPECT_TRUE(same_input(w.q_proj ? *w.q_proj : *w.q_a_proj, w.kv_a_proj_with_mqa));
-    EXPECT_EQ(w.o_proj.kind, Linear::Kind::kW8A8Static);
-    EXPECT_TRUE(w.fa.has_value());
-  }
-  EXPECT_EQ(result_.tokens, 32 + 21);
-}
-
-INSTANTIATE_TEST_SUITE_P(Models, QuantizeFamily,
-                         testing::Values("v2-lite-small", "v2-small", "v3-fp8-small", "kimi-k2-small"),
-                         [](const auto& p) {
-                           std::string name = p.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
-
-TEST_F(QuantizeTest, KeepsFp8WeightsInTheirStoredForm) {
-  TempDir source;
-  source.copy_from(fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small");
-  write_character_tokenizer(source);
-  QuantizeOptions o = options(source.path());
-  o.calib = dir_.write("calib.json", R"(["deep-learning"])");
-  o.weights = QuantizeOptions::Weights::kFloat;
-  auto checkpoint = std::make_shared<const Checkpoint>(quantized(o));
-  EXPECT_EQ(checkpoint->get("model.layers.1.self_attn.q_b_proj.weight").dtype, DType::kF8E4M3);
-  EXPECT_EQ(load_weights(checkpoint).layers[1].attention.q_b_proj->type, WeightType::kF8E4M3);
-  EXPECT_TRUE(json("config.json").at("quantization_config").contains("weight_block_size"));
-}
-
 TEST_F(QuantizeTest, ReportsEveryLayer) {
   QuantizeOptions o = options();
   std::vector<std::int64_t> calibrated;
@@ -361,70 +228,6 @@ TEST_F(QuantizeTest, RunsWithTheBuiltInPrompts) {
     const auto special = std::count(prompt.counts.begin(), prompt.counts.end(), 0);
     EXPECT_LE(special, 3);  // a prompt has <think> and </think>
   }
-}
-
-class QuantizeRefusals : public QuantizeTest {
- protected:
-  // The message, after checking that nothing was left behind.
-  std::string refusal(const QuantizeOptions& o, ErrorCode code = ErrorCode::kInvalidArgument) {
-    const std::string message = error_of(code, [&] { quantize(o); });
-    EXPECT_FALSE(fs::exists(o.out.string() + ".partial"));
-    return message;
-  }
-};
-
-TEST_F(QuantizeRefusals, RefusesAQuantisedSource) {
-  EXPECT_THAT(refusal(options(kGolden / "a_mindie_m4_static")), HasSubstr("quantised already"));
-}
-
-TEST_F(QuantizeRefusals, RefusesAFolderWithFilesOfSomebodyElse) {
-  QuantizeOptions o = options();
-  fs::create_directory(o.out);
-  dir_.write("out/letter.txt", "precious");
-  EXPECT_THAT(refusal(o), HasSubstr("empty or absent folder expected"));
-  o.overwrite = true;
-  EXPECT_THAT(refusal(o), HasSubstr("only a quantised checkpoint is overwritten"));
-  EXPECT_EQ(read_file(dir_ / "out/letter.txt"), "precious");
-}
-
-TEST_F(QuantizeRefusals, NeverWritesIntoTheSource) {
-  QuantizeOptions o = options();
-  o.out = kTinyR1 / "quantised";
-  EXPECT_THAT(refusal(o), HasSubstr("outside the source"));
-}
-
-TEST_F(QuantizeRefusals, RefusesFloatWeightsWithoutScalesOfTheCache) {
-  QuantizeOptions o = options();
-  o.weights = QuantizeOptions::Weights::kFloat;
-  o.fa_quant = false;
-  EXPECT_THAT(refusal(o), HasSubstr("fa_quant"));
-}
-
-TEST_F(QuantizeRefusals, NamesTheEntryThatIsNoPrompt) {
-  QuantizeOptions o = options();
-  o.calib = dir_.write("calib.json", R"(["text", 7])");
-  EXPECT_THAT(refusal(o), HasSubstr("entry 1"));
-  o.calib = dir_.write("calib.json", "[]");
-  EXPECT_THAT(refusal(o), HasSubstr("empty"));
-}
-
-TEST_F(QuantizeRefusals, NamesAPromptLongerThanTheContext) {
-  QuantizeOptions o = options();
-  std::string text;
-  for (int i = 0; i < 9000; ++i) text += "a, ";
-  o.calib = dir_.write("calib.json", nlohmann::json{"short", text}.dump());
-  EXPECT_THAT(refusal(o), HasSubstr("prompt 1: at most 8192 tokens"));
-}
-
-TEST_F(QuantizeRefusals, NamesAWeightThatIsNotFinite) {
-  TempDir source;
-  source.copy_from(kTinyR1);
-  const std::string name = "model.layers.2.self_attn.kv_a_layernorm.weight";
-  change_tensor(source / "model.safetensors", name, [](std::span<char> bytes) {
-    const std::uint16_t nan = 0x7fc0;
-    std::memcpy(bytes.data() + 8, &nan, sizeof(nan));
-  });
-  EXPECT_THAT(refusal(options(source.path()), ErrorCode::kCorrupt), HasSubstr(name));
 }
 
 }  // namespace
