@@ -139,7 +139,8 @@ void bench_model(const BenchFlags& f) {
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     const std::unique_ptr<const DeepseekModel> model = make_model(ctx.pool(), f);
     for (const std::int64_t prompt : f.prompts)
-      if (prompt > 0) rows.push_back(bench_prefill(ctx, *model, prompt, {}));
+      if (prompt > 0)
+        rows.push_back(bench_prefill(ctx, *model, prompt, {.attention = attention_options(f.model)}));
     for (const std::int64_t depth : f.depths)
       for (const std::int64_t batch : f.batches) rows.push_back(bench_decode(ctx, *model, depth, batch, {}));
   });
@@ -194,6 +195,10 @@ void add_bench(CLI::App& root) {
       ->check(CLI::PositiveNumber);
   app->add_option("--experts", flags->experts, "use this many routed experts")->check(CLI::PositiveNumber);
   app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(CLI::PositiveNumber);
+  app->add_option("--prefill", flags->model.prefill,
+                  "int8: prompts attend to the cache; float: in expanded form")
+      ->check(CLI::IsMember({"int8", "float"}))
+      ->capture_default_str();
   app->add_option("--prompt", flags->prompts, "tokens of a prompt, comma-separated; 0: no prefill")
       ->delimiter(',');
   app->footer(

@@ -96,7 +96,7 @@ BenchRow bench_prefill(OpContext& ctx, const DeepseekModel& model, std::int64_t 
     StepBatch step;
     const auto ids = random_tokens(prompt, model.config().vocab_size, static_cast<std::uint64_t>(i));
     step.add(ids, 0, cache.tables[0].ids(), options.block_size, true);
-    model.forward(ctx, step, {}, cache.latents, scratch, hidden.view());
+    model.forward(ctx, step, options.attention, cache.latents, scratch, hidden.view());
     model.logits(ctx, hidden.view().row_range(prompt - 1, prompt), logits.view());
   });
   row.tok_per_s = static_cast<double>(prompt) / row.ms * 1e3;
@@ -118,7 +118,7 @@ BenchRow bench_decode(OpContext& ctx, const DeepseekModel& model, std::int64_t d
     const auto ids = random_tokens(batch, model.config().vocab_size, static_cast<std::uint64_t>(i));
     for (std::size_t b = 0; b < ids.size(); ++b)
       step.add({&ids[b], 1}, depth, cache.tables[b].ids(), options.block_size, false);
-    model.forward(ctx, step, {}, cache.latents, scratch, hidden.view());
+    model.forward(ctx, step, options.attention, cache.latents, scratch, hidden.view());
     model.logits(ctx, hidden.view(), logits.view());
   });
   row.tok_per_s = static_cast<double>(batch) / row.ms * 1e3;

@@ -33,6 +33,7 @@ struct BenchOptions {
   double least_seconds = 1;  // and at least for this long
   std::int64_t block_size = 128;
   CacheType float_cache = CacheType::kF16;
+  AttentionOptions attention;
 };
 
 // A prompt of `prompt` tokens in one step.
