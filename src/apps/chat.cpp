@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
@@ -88,7 +89,7 @@ class Conversation {
     GeneratedText answer = frontend_.generate(std::move(request), nullptr, &interrupted);
     const nlohmann::ordered_json line = {
         {"reasoning", answer.reasoning}, {"answer", answer.content}, {"ids", answer.ids}};
-    print_result(line.dump() + "\n");
+    print_result(to_json_line(line));
     flush_results();
     return answer;
   }

@@ -85,7 +85,7 @@ void run_logits(const LogitsFlags& flags) {
                });
   const OrderedJson summary = {
       {"out", flags.out}, {"sequences", sequences.size()}, {"tokens", tokens}, {"mtp", model->has_mtp()}};
-  print_result(flags.json ? summary.dump() + "\n"
+  print_result(flags.json ? to_json_line(summary)
                           : fmt::format("{}: logits of {} sequences, {} tokens\n", flags.out,
                                         sequences.size(), tokens));
 }
@@ -139,7 +139,7 @@ OrderedJson to_json(const Perplexity& p) {
 }
 
 void print_measurement(const OrderedJson& result, bool json) {
-  if (json) return print_result(result.dump() + "\n");
+  if (json) return print_result(to_json_line(result));
   for (const auto& [name, value] : result.items())
     print_result(
         fmt::format("{:<14} {}\n", name,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "text/utf8.h"
@@ -66,5 +67,7 @@ std::string text_from(const OrderedJson& value, const char* key) {
     throw_error(ErrorCode::kInvalidArgument, "'{}': a string expected, got {}", key, value.type_name());
   return value.get<std::string>();
 }
+
+std::string to_json_line(const OrderedJson& value) { return value.dump(-1, ' ', true) + "\n"; }
 
 }  // namespace latent8

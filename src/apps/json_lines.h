@@ -1,10 +1,10 @@
 #pragma once
-// JSON lines, as tokenize and eval read them.
+// JSON lines, as subcommands read and print them.
 
 #include <cstdint>
 #include <functional>
 #include <istream>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -21,5 +21,8 @@ void for_each_json_line(std::istream& in, const std::string& name,
 std::vector<std::int32_t> token_ids_from(const OrderedJson& value);
 // A string. Throws: Error{kInvalidArgument} naming `key`.
 std::string text_from(const OrderedJson& value, const char* key);
+
+// One line in ASCII, so that no reader can take U+2028 and its like for the end of a line.
+std::string to_json_line(const OrderedJson& value);
 
 }  // namespace latent8

@@ -34,7 +34,7 @@ int main(int argc, char** argv) {
       "latent8");
   root.set_version_flag("--version", fmt::format("latent8 {}", latent8::kVersion));
   root.require_subcommand(1);
-  root.footer("Examples:\n  latent8 inspect models/tiny-r1\n  latent8 <command> --help");
+  root.footer("Examples:\n  latent8 inspect models/tiny\n  latent8 <command> --help");
   try {
     add_subcommands(root);
     root.parse(argc, argv);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 
@@ -52,7 +53,7 @@ void run(const QuantizeFlags& flags) {
     Progress progress("quantize");
     result = quantize(to_options(flags, progress));
   }
-  if (flags.json) return print_result(to_json(flags, result).dump() + "\n");
+  if (flags.json) return print_result(to_json_line(to_json(flags, result)));
   print_result(
       fmt::format("{}: {} layers, {} with an int8 cache{}; {} tensors, {} from {}; calibrated on {} prompts, "
                   "{} tokens; {:.1f} s\n",

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
@@ -68,7 +69,7 @@ void run(const RunFlags& flags) {
   StreamPrinter printer;
   const GeneratedText answer = frontend.generate(std::move(request), flags.json ? nullptr : &printer);
   if (answer.finish.reason == FinishReason::kError) throw Error(ErrorCode::kInternal, answer.finish.message);
-  if (flags.json) print_result(to_json(answer, cache).dump() + "\n");
+  if (flags.json) print_result(to_json_line(to_json(answer, cache)));
   print_speed(answer.finish, cache);
 }
 

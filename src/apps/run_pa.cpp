@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
@@ -77,7 +78,7 @@ void run_pa(const RunPaFlags& flags) {
                                          {"answer", out.content},
                                          {"prompt_tokens", usage.prompt_tokens},
                                          {"completion_tokens", usage.completion_tokens}};
-    print_result(flags.json ? line.dump() + "\n"
+    print_result(flags.json ? to_json_line(line)
                             : fmt::format("Answer[{}]: {}\nGenerate[{}] token num: ({}, {})\n", i,
                                           out.content, i, usage.prompt_tokens, usage.completion_tokens));
     flush_results();

@@ -1,6 +1,7 @@
 // latent8 tokenize: text to token ids, ids to text, messages to both. JSON lines in, JSON lines out.
 
 #include <iostream>
+#include <nlohmann/json.hpp>
 
 #include "apps/json_lines.h"
 #include "apps/output.h"
@@ -69,7 +70,7 @@ void add_tokenize(CLI::App& root) {
   app->callback([flags] {
     const TokenizeCommand command(flags->model);
     for_each_json_line(std::cin, "stdin", [&](const OrderedJson& line) {
-      print_result(command.answer(line).dump() + "\n");
+      print_result(to_json_line(command.answer(line)));
       flush_results();
     });
   });
