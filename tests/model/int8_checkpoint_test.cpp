@@ -1,0 +1,117 @@
+// What makes a layer's cache int8, and what is refused at load.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "support/errors.h"
+#include "support/model_runner.h"
+#include "support/seed_form.h"
+#include "support/temp_dir.h"
+
+namespace latent8 {
+namespace {
+
+constexpr const char* kInt8Checkpoint = "tests/data/golden/msmodelslim/a_mindie_m4_static";
+constexpr const char* kDescription = "quant_model_description_w8a8_dynamic.json";
+
+// A copy of the reference's checkpoint whose description has been edited.
+class Int8Checkpoint : public testing::Test {
+ protected:
+  void SetUp() override { dir_.copy_from(source_path(kInt8Checkpoint)); }
+
+  template <class Edit>
+  void edit_description(const Edit& edit) {
+    auto json = nlohmann::ordered_json::parse(read_file(dir_ / kDescription));
+    edit(json);
+    dir_.write(kDescription, json.dump(4));
+  }
+  void drop_fa_entries(const std::string& layer) {
+    edit_description([&](nlohmann::ordered_json& json) {
+      for (const char* which : {"fa_q", "fa_k", "fa_v"})
+        for (const char* what : {"scale", "offset"})
+          json.erase(fmt::format("model.layers.{}.self_attn.{}.{}", layer, which, what));
+    });
+  }
+  Matrix<float> logits(const std::filesystem::path& dir, const RunOptions& options = {}) {
+    const auto model = load_model(dir);
+    return std::move(run_logits(*model, {random_ids(90, model->config().vocab_size, 5)}, options)[0]);
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(Int8Checkpoint, TheSeedsFormGivesEqualLogits) {
+  const TempDir seed;
+  rewrite_in_seed_form(source_path(kInt8Checkpoint), seed.path());
+
+  EXPECT_TRUE(bit_equal(logits(seed.path()), logits(source_path(kInt8Checkpoint))));
+}
+
+TEST_F(Int8Checkpoint, ALayerThatTheDescriptionDoesNotListKeepsAFloatCache) {
+  drop_fa_entries("2");
+
+  const auto layers = load_model(dir_.path())->cache_layers(CacheType::kF16);
+
+  EXPECT_EQ(layers[1].layout.type, CacheType::kInt8);
+  EXPECT_EQ(layers[2].layout.type, CacheType::kF16);
+  EXPECT_EQ(LatentCache::bytes_per_token(layers), 4 * 640 + 1152);
+}
+
+TEST_F(Int8Checkpoint, MixedLayersKeepTheEqualities) {
+  drop_fa_entries("0");
+  drop_fa_entries("3");
+
+  const Matrix<float> whole = logits(dir_.path(), {.float_cache = CacheType::kF16});
+
+  EXPECT_TRUE(
+      bit_equal(logits(dir_.path(), {.threads = 1, .chunk = 1, .float_cache = CacheType::kF16}), whole));
+  EXPECT_TRUE(
+      bit_equal(logits(dir_.path(), {.block_size = 32, .chunk = 50, .float_cache = CacheType::kF16}), whole));
+  EXPECT_FALSE(bit_equal(logits(source_path(kInt8Checkpoint)), whole));
+}
+
+TEST_F(Int8Checkpoint, AListedScaleThatIsMissingIsRefusedByName) {
+  edit_description([](nlohmann::ordered_json& json) {
+    json["model.layers.9.self_attn.fa_q.scale"] = "FAQuant";  // no such layer: not read
+    json.erase("model.layers.1.self_attn.fa_k.scale");  // left out of the checkpoint, though fa_q is listed
+  });
+
+  const std::string message = error_of(ErrorCode::kCorrupt, [&] { load_model(dir_.path()); });
+
+  EXPECT_THAT(message, testing::HasSubstr("model.layers.1.self_attn.fa_k.scale"));
+}
+
+TEST_F(Int8Checkpoint, AConfigWithMtpButNoMtpTensorsLoadsWithMtpOff) {
+  EXPECT_EQ(Checkpoint::open(dir_.path()).config().num_nextn_predict_layers, 1);
+  EXPECT_FALSE(load_model(dir_.path())->has_mtp());
+}
+
+TEST_F(Int8Checkpoint, AnInt8ProjectionThatIsAbsorbedIsRefused) {
+  edit_description(
+      [](nlohmann::ordered_json& json) { json["model.layers.0.self_attn.kv_b_proj.weight"] = "W8A8"; });
+
+  const std::string message = error_of(ErrorCode::kUnsupported, [&] { load_model(dir_.path()); });
+
+  EXPECT_THAT(message, testing::HasSubstr("model.layers.0.self_attn.kv_b_proj.weight"));
+}
+
+TEST(Weights, CopiedWeightsGiveTheSameLogitsAsMappedOnes) {
+  const auto mapped = load_model(source_path("models/tiny-r1"));
+  const auto copied = load_model(source_path("models/tiny-r1"), {.copy = true});
+  const auto ids = random_ids(20, mapped->config().vocab_size, 8);
+
+  EXPECT_TRUE(bit_equal(run_logits(*copied, {ids})[0], run_logits(*mapped, {ids})[0]));
+}
+
+TEST(Weights, MappedWeightsAreNotCopied) {
+  const auto model = load_model(source_path("models/tiny-r1"));
+  const TensorView& in_file = model->weights().checkpoint->get("model.layers.1.mlp.experts.3.up_proj.weight");
+
+  EXPECT_EQ(model->weights().layers[1].moe->experts[3].up_proj.weight, in_file.bytes.data());
+}
+
+}  // namespace
+}  // namespace latent8
