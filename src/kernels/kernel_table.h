@@ -11,9 +11,12 @@
 #include <span>
 #include <string_view>
 
+#include "base/dtype.h"
+
 namespace latent8 {
 
 enum class WeightType : std::uint8_t { kF32, kBf16, kF16, kF8E4M3 };
+DType dtype_of(WeightType type);
 
 // c[m, n] = sum_k a[m, k] * b[n, k], weights widened to fp32, fp32 accumulation.
 struct GemmF32Args {

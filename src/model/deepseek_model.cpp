@@ -6,20 +6,6 @@
 namespace latent8 {
 namespace {
 
-DType dtype_of(WeightType type) {
-  switch (type) {
-    case WeightType::kF32:
-      return DType::kF32;
-    case WeightType::kBf16:
-      return DType::kBf16;
-    case WeightType::kF16:
-      return DType::kF16;
-    case WeightType::kF8E4M3:
-      return DType::kF8E4M3;
-  }
-  return DType::kF32;
-}
-
 LatentCache::Layer cache_layer(const ModelConfig& c, const AttentionWeights& w, CacheType other) {
   const CacheType type = w.fa ? CacheType::kInt8 : other;
   return {{type, c.kv_lora_rank, c.qk_rope_head_dim}, w.fa ? w.fa->k : 1.0F};

@@ -12,21 +12,8 @@ namespace {
 constexpr std::int64_t kBlockCols = 64;
 constexpr std::int64_t kBlockRows = 256;
 
-std::int64_t element_bytes(WeightType type) {
-  switch (type) {
-    case WeightType::kF32:
-      return 4;
-    case WeightType::kBf16:
-    case WeightType::kF16:
-      return 2;
-    case WeightType::kF8E4M3:
-      return 1;
-  }
-  return 4;
-}
-
 const void* weight_row(const Linear& w, std::int64_t row) {
-  const std::int64_t bytes = w.kind == Linear::Kind::kFloat ? element_bytes(w.type) : 1;
+  const std::int64_t bytes = w.kind == Linear::Kind::kFloat ? size_of(dtype_of(w.type)) : 1;
   return static_cast<const std::byte*>(w.weight) + row * w.in_features * bytes;
 }
 
@@ -69,7 +56,7 @@ void for_each_block(OpContext& ctx, std::int64_t m, std::int64_t n, const Body& 
 }  // namespace
 
 std::int64_t Linear::weight_bytes() const {
-  return out_features * in_features * (kind == Kind::kFloat ? element_bytes(type) : 1);
+  return out_features * in_features * (kind == Kind::kFloat ? size_of(dtype_of(type)) : 1);
 }
 
 bool same_input(const Linear& a, const Linear& b) {

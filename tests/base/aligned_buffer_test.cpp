@@ -13,7 +13,8 @@ TEST(AlignedBuffer, IsZeroedAndAlignedForAnySize) {
     AlignedBuffer<std::uint8_t> buffer(size);
 
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0U);
-    EXPECT_TRUE(std::all_of(buffer.span().begin(), buffer.span().end(), [](std::uint8_t x) { return x == 0; }));
+    EXPECT_TRUE(
+        std::all_of(buffer.span().begin(), buffer.span().end(), [](std::uint8_t x) { return x == 0; }));
     std::fill(buffer.span().begin(), buffer.span().end(), std::uint8_t{1});  // all of it is writable
   }
 }

@@ -13,10 +13,6 @@ namespace {
 constexpr WeightType kWeightTypes[] = {WeightType::kF32, WeightType::kBf16, WeightType::kF16,
                                        WeightType::kF8E4M3};
 
-DType dtype_of(WeightType type) {
-  return type == WeightType::kF32 ? DType::kF32 : type == WeightType::kBf16 ? DType::kBf16 : DType::kF16;
-}
-
 std::int64_t bytes_of(WeightType type) { return type == WeightType::kF8E4M3 ? 1 : size_of(dtype_of(type)); }
 
 void encode(WeightType type, float x, char* out) {

@@ -98,7 +98,7 @@ TEST_P(MlaAscend, ReturnsTheLogSumExpOfTheGoldenOutput) {
     ASSERT_NEAR(result.lse[i], golden.lse[i], 1e-5 * std::max(1.0F, std::fabs(golden.lse[i]))) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, MlaAscend, testing::Values("0", "1", "2", "3", "4", "5", "6", "7"));
+INSTANTIATE_TEST_SUITE_P(Golden, MlaAscend, testing::Values("0", "1", "2", "3", "4", "5", "6"));
 
 // A tile far below the running maximum divides 0 by 0 in the reference; here it counts for nothing.
 TEST(MlaAscendDecode, IgnoresATileFarBelowTheMaximum) {

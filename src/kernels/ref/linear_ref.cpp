@@ -8,20 +8,6 @@
 namespace latent8 {
 namespace {
 
-DType dtype_of(WeightType type) {
-  switch (type) {
-    case WeightType::kF32:
-      return DType::kF32;
-    case WeightType::kBf16:
-      return DType::kBf16;
-    case WeightType::kF16:
-      return DType::kF16;
-    case WeightType::kF8E4M3:
-      return DType::kF8E4M3;
-  }
-  return DType::kF32;
-}
-
 // Row `row` of b, `n` elements, as the kernels see it: fp8 times its block's scale, rounded to fp32.
 std::vector<float> weight_row(const GemmF32Args& p, std::int64_t row, std::int64_t n) {
   const DType type = dtype_of(p.b_type);
