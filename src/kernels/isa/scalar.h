@@ -81,8 +81,9 @@ struct Scalar {
   static void keep(I& x) { __asm__ volatile("" : "+r"(x)); }
   static std::int32_t reduce_iadd(I a) { return a; }
   static F to_float(I a) { return static_cast<float>(a); }
-  static void store_s8(std::int8_t* p, F x) { *p = static_cast<std::int8_t>(x); }
-  static void store_u8(std::uint8_t* p, F x) { *p = static_cast<std::uint8_t>(x); }
+  // Any code stands for NaN, which has none.
+  static void store_s8(std::int8_t* p, F x) { *p = x == x ? static_cast<std::int8_t>(x) : std::int8_t{0}; }
+  static void store_u8(std::uint8_t* p, F x) { *p = x == x ? static_cast<std::uint8_t>(x) : std::uint8_t{0}; }
 
  private:
   template <class T>
