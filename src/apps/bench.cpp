@@ -191,10 +191,9 @@ void add_bench(CLI::App& root) {
   add_flags(*app, *flags);
   app->add_option("--model", flags->model.model,
                   "a checkpoint, mapped, instead of random weights of a shape");
-  app->add_option("--layers", flags->layers, "use this many layers, to fit memory")
-      ->check(CLI::PositiveNumber);
-  app->add_option("--experts", flags->experts, "use this many routed experts")->check(CLI::PositiveNumber);
-  app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(CLI::PositiveNumber);
+  app->add_option("--layers", flags->layers, "use this many layers, to fit memory")->check(at_least(1));
+  app->add_option("--experts", flags->experts, "use this many routed experts")->check(at_least(1));
+  app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(at_least(1));
   app->add_option("--prefill", flags->model.prefill,
                   "int8: prompts attend to the cache; float: in expanded form")
       ->check(CLI::IsMember({"int8", "float"}))

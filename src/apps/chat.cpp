@@ -54,7 +54,8 @@ class Conversation {
 
   void reset() {
     messages_ = nlohmann::ordered_json::array();
-    if (!flags_.system.empty()) messages_.push_back({{"role", "system"}, {"content", flags_.system}});
+    if (!flags_.system.empty())
+      messages_.push_back({{"role", "system"}, {"content", utf8_flag("--system", flags_.system)}});
   }
 
   // An error (a conversation longer than the context, say) is told and costs only this question.
@@ -84,7 +85,9 @@ class Conversation {
     interrupted = false;
     if (!flags_.json) {
       StreamPrinter printer;
-      return frontend_.generate(std::move(request), &printer, &interrupted);
+      GeneratedText answer = frontend_.generate(std::move(request), &printer, &interrupted);
+      printer.check();
+      return answer;
     }
     GeneratedText answer = frontend_.generate(std::move(request), nullptr, &interrupted);
     const nlohmann::ordered_json line = {

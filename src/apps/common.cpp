@@ -1,23 +1,33 @@
 #include "apps/common.h"
 
+#include <charconv>
+#include <cmath>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "apps/output.h"
 #include "base/error.h"
 #include "formats/files.h"
 #include "formats/json.h"
+#include "text/utf8.h"
 
 namespace latent8 {
 namespace {
 
 // kv_cache_options.enable_nz of `section`: the reference writes booleans, people also write strings.
 std::string enable_nz_of(const nlohmann::json& section, const std::string& where) {
-  if (!section.is_object()) return "";
+  if (section.is_null()) return "";
+  const auto object = [&](const nlohmann::json& part, const char* name) {
+    if (!part.is_object())
+      throw_error(ErrorCode::kCorrupt, "{}: {}an object expected, got {}", where, name, part.type_name());
+  };
+  object(section, "");
   const auto options = section.find("kv_cache_options");
-  if (options == section.end() || !options->is_object()) return "";
+  if (options == section.end()) return "";
+  object(*options, "kv_cache_options: ");
   const auto value = options->find("enable_nz");
-  if (value == options->end() || value->is_null()) return "";
+  if (value == options->end()) return "";
   if (value->is_boolean()) return value->get<bool>() ? "true" : "false";
   if (*value == "true" || *value == "false") return value->get<std::string>();
   throw_error(ErrorCode::kCorrupt, "{}: kv_cache_options.enable_nz: true or false expected, got {}", where,
@@ -34,19 +44,46 @@ EnableNz enable_nz(const ModelFlags& flags) {
   if (!flags.enable_nz.empty()) return {flags.enable_nz, "--enable-nz"};
   if (flags.atb_config.empty()) return {};
   const nlohmann::json config = parse_json(read_text_file(flags.atb_config), flags.atb_config);
+  if (!config.is_object())
+    throw_error(ErrorCode::kCorrupt, "{}: an object expected, got {}", flags.atb_config, config.type_name());
   const auto section = [&](const char* pointer) {
     const nlohmann::json::json_pointer at(pointer);
     return config.contains(at) ? config.at(at) : nlohmann::json();
   };
   for (const char* pointer : {"/models/deepseekv2", "/llm"}) {
-    const std::string value = enable_nz_of(section(pointer), flags.atb_config);
+    const std::string value = enable_nz_of(section(pointer), flags.atb_config + ": " + pointer);
     if (!value.empty())
       return {value, fmt::format("{}: {}/kv_cache_options/enable_nz", flags.atb_config, pointer)};
   }
   return {};
 }
 
+// CLI11's own checks of numbers print the largest double in full and accept NaN.
+CLI::Validator number_where(const std::function<bool(double)>& holds, const std::string& expected) {
+  return CLI::Validator(
+      [holds, expected](std::string& text) {
+        double value = 0;
+        const char* end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        const bool good = read.ec == std::errc() && read.ptr == end && holds(value);
+        return good ? std::string() : fmt::format("{} expected, got {}", expected, text);
+      },
+      "");
+}
+
 }  // namespace
+
+CLI::Validator at_least(std::int64_t least) {
+  return number_where([least](double value) { return value >= static_cast<double>(least); },
+                      fmt::format("a number from {} on", least));
+}
+
+std::string utf8_flag(const char* flag, const std::string& text) {
+  if (const auto offset = first_invalid_utf8(text))
+    throw_error(ErrorCode::kInvalidArgument, "{}: UTF-8 expected, got byte {:#04x} at offset {}", flag,
+                static_cast<unsigned char>(text[*offset]), *offset);
+  return text;
+}
 
 void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
   app.add_option("--threads", flags.threads, "threads; 0 means one per physical core")
@@ -142,18 +179,20 @@ Frontend load_frontend(const ModelFlags& flags) {
 
 void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {
   app.add_option("--max-tokens", flags.max_tokens, "longest answer in tokens; 0: as the context holds")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   app.add_option("--temperature", flags.temperature,
                  "0: greedy; default: as generation_config.json says, else 0")
-      ->check(CLI::NonNegativeNumber);
+      ->check(number_where([](double t) { return std::isfinite(t) && t >= 0; }, "a number from 0 on"));
   app.add_option("--top-p", flags.top_p, "likeliest tokens that together have this probability, in (0, 1]")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--top-k", flags.top_k, "this many likeliest tokens; 0: all")->check(CLI::NonNegativeNumber);
+      ->check(number_where([](double p) { return p > 0 && p <= 1; }, "more than 0 and at most 1"));
+  app.add_option("--top-k", flags.top_k, "this many likeliest tokens; 0: all")->check(at_least(0));
   app.add_option("--seed", flags.seed, "seed of sampling; equal seeds give equal answers")
+      ->check(at_least(0))
       ->capture_default_str();
   app.add_option("--stop", flags.stop, "text that ends the answer; may be given several times")
       ->expected(1)
+      ->check(CLI::Validator([](std::string& text) { return text.empty() ? "some text expected" : ""; }, ""))
       ->take_all();
 }
 

@@ -2,6 +2,7 @@
 // Flags that several subcommands have, and what they open.
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,11 @@ struct ModelFlags {
 void add_model_flags(CLI::App& app, ModelFlags& flags);
 // How a model runs, without --model: --threads, --numerics, --prefill, --cache, --load, ...
 void add_runtime_flags(CLI::App& app, ModelFlags& flags);
+// A whole or other number, `least` or more.
+CLI::Validator at_least(std::int64_t least);
+// `text`, given to `flag`. Throws: Error{kInvalidArgument} naming the flag if it is not UTF-8.
+std::string utf8_flag(const char* flag, const std::string& text);
+
 void add_json_flag(CLI::App& app, bool& json);
 
 AttentionOptions attention_options(const ModelFlags& flags);

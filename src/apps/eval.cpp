@@ -98,7 +98,7 @@ void add_logits(CLI::App& eval) {
       ->required();
   app->add_option("--out", flags->out, "safetensors file to write")->required();
   app->add_option("--last", flags->last, "only the last K positions of each sequence; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   add_path_flag(*app, flags->path);
   add_json_flag(*app, flags->json);
@@ -179,7 +179,7 @@ void add_text_command(CLI::App& eval, const char* name, const char* help, bool n
       ->required(needs_reference);
   app->add_option("--text", flags->text, "UTF-8 text file")->required();
   app->add_option("--windows", flags->windows, "only the first N windows; 0: all")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->capture_default_str();
   add_path_flag(*app, flags->path);
   add_json_flag(*app, flags->json);

@@ -57,17 +57,19 @@ void print_speed(const TextFinish& finish, const CacheBytes& cache) {
 }
 
 void run(const RunFlags& flags) {
+  const std::string prompt = utf8_flag("--prompt", flags.prompt);
   const auto checkpoint = open_checkpoint(flags.model);
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
   Frontend frontend = load_frontend(flags.model);
   TextRequest request;
-  request.prompt = flags.raw ? frontend.raw_prompt(flags.prompt)
-                             : frontend.chat_prompt({{{"role", "user"}, {"content", flags.prompt}}}, nullptr);
+  request.prompt = flags.raw ? frontend.raw_prompt(prompt)
+                             : frontend.chat_prompt({{{"role", "user"}, {"content", prompt}}}, nullptr);
   request.sampling = sampling_params(flags.sampling, flags.model.model);
   request.stop = flags.sampling.stop;
   request.split_reasoning = !flags.raw;
   StreamPrinter printer;
   const GeneratedText answer = frontend.generate(std::move(request), flags.json ? nullptr : &printer);
+  printer.check();
   if (answer.finish.reason == FinishReason::kError) throw Error(ErrorCode::kInternal, answer.finish.message);
   if (flags.json) print_result(to_json_line(to_json(answer, cache)));
   print_speed(answer.finish, cache);

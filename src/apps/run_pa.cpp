@@ -56,6 +56,7 @@ void name_ignored(const CLI::App& app) {
 }
 
 GeneratedText answer(Frontend& frontend, const RunPaFlags& flags, const std::string& text) {
+  utf8_flag("--input_texts", text);
   TextRequest request;
   request.prompt = flags.is_chat_model
                        ? frontend.chat_prompt({{{"role", "user"}, {"content", text}}}, nullptr)
@@ -94,7 +95,7 @@ void add_run_pa(CLI::App& root) {
   app->add_option("--model_path", flags->model.model, "checkpoint directory")->required();
   app->add_option("--input_texts", flags->input_texts, "one or more prompts")->capture_default_str();
   app->add_option("--max_output_length", flags->max_output_length, "longest answer in tokens")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(1))
       ->capture_default_str();
   app->add_flag("--is_chat_model", flags->is_chat_model, "use the chat template");
   app->add_flag("--ignore_eos", flags->ignore_eos, "do not end answers at an EOS token");

@@ -1,9 +1,12 @@
 #pragma once
 // An answer on stdout as it comes.
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <string_view>
 
+#include "base/error.h"
 #include "frontend/text_stream.h"
 
 namespace latent8 {
@@ -17,16 +20,27 @@ class StreamPrinter : public TextSink {
     if (!is_reasoning && reasoning_) write("</think>\n\n");
     reasoning_ = is_reasoning;
     write(delta);
-    std::fflush(stdout);
+    flush();
   }
   void on_finish(const TextFinish&) noexcept override {
     write(reasoning_ ? "</think>\n" : "\n");
-    std::fflush(stdout);
+    flush();
+  }
+
+  // Call when the answer is complete. Throws: Error{kIo} if stdout did not take all of it.
+  void check() const {
+    if (error_ != 0) throw_error(ErrorCode::kIo, "stdout: writing failed: {}", std::strerror(error_));
   }
 
  private:
-  static void write(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+  void write(std::string_view text) {
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) error_ = errno;
+  }
+  void flush() {
+    if (std::fflush(stdout) != 0) error_ = errno;
+  }
   bool reasoning_ = false;
+  int error_ = 0;  // errno of the latest failed write
 };
 
 }  // namespace latent8

@@ -32,6 +32,9 @@ class TokenizeCommand {
     if (!line["messages"].is_array())
       throw_error(ErrorCode::kInvalidArgument, "'messages': an array expected, got {}",
                   line["messages"].type_name());
+    for (const OrderedJson& message : line["messages"])
+      if (!message.is_object())
+        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}", message.dump());
     const OrderedJson flag = line.value("add_generation_prompt", OrderedJson(false));
     if (!flag.is_boolean())
       throw_error(ErrorCode::kInvalidArgument, "'add_generation_prompt': true or false expected, got {}",
