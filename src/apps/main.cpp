@@ -1,5 +1,6 @@
 // The latent8 program. Exit status: 0, 1 (the input or the machine), 2 (usage).
 
+#include <csignal>
 #include <exception>
 
 #include "apps/output.h"
@@ -25,9 +26,25 @@ int fail(const char* message) {
   return 1;
 }
 
+// Ends as if the signal had not been caught, which shells and scripts can tell.
+int end_by(int signal) {
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+  return 1;
+}
+
+// The first argument, if it is neither a flag nor a subcommand: CLI11 would say only that one is required.
+std::string unknown_subcommand(const CLI::App& root, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return "";
+  for (const CLI::App* app : root.get_subcommands([](const CLI::App*) { return true; }))
+    if (app->check_name(argv[1])) return "";
+  return argv[1];
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is then an error of write(), which says which
   CLI::App root(
       "latent8: quantises DeepSeek-style models to W8A8 weights and an int8 latent cache, and runs them on "
       "CPUs",
@@ -37,11 +54,17 @@ int main(int argc, char** argv) {
   root.footer("Examples:\n  latent8 inspect models/tiny\n  latent8 <command> --help");
   try {
     add_subcommands(root);
+    if (const std::string name = unknown_subcommand(root, argc, argv); !name.empty()) {
+      fmt::print(stderr, "latent8: no command '{}'\nRun with --help for more information.\n", name);
+      return 2;
+    }
     root.parse(argc, argv);
     latent8::flush_results();
     return 0;
   } catch (const CLI::ParseError& error) {
     return root.exit(error) == 0 ? 0 : 2;
+  } catch (const latent8::Interrupted& interrupted) {
+    return end_by(interrupted.signal);
   } catch (const std::bad_alloc&) {
     return fail("out of memory; use a smaller context, batch or cache");
   } catch (const std::exception& error) {

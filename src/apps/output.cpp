@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +10,13 @@
 #include "base/error.h"
 
 namespace latent8 {
+namespace {
+
+constexpr std::array kEndingSignals = {SIGINT, SIGTERM, SIGHUP};
+std::atomic<int> ended_by{0};
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it");
+
+}  // namespace
 
 void print_result(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
@@ -33,11 +41,24 @@ std::string format_bytes(std::int64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
+Progress::Progress(std::string task) : task_(std::move(task)) {
+  ended_by = 0;
+  struct sigaction action = {};
+  action.sa_handler = [](int signal) { ended_by = signal; };
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  for (std::size_t i = 0; i < kEndingSignals.size(); ++i) {
+    sigaction(kEndingSignals[i], nullptr, &before_[i]);
+    if (before_[i].sa_handler != SIG_IGN) sigaction(kEndingSignals[i], &action, nullptr);
+  }
+}
+
 Progress::~Progress() {
+  for (std::size_t i = 0; i < kEndingSignals.size(); ++i) sigaction(kEndingSignals[i], &before_[i], nullptr);
   if (open_line_) fmt::print(stderr, "\n");
 }
 
 void Progress::update(std::int64_t done, std::int64_t total, std::string_view note) {
+  if (const int signal = ended_by; signal != 0) throw Interrupted{signal};
   const std::int64_t permille = total > 0 ? done * 1000 / total : 1000;
   if (stderr_is_terminal()) {
     if (permille != shown_) draw_bar(permille, note);

@@ -2,7 +2,9 @@
 // What a subcommand prints: results on stdout, progress and remarks on stderr.
 
 #include <fmt/format.h>
+#include <signal.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -18,21 +20,29 @@ bool stderr_is_terminal();
 
 std::string format_bytes(std::int64_t bytes);  // "1.50 GiB", "640 B"
 
+// Thrown by Progress::update() after SIGINT, SIGTERM or SIGHUP. No std::exception, so that nothing between
+// there and main() takes it for a failure of its own.
+struct Interrupted {
+  int signal;
+};
+
 // Progress of one long task on stderr: a bar that redraws itself on a terminal, elsewhere a line at every
-// tenth. Thread-safety: none.
+// tenth. As long as it lives, the first SIGINT, SIGTERM or SIGHUP ends the task at its next update(), which
+// removes what was half written; the second ends the program at once. Thread-safety: none; one at a time.
 class Progress {
  public:
-  explicit Progress(std::string task) : task_(std::move(task)) {}
+  explicit Progress(std::string task);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // `note` follows the figures. REQUIRES: 0 <= done <= total.
+  // `note` follows the figures. REQUIRES: 0 <= done <= total. Throws: Interrupted.
   void update(std::int64_t done, std::int64_t total, std::string_view note = "");
 
  private:
   void draw_bar(std::int64_t permille, std::string_view note);
   std::string task_;
+  std::array<struct sigaction, 3> before_ = {};
   std::int64_t shown_ = -1;  // per mille on a terminal, tenths elsewhere
   bool open_line_ = false;
 };
