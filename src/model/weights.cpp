@@ -1,5 +1,7 @@
 #include "model/weights.h"
 
+#include <chrono>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "model/weight_reader.h"
@@ -99,6 +101,7 @@ LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const 
 }
 
 ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
   ModelWeights model;
   model.config = checkpoint->config();
   const ModelConfig& c = model.config;
@@ -119,6 +122,13 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
         fmt::format("config.json names {} MTP layer(s), the checkpoint has none of their tensors: MTP is off",
                     c.num_nextn_predict_layers));
   model.checkpoint = std::move(checkpoint);
+  if (options.copy) {
+    double bytes = 0;
+    for (const auto& buffer : model.storage.bytes) bytes += static_cast<double>(buffer.size());
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    log_info(
+        fmt::format("copied {:.2f} GiB of weights into memory in {:.2f} s", bytes / 0x1p30, seconds.count()));
+  }
   return model;
 }
 
