@@ -70,6 +70,9 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
 
 void Checkpoint::read_json_files() {
   const fs::path config = dir_ / "config.json";
+  if (!fs::is_directory(dir_))
+    throw_error(ErrorCode::kNotFound, "'{}': a checkpoint directory expected, got {}", dir_.string(),
+                fs::exists(dir_) ? "a file" : "no such directory");
   if (!file_exists(config))
     throw_error(ErrorCode::kNotFound, "'{}': config.json expected, got no such file; is it a checkpoint?",
                 dir_.string());

@@ -1,6 +1,7 @@
 #include "text/json_file.h"
 
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
 #include "sys/mapped_file.h"
@@ -13,7 +14,10 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   try {
     return nlohmann::json::parse(text, text + file.bytes().size());
   } catch (const nlohmann::json::exception& error) {
-    throw_error(ErrorCode::kCorrupt, "{}: not JSON: {}", path.string(), error.what());
+    const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
+    const auto prefix = what.find("] ");
+    throw_error(ErrorCode::kCorrupt, "{}: not JSON: {}; is it truncated?", path.string(),
+                prefix == std::string_view::npos ? what : what.substr(prefix + 2));
   }
 }
 
