@@ -8,6 +8,7 @@
 #include "apps/common.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "benchmark/random_model.h"
@@ -30,9 +31,7 @@ struct BenchFlags {
 
 ModelConfig config_of(const BenchFlags& f) {
   std::optional<ModelConfig> config = shape_config(f.shape);
-  if (!config)
-    throw_error(ErrorCode::kInvalidArgument, "--shape: one of {} expected, got '{}'",
-                fmt::join(known_shapes(), ", "), f.shape);
+  LATENT8_CHECK(config.has_value());  // the flag takes known shapes only
   if (f.layers > 0) config->num_hidden_layers = f.layers;
   if (f.vocab > 0) config->vocab_size = f.vocab;
   if (f.experts > 0) {
@@ -168,6 +167,13 @@ void add_flags(CLI::App& app, BenchFlags& f) {
   const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
   app.add_option("--shape", f.shape,
                  fmt::format("sizes of a known model: {}", fmt::join(known_shapes(), ", ")))
+      ->check(CLI::Validator(
+          [](std::string& name) {
+            return shape_config(name)
+                       ? std::string()
+                       : fmt::format("one of {} expected, got '{}'", fmt::join(known_shapes(), ", "), name);
+          },
+          ""))
       ->capture_default_str();
   app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
       ->delimiter(',')

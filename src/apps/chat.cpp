@@ -58,8 +58,8 @@ class Conversation {
       messages_.push_back({{"role", "system"}, {"content", utf8_flag("--system", flags_.system)}});
   }
 
-  // An error (a conversation longer than the context, say) is told and costs only this question.
-  void ask(const std::string& question) {
+  // An error (a conversation longer than the context, say) is told and costs only this question: false.
+  bool ask(const std::string& question) {
     messages_.push_back({{"role", "user"}, {"content", question}});
     try {
       const GeneratedText answer = generate();
@@ -68,12 +68,15 @@ class Conversation {
       if (!answer.content.empty()) {
         messages_.push_back(
             {{"role", "assistant"}, {"content", answer.content}});  // reasoning is not history
-        return;
+      } else {
+        messages_.erase(messages_.size() - 1);
       }
+      return true;
     } catch (const Error& error) {
       fmt::print(stderr, "latent8: error: {}\n", error.what());
     }
     messages_.erase(messages_.size() - 1);
+    return false;
   }
 
  private:
@@ -121,13 +124,16 @@ void chat(const ChatFlags& flags) {
   const InterruptHandler handler;
   if (isatty(STDIN_FILENO) == 1)
     fmt::print(stderr, "Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
+  bool all_answered = true;
   for (std::string line; read_question(line);) {
     if (line == "/exit") break;
     if (line == "/reset")
       conversation.reset();
     else if (!line.empty())
-      conversation.ask(line);
+      all_answered &= conversation.ask(line);
   }
+  if (isatty(STDIN_FILENO) != 1 && !all_answered)
+    throw_error(ErrorCode::kInvalidArgument, "stdin: not every question could be answered");
 }
 
 }  // namespace

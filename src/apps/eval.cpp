@@ -1,5 +1,7 @@
 // latent8 eval: logits, perplexity and KL divergence of a checkpoint.
 
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -53,7 +55,7 @@ std::vector<std::int32_t> encode_with_bos(const Tokenizer& tokenizer, const std:
 std::vector<std::vector<std::int32_t>> read_sequences(const std::string& path, const std::string& model_dir,
                                                       const ModelConfig& config) {
   std::ifstream in(path, std::ios::binary);
-  if (!in) throw_error(ErrorCode::kNotFound, "{}: a readable file expected", path);
+  if (!in) throw_error(ErrorCode::kNotFound, "--tokens: cannot open '{}': {}", path, std::strerror(errno));
   std::optional<Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> sequences;
   for_each_json_line(in, path, [&](const OrderedJson& line) {

@@ -86,6 +86,33 @@ class Failure(unittest.TestCase):
 
                 self.assertIn(str(path), run_float(*RAW, "--atb-config", path, expect=1))
 
+    def test_an_unknown_shape_is_a_usage_error(self):
+        self.assertIn("--shape: one of v2-lite,", support.run("bench", "--shape", "v9", expect=2))
+
+    def test_a_file_of_tokens_that_is_not_there_is_named(self):
+        message = support.run("eval", "logits", "--model", support.FLOAT_MODEL, "--tokens", self.work / "none",
+                              "--out", self.work / "out", expect=1)
+
+        self.assertIn(f"--tokens: cannot open '{self.work}/none': No such file", message)
+
+    def test_a_directory_that_is_not_there_is_said_to_be_missing(self):
+        self.assertIn("no such directory", support.run("inspect", self.work / "none", expect=1))
+
+    def test_a_truncated_tokenizer_is_named(self):
+        text = (support.FLOAT_MODEL / "tokenizer.json").read_bytes()
+        (self.work / "tokenizer.json").write_bytes(text[:1000])
+
+        message = support.run("tokenize", "--model", self.work, expect=1)
+
+        self.assertIn("tokenizer.json: not JSON: parse error at", message)
+
+    def test_questions_from_a_file_that_fail_fail_the_chat(self):
+        command = [support.PROGRAM, "chat", "--model", support.FLOAT_MODEL, "--max-tokens", "2"]
+        done = subprocess.run(command, input=b"a\xff\nhello\n", capture_output=True)
+
+        self.assertEqual(done.returncode, 1)
+        self.assertNotEqual(done.stdout, b"")  # the second question has its answer
+
     def test_messages_that_are_no_objects_are_an_error(self):
         message = support.run("tokenize", "--model", support.FLOAT_MODEL, text='{"messages": [3]}\n', expect=1)
 
