@@ -36,6 +36,17 @@ TEST_F(QuantizeRefusals, RefusesAFolderWithFilesOfSomebodyElse) {
   EXPECT_EQ(read_file(dir_ / "out/letter.txt"), "precious");
 }
 
+TEST_F(QuantizeRefusals, NeverRemovesAPartialFolderOfSomebodyElse) {
+  const QuantizeOptions o = options();
+  fs::create_directory(dir_ / "out.partial");
+  dir_.write("out.partial/letter.txt", "precious");
+
+  const std::string message = error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); });
+
+  EXPECT_THAT(message, HasSubstr("out.partial"));
+  EXPECT_EQ(read_file(dir_ / "out.partial/letter.txt"), "precious");
+}
+
 TEST_F(QuantizeRefusals, NeverWritesIntoTheSource) {
   QuantizeOptions o = options();
   o.out = kTinyR1 / "quantised";
