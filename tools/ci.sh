@@ -118,7 +118,9 @@ done
 step "build g++" build gcc -DLATENT8_TESTS=OFF -- latent8 || finish
 
 if compgen -G 'fuzz/*_fuzz.cpp' >/dev/null; then
-  step "build fuzz" build fuzz -- || finish
+  fuzzers=(fuzz/*_fuzz.cpp)
+  fuzzers=("${fuzzers[@]#fuzz/}")
+  step "build fuzz" build fuzz -- "${fuzzers[@]%.cpp}" || finish
   step "fuzz" fuzz_smoke
 else
   skip "fuzz" "fuzz/ has no *_fuzz.cpp"
