@@ -102,7 +102,8 @@ class Pipeline {
   }
 
   void report(Stage stage, std::int64_t layer) const {
-    if (options_.progress) options_.progress({stage, layer, layers(), writer_.written(), writer_.total()});
+    if (options_.progress)
+      options_.progress({stage, layer, layers(), "", writer_.written(), writer_.total()});
   }
 
   void finish() {
