@@ -47,6 +47,19 @@ Json machine_json() {
           {"advice", machine_advice(memory)}};
 }
 
+// What the reference tool asks for before it quantises, and why nobody has to do it here.
+// Source: facts/format.md 3.8.
+Json pre_run_checks() {
+  const auto item = [](const char* check, const char* why) {
+    return Json{{"check", check}, {"needed", false}, {"why", why}};
+  };
+  return Json::array({item("take flash_attn out of modeling_deepseek.py", "no Python of a checkpoint is run"),
+                      item("install transformers 4.48.2", "the model's layers are part of this program"),
+                      item("delete quantization_config from an fp8 checkpoint's config.json",
+                           "fp8 blocks are detected and read; the written config.json does not have the key"),
+                      item("convert fp8 weights to bf16", "they are widened as they are read")});
+}
+
 // Everything of a checkpoint is opened and checked: weights' names, shapes and types, scales, tokenizer,
 // template.
 Json checkpoint_json(const ModelFlags& flags) {
@@ -116,6 +129,12 @@ void print_checkpoint(const Json& c) {
   print_advice(c["advice"]);
 }
 
+void print_pre_run_checks(const Json& checks) {
+  print_result("\nbefore quantising, msModelSlim asks to; here none of it is needed\n");
+  for (const Json& c : checks)
+    print_result(fmt::format("  {}: {}\n", c["check"].get<std::string>(), c["why"].get<std::string>()));
+}
+
 }  // namespace
 
 void add_doctor(CLI::App& root) {
@@ -132,10 +151,11 @@ void add_doctor(CLI::App& root) {
       "  latent8 doctor\n"
       "  latent8 doctor models/tiny");
   app->callback([flags] {
-    Json report = {{"machine", machine_json()}};
+    Json report = {{"machine", machine_json()}, {"pre_run_checks", pre_run_checks()}};
     if (!flags->model.model.empty()) report["checkpoint"] = checkpoint_json(flags->model);
     if (flags->json) return print_result(report.dump(2) + "\n");
     print_machine(report["machine"]);
+    print_pre_run_checks(report["pre_run_checks"]);
     if (report.contains("checkpoint")) print_checkpoint(report["checkpoint"]);
   });
 }

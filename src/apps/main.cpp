@@ -2,6 +2,9 @@
 
 #include <csignal>
 #include <exception>
+#include <filesystem>
+#include <string>
+#include <vector>
 
 #include "apps/output.h"
 #include "apps/subcommands.h"
@@ -11,6 +14,7 @@ namespace {
 
 void add_subcommands(CLI::App& root) {
   latent8::add_quantize(root);
+  latent8::add_quant_deepseek_w8a8(root);
   latent8::add_run(root);
   latent8::add_chat(root);
   latent8::add_run_pa(root);
@@ -41,6 +45,17 @@ std::string unknown_subcommand(const CLI::App& root, int argc, char** argv) {
   return argv[1];
 }
 
+// The program is installed under a second name that stands for a subcommand.
+constexpr const char* kReferenceCommand = "quant_deepseek_w8a8";
+
+std::vector<char*> arguments(int argc, char** argv) {
+  std::vector<char*> args(argv, argv + argc);
+  static std::string command = kReferenceCommand;
+  if (argc > 0 && std::filesystem::path(argv[0]).filename() == command)
+    args.insert(args.begin() + 1, command.data());
+  return args;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -54,11 +69,13 @@ int main(int argc, char** argv) {
   root.footer("Examples:\n  latent8 inspect models/tiny\n  latent8 <command> --help");
   try {
     add_subcommands(root);
-    if (const std::string name = unknown_subcommand(root, argc, argv); !name.empty()) {
+    std::vector<char*> args = arguments(argc, argv);
+    argc = static_cast<int>(args.size());
+    if (const std::string name = unknown_subcommand(root, argc, args.data()); !name.empty()) {
       fmt::print(stderr, "latent8: no command '{}'\nRun with --help for more information.\n", name);
       return 2;
     }
-    root.parse(argc, argv);
+    root.parse(argc, args.data());
     latent8::flush_results();
     return 0;
   } catch (const CLI::ParseError& error) {

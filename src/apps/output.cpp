@@ -41,7 +41,7 @@ std::string format_bytes(std::int64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.2f} {}", value, kUnits[unit]);
 }
 
-Progress::Progress(std::string task) : task_(std::move(task)) {
+Progress::Progress(std::string task, Lines lines) : task_(std::move(task)), lines_(lines) {
   ended_by = 0;
   struct sigaction action = {};
   action.sa_handler = [](int signal) { ended_by = signal; };
@@ -63,7 +63,7 @@ void Progress::update(std::int64_t done, std::int64_t total, std::string_view no
   if (stderr_is_terminal()) {
     if (permille != shown_) draw_bar(permille, note);
     shown_ = permille;
-  } else if (permille / 100 != shown_) {
+  } else if (lines_ == Lines::kTenths && permille / 100 != shown_) {
     shown_ = permille / 100;
     fmt::print(stderr, "{}: {} %{}{}\n", task_, permille / 10, note.empty() ? "" : "  ", note);
   }

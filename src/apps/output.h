@@ -31,7 +31,9 @@ struct Interrupted {
 // removes what was half written; the second ends the program at once. Thread-safety: none; one at a time.
 class Progress {
  public:
-  explicit Progress(std::string task);
+  // Lines are for where stderr is no terminal.
+  enum class Lines : std::uint8_t { kTenths, kNone };
+  explicit Progress(std::string task, Lines lines = Lines::kTenths);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -42,6 +44,7 @@ class Progress {
  private:
   void draw_bar(std::int64_t permille, std::string_view note);
   std::string task_;
+  Lines lines_;
   std::array<struct sigaction, 3> before_ = {};
   std::int64_t shown_ = -1;  // per mille on a terminal, tenths elsewhere
   bool open_line_ = false;

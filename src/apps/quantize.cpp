@@ -6,60 +6,107 @@
 
 #include "apps/common.h"
 #include "apps/json_lines.h"
-#include "apps/output.h"
+#include "apps/quantize_output.h"
 #include "apps/subcommands.h"
 
 namespace latent8 {
 namespace {
 
+using Options = QuantizeOptions;
+
 struct QuantizeFlags {
-  std::string model, out, calib, format = "mindie", weights = "w8a8", mtp = "float";
-  bool fa_quant = false, dynamic = false, overwrite = false, json = false;
-  int threads = 0;
+  Options options;
+  bool no_resume = false, no_rotation = false, json = false;
 };
 
-QuantizeOptions to_options(const QuantizeFlags& flags, Progress& progress) {
-  QuantizeOptions options;
-  options.model = flags.model;
-  options.out = flags.out;
-  options.overwrite = flags.overwrite;
-  options.fa_quant = flags.fa_quant;
-  options.format =
-      flags.format == "ascendv1" ? QuantizeOptions::Format::kAscendV1 : QuantizeOptions::Format::kMindie;
-  options.dynamic = flags.dynamic;
-  options.weights =
-      flags.weights == "float" ? QuantizeOptions::Weights::kFloat : QuantizeOptions::Weights::kW8A8;
-  options.mtp = flags.mtp == "none" ? QuantizeOptions::Mtp::kNone : QuantizeOptions::Mtp::kFloat;
-  options.calib = flags.calib;
-  options.threads = flags.threads;
-  options.progress = [&progress](const QuantizeProgress& p) {
-    progress.update(p.bytes, p.total_bytes,
-                    fmt::format("layer {} of {}, {} of {}", p.layer, p.n_layers, format_bytes(p.bytes),
-                                format_bytes(p.total_bytes)));
-  };
-  return options;
+nlohmann::ordered_json to_json(const Options& options, const QuantizeResult& r) {
+  return {{"out", options.out.string()}, {"layers", r.layers},
+          {"fa_layers", r.fa_layers},    {"mtp", r.mtp},
+          {"prompts", r.prompts},        {"tokens", r.tokens},
+          {"bytes_in", r.bytes_in},      {"bytes_out", r.bytes_out},
+          {"tensors", r.tensors},        {"seconds", r.seconds}};
 }
 
-nlohmann::ordered_json to_json(const QuantizeFlags& flags, const QuantizeResult& r) {
-  return {{"out", flags.out},       {"layers", r.layers},       {"fa_layers", r.fa_layers},
-          {"mtp", r.mtp},           {"prompts", r.prompts},     {"tokens", r.tokens},
-          {"bytes_in", r.bytes_in}, {"bytes_out", r.bytes_out}, {"tensors", r.tensors},
-          {"seconds", r.seconds}};
+void run(QuantizeFlags flags) {
+  flags.options.resume = !flags.no_resume;
+  flags.options.rotate = !flags.no_rotation;
+  const QuantizeResult result = quantize_with_progress(flags.options);
+  if (flags.json) return print_result(to_json_line(to_json(flags.options, result)));
+  print_result(quantize_summary(flags.options, result));
 }
 
-void run(const QuantizeFlags& flags) {
-  QuantizeResult result;
-  {
-    Progress progress("quantize");
-    result = quantize(to_options(flags, progress));
-  }
-  if (flags.json) return print_result(to_json_line(to_json(flags, result)));
-  print_result(
-      fmt::format("{}: {} layers, {} with an int8 cache{}; {} tensors, {} from {}; calibrated on {} prompts, "
-                  "{} tokens; {:.1f} s\n",
-                  flags.out, result.layers, result.fa_layers, result.mtp ? ", MTP" : "", result.tensors,
-                  format_bytes(result.bytes_out), format_bytes(result.bytes_in), result.prompts,
-                  result.tokens, result.seconds));
+// A flag whose values are names of an enum's.
+template <class Enum>
+void add_choice(CLI::App& app, const char* name, Enum& value, const std::map<std::string, Enum>& names,
+                const char* help) {
+  const auto chosen =
+      std::find_if(names.begin(), names.end(), [&](const auto& e) { return e.second == value; });
+  app.add_option(name, value, help)
+      ->transform(CLI::CheckedTransformer(names, CLI::ignore_case).description([&] {
+        std::string text;
+        for (const auto& [key, unused] : names) text += (text.empty() ? "{" : ",") + key;
+        return text + "}";
+      }()))
+      ->default_str(chosen->first);
+}
+
+void add_recipe_flags(CLI::App& app, Options& o) {
+  app.add_flag("--fa-quant", o.fa_quant, "write the scales of the int8 latent cache");
+  add_choice<Options::Format>(
+      app, "--format", o.format,
+      {{"mindie", Options::Format::kMindie}, {"ascendv1", Options::Format::kAscendV1}},
+      "dialect of names and description");
+  app.add_flag("--dynamic", o.dynamic, "attention linears too quantise their input per token");
+  add_choice<Options::Weights>(app, "--weights", o.weights,
+                               {{"w8a8", Options::Weights::kW8A8}, {"float", Options::Weights::kFloat}},
+                               "w8a8, or float: keep weights, write FA scales only");
+  add_choice<Options::Mtp>(
+      app, "--mtp", o.mtp,
+      {{"mix", Options::Mtp::kMix}, {"float", Options::Mtp::kFloat}, {"none", Options::Mtp::kNone}},
+      "the MTP layer: quantise it, keep its tensors as they are, or leave it out");
+  add_choice<Options::Anti>(
+      app, "--anti", o.anti,
+      {{"m4", Options::Anti::kM4}, {"m6", Options::Anti::kM6}, {"none", Options::Anti::kNone}},
+      "smoothing of the inputs of attention linears");
+  add_choice<Options::Fallback>(
+      app, "--fallback", o.fallback,
+      {{"none", Options::Fallback::kNone},
+       {"reference", Options::Fallback::kReference},
+       {"auto", Options::Fallback::kAuto}},
+      "layers whose cache stays float: none, msModelSlim's lists, as few as keep the "
+      "error bound");
+  add_choice<Options::Compat>(
+      app, "--compat", o.compat,
+      {{"none", Options::Compat::kNone}, {"msmodelslim", Options::Compat::kMsmodelslim}},
+      "msmodelslim: the reference's bytes, flaws included");
+}
+
+void add_calibration_flags(CLI::App& app, Options& o) {
+  app.add_option("--calib", o.calib, "JSON list of calibration texts; default: built-in prompts");
+  app.add_option("--anti-calib", o.anti_calib, "the same for smoothing; default: those of --calib");
+  app.add_option("--batch-size", o.batch_size, "prompts per call; changes --compat msmodelslim only")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+}
+
+void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
+  Options& o = flags.options;
+  app.add_option("--layers", o.layer_count, "write the first N decoder layers only; 0 means all")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_option("--max-memory", o.max_memory,
+                 "most resident memory, as 64GiB; default: a quarter of the machine's")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--shard-size", o.shard_bytes, "largest size of a weight file")
+      ->transform(CLI::AsSizeValue(false))
+      ->default_str("4GiB");
+  app.add_flag("--overwrite", o.overwrite, "replace a quantised checkpoint at --out");
+  app.add_flag("--no-resume", flags.no_resume, "start anew instead of continuing an interrupted run");
+  app.add_option("--threads", o.threads, "threads; 0 means one per physical core")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
+  app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations");
+  add_json_flag(app, flags.json);
 }
 
 }  // namespace
@@ -67,26 +114,13 @@ void run(const QuantizeFlags& flags) {
 void add_quantize(CLI::App& root) {
   const auto flags = std::make_shared<QuantizeFlags>();
   CLI::App* app = root.add_subcommand("quantize", "make a W8A8 + FA3 checkpoint of a float one");
-  app->add_option("--model", flags->model, "float checkpoint directory")->required();
-  app->add_option("--out", flags->out, "directory to make")->required();
-  app->add_flag("--fa-quant", flags->fa_quant, "write the scales of the int8 latent cache");
-  app->add_option("--format", flags->format, "dialect of names and description")
-      ->check(CLI::IsMember({"mindie", "ascendv1"}))
-      ->capture_default_str();
-  app->add_flag("--dynamic", flags->dynamic, "attention linears too quantise their input per token");
-  app->add_option("--weights", flags->weights, "w8a8, or float: keep weights, write FA scales only")
-      ->check(CLI::IsMember({"w8a8", "float"}))
-      ->capture_default_str();
-  app->add_option("--mtp", flags->mtp, "the MTP layer: keep its tensors as they are, or leave it out")
-      ->check(CLI::IsMember({"float", "none"}))
-      ->capture_default_str();
-  app->add_option("--calib", flags->calib, "JSON list of calibration texts; default: built-in prompts");
-  app->add_flag("--overwrite", flags->overwrite, "replace a quantised checkpoint at --out");
-  app->add_option("--threads", flags->threads, "threads; 0 means one per physical core")
-      ->check(CLI::Range(0, 4096))
-      ->capture_default_str();
-  add_json_flag(*app, flags->json);
+  app->add_option("--model", flags->options.model, "float checkpoint directory")->required();
+  app->add_option("--out", flags->options.out, "directory to make")->required();
+  add_recipe_flags(*app, flags->options);
+  add_calibration_flags(*app, flags->options);
+  add_run_flags(*app, *flags);
   app->footer(
+      "An interrupted run goes on where it stopped when it is started again.\n"
       "Examples:\n"
       "  latent8 quantize --model models/tiny --out build/tiny-w8a8-fa3 --fa-quant\n"
       "  latent8 quantize --model models/tiny --out build/tiny-fa3 --fa-quant --weights float");

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import support
 
-COMMANDS = ["quantize", "run", "chat", "run_pa", "eval", "inspect", "tokenize", "bench", "doctor"]
+COMMANDS = ["quantize", "quant_deepseek_w8a8", "run", "chat", "run_pa", "eval", "inspect", "tokenize", "bench", "doctor"]
 
 
 class Cli(unittest.TestCase):

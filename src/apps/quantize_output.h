@@ -1,0 +1,19 @@
+#pragma once
+// What the quantising subcommands show: progress, and a summary.
+
+#include <chrono>
+#include <string>
+
+#include "apps/output.h"
+#include "latent8/quantize.h"
+
+namespace latent8 {
+
+// Runs quantize() with a bar on a terminal, elsewhere with a line per layer. Throws: as quantize();
+// Interrupted.
+QuantizeResult quantize_with_progress(QuantizeOptions options);
+
+// At most ten lines: what was made, how large it is, what was chosen, and what was used for it.
+std::string quantize_summary(const QuantizeOptions& options, const QuantizeResult& result);
+
+}  // namespace latent8
