@@ -6,6 +6,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/files.h"
@@ -65,6 +66,20 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
   else
     throw_error(ErrorCode::kNotFound, "'{}': *.safetensors expected, got no such file", dir.string());
   if (checkpoint.quant_) checkpoint.leave_out_unlisted();
+  return checkpoint;
+}
+
+Checkpoint Checkpoint::of_tensors(ModelConfig config, TensorMap tensors,
+                                  std::optional<QuantDescription> quant) {
+  for (const auto& [name, view] : tensors) {
+    std::int64_t elements = 1;
+    for (const std::int64_t extent : view.shape) elements *= extent;
+    LATENT8_CHECK_EQ(elements * size_of(view.dtype), static_cast<std::int64_t>(view.bytes.size()));
+  }
+  Checkpoint checkpoint;
+  checkpoint.config_ = std::move(config);
+  checkpoint.tensors_ = std::move(tensors);
+  checkpoint.quant_ = std::move(quant);
   return checkpoint;
 }
 
@@ -147,6 +162,20 @@ void Checkpoint::leave_out_unlisted() {
                          dir_.string(), others, quant_->file_name, example));
 }
 
+TensorPlace Checkpoint::place_of(std::string_view name) const {
+  const std::span<const std::byte> tensor = get(name).bytes;
+  const auto address = [](const std::byte* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  const std::uintptr_t begin = address(tensor.data());
+  std::size_t i = 0;
+  for (;; ++i) {
+    LATENT8_CHECK(i < files_.size());
+    const std::uintptr_t file = address(files_[i].bytes().data());
+    // An empty tensor may lie at the very end, which can be the beginning of another mapping: no matter.
+    if (begin >= file && begin + tensor.size() <= file + files_[i].bytes().size()) break;
+  }
+  return {i, tensor.data() - files_[i].bytes().data()};
+}
+
 const TensorView* Checkpoint::find(std::string_view name) const {
   const auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;
@@ -155,7 +184,8 @@ const TensorView* Checkpoint::find(std::string_view name) const {
 const TensorView& Checkpoint::get(std::string_view name) const {
   if (const TensorView* tensor = find(name)) return *tensor;
   throw_error(ErrorCode::kNotFound, "'{}': tensor '{}' expected, got none of that name; similar names: {}",
-              dir_.string(), name, fmt::join(similar_names(tensors_, name), ", "));
+              dir_.empty() ? "tensors in memory" : dir_.string(), name,
+              fmt::join(similar_names(tensors_, name), ", "));
 }
 
 }  // namespace latent8

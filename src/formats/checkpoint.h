@@ -2,6 +2,8 @@
 // A checkpoint folder: config.json, the quantisation description if there is one, and the tensors of all
 // safetensors files, mapped.
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -13,6 +15,12 @@
 
 namespace latent8 {
 
+// Where the bytes of a stored tensor lie.
+struct TensorPlace {
+  std::size_t file = 0;     // position in Checkpoint::files()
+  std::int64_t offset = 0;  // of the tensor's first byte, from the beginning of the file
+};
+
 // Ownership: owns the mappings; views stay valid while this object lives, moving keeps them.
 // Thread-safety: const after open().
 class Checkpoint {
@@ -23,10 +31,16 @@ class Checkpoint {
   // {kCorrupt} for a tensor that is not in the shard its index names, or in two files; and what the readers
   // of each file throw.
   static Checkpoint open(const std::filesystem::path& dir);
+  // A checkpoint in memory, without files and without a folder: views of bytes that the caller owns and keeps
+  // while this object lives. REQUIRES: every view has the bytes that its shape and type ask for.
+  static Checkpoint of_tensors(ModelConfig config, TensorMap tensors,
+                               std::optional<QuantDescription> quant = std::nullopt);
 
   const TensorView* find(std::string_view name) const;  // nullptr if there is none
   const TensorView& get(std::string_view name) const;   // throws Error{kNotFound} with similar names
   const TensorMap& tensors() const { return tensors_; }
+  // REQUIRES: open() made this checkpoint. Throws: as get().
+  TensorPlace place_of(std::string_view name) const;
   const ModelConfig& config() const { return config_; }
   const QuantDescription* quant() const {
     return quant_ ? &*quant_ : nullptr;

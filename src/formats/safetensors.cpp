@@ -151,4 +151,8 @@ TensorMap parse_safetensors_header(std::span<const std::byte> file, const std::s
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
     : file_(path), tensors_(parse_safetensors_header(file_.bytes(), path.string())) {}
 
+std::span<const std::byte> SafetensorsFile::header() const {
+  return bytes().first(kLengthBytes + static_cast<std::size_t>(read_header_length(bytes())));
+}
+
 }  // namespace latent8

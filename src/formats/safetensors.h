@@ -42,6 +42,9 @@ class SafetensorsFile {
   explicit SafetensorsFile(const std::filesystem::path& path);
   const TensorMap& tensors() const { return tensors_; }
   const std::filesystem::path& path() const { return file_.path(); }
+  std::span<const std::byte> bytes() const { return file_.bytes(); }  // the whole file
+  // Its length and its JSON header, before the tensors' bytes.
+  std::span<const std::byte> header() const;
 
  private:
   MappedFile file_;

@@ -224,5 +224,33 @@ TEST(Checkpoint, ABrokenGenerationConfigIsNamed) {
   EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("generation_config.json: "));
 }
 
+TEST(Checkpoint, SaysWhereATensorLies) {
+  const TempDir dir;
+  dir.write("config.json", kConfig);
+  write_shard(dir, "a.safetensors", {"x", "y"}, 1);
+  write_shard(dir, "b.safetensors", {"z"}, 2);
+
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+  const TensorPlace y = checkpoint.place_of("y"), z = checkpoint.place_of("z");
+
+  EXPECT_EQ(checkpoint.files()[y.file].path().filename(), "a.safetensors");
+  EXPECT_EQ(y.offset, checkpoint.place_of("x").offset + 1);
+  EXPECT_EQ(read_file(checkpoint.files()[z.file].path()).at(static_cast<std::size_t>(z.offset)), 2);
+  EXPECT_EQ(static_cast<std::size_t>(z.offset), checkpoint.files()[z.file].header().size());
+}
+
+TEST(Checkpoint, CanBeMadeOfTensorsInMemory) {
+  const std::vector<std::byte> bytes{std::byte{7}, std::byte{8}};
+  ModelConfig config;
+  config.hidden_size = 12;
+
+  const Checkpoint checkpoint = Checkpoint::of_tensors(config, {{"x", {DType::kI8, {2}, bytes}}});
+
+  EXPECT_EQ(value_of(checkpoint, "x"), 7);
+  EXPECT_EQ(checkpoint.config().hidden_size, 12);
+  EXPECT_EQ(checkpoint.quant(), nullptr);
+  EXPECT_THAT(error_of(ErrorCode::kNotFound, [&] { checkpoint.get("y"); }), HasSubstr("'y'"));
+}
+
 }  // namespace
 }  // namespace latent8
