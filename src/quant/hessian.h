@@ -1,0 +1,34 @@
+#pragma once
+// The second moment of a linear's inputs: how much an error of one weight can be made good by another.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "ops/context.h"
+
+namespace latent8 {
+
+// H = sum over rows of x^T x, in float32; only the lower triangle is kept up.
+// Results do not depend on the number of threads.
+class Hessian {
+ public:
+  explicit Hessian(std::int64_t channels) : h_(channels, channels) {}
+
+  //   x [T, channels]; counts [T]: rows with 0 are left out
+  void add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_t> counts);
+
+  std::int64_t channels() const { return h_.rows(); }
+  std::int64_t rows() const { return rows_; }  // added so far
+  double diagonal(std::int64_t c) const { return double{h_.row(c)[c]}; }
+  // Turns H + damping * mean(diag H) * I into L of L D L^T with ones on L's diagonal, in place. Channels that
+  // were always 0 are as if uncorrelated with the rest. REQUIRES: rows() > 0, damping > 0.
+  ConstMat<float> factor(OpContext& ctx, double damping);
+
+ private:
+  Matrix<float> h_;
+  std::int64_t rows_ = 0;
+};
+
+}  // namespace latent8

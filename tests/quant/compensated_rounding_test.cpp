@@ -1,0 +1,146 @@
+#include "quant/compensated_rounding.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "support/kernels.h"
+
+namespace latent8 {
+namespace {
+
+constexpr std::int64_t kIn = 200, kOut = 37, kTokens = 600;
+
+struct Problem {
+  Matrix<float> x{kTokens, kIn}, w{kOut, kIn};
+  std::vector<std::uint8_t> counts = std::vector<std::uint8_t>(kTokens, 1);
+  std::vector<float> scale;
+};
+
+// Inputs with few large directions, as activations have.
+Problem problem() {
+  Problem p;
+  const std::vector<float> base = normal_floats(kTokens * 8, 1), mix = normal_floats(8 * kIn, 2),
+                           noise = normal_floats(kTokens * kIn, 3), w = normal_floats(kOut * kIn, 4);
+  for (std::int64_t t = 0; t < kTokens; ++t)
+    for (std::int64_t c = 0; c < kIn; ++c) {
+      float sum = 0.3F * noise[t * kIn + c];
+      for (std::int64_t k = 0; k < 8; ++k) sum += base[t * 8 + k] * mix[k * kIn + c];
+      p.x.row(t)[c] = sum;
+    }
+  for (std::int64_t r = 0; r < kOut; ++r) {
+    float amax = 0.0F;
+    for (std::int64_t c = 0; c < kIn; ++c) {
+      p.w.row(r)[c] = w[r * kIn + c];
+      amax = std::max(amax, std::fabs(w[r * kIn + c]));
+    }
+    p.scale.push_back(symmetric_scale(DType::kBf16, amax));
+  }
+  return p;
+}
+
+// Sum of squares of x (w - codes * scale)^T.
+double output_error(const Problem& p, const QuantizedWeight& q) {
+  double error = 0.0;
+  for (std::int64_t t = 0; t < kTokens; ++t)
+    for (std::int64_t r = 0; r < kOut; ++r) {
+      double y = 0.0;
+      for (std::int64_t c = 0; c < kIn; ++c)
+        y += double{p.x.row(t)[c]} *
+             (double{p.w.row(r)[c]} - double{q.scale[static_cast<std::size_t>(r)]} * q.codes.row(r)[c]);
+      error += y * y;
+    }
+  return error;
+}
+
+QuantizedWeight nearest(const Problem& p) {
+  QuantizedWeight q;
+  q.codes = Matrix<std::int8_t>(kOut, kIn);
+  q.scale = p.scale;
+  for (std::int64_t r = 0; r < kOut; ++r)
+    for (std::int64_t c = 0; c < kIn; ++c)
+      q.codes.row(r)[c] = static_cast<std::int8_t>(
+          std::clamp(std::nearbyint(p.w.row(r)[c] / p.scale[static_cast<std::size_t>(r)]), -127.0F, 127.0F));
+  return q;
+}
+
+QuantizedWeight compensated(const Problem& p, int threads, const KernelTable& table = kernels()) {
+  ThreadPool pool(threads);
+  OpContext ctx(pool, table);
+  Hessian hessian(kIn);
+  hessian.add(ctx, p.x.view(), p.counts);
+  return quantize_compensated(ctx, p.w.view(), hessian.factor(ctx, 0.01), p.scale);
+}
+
+class CompensatedRounding : public KernelTest {};
+
+TEST_P(CompensatedRounding, LeavesAFractionOfTheErrorOfNearestRounding) {
+  const Problem p = problem();
+  EXPECT_LT(output_error(p, compensated(p, 1, table())), 0.25 * output_error(p, nearest(p)));
+}
+INSTANTIATE_TEST_SUITE_P(Tables, CompensatedRounding, every_table(), table_name);
+
+TEST(CompensatedRoundingTest, IsNearestRoundingWhereChannelsAreIndependent) {
+  Problem p = problem();
+  for (std::int64_t t = 0; t < kTokens; ++t)
+    for (std::int64_t c = 0; c < kIn; ++c) p.x.row(t)[c] = t % kIn == c ? 1.0F : 0.0F;
+  const QuantizedWeight expected = nearest(p), got = compensated(p, 1);
+  for (std::int64_t r = 0; r < kOut; ++r)
+    for (std::int64_t c = 0; c < kIn; ++c) ASSERT_EQ(got.codes.row(r)[c], expected.codes.row(r)[c]);
+}
+
+TEST(CompensatedRoundingTest, GivesTheSameCodesWithAnyNumberOfThreads) {
+  const Problem p = problem();
+  const QuantizedWeight one = compensated(p, 1), three = compensated(p, 3);
+  for (std::int64_t r = 0; r < kOut; ++r)
+    for (std::int64_t c = 0; c < kIn; ++c) ASSERT_EQ(one.codes.row(r)[c], three.codes.row(r)[c]);
+}
+
+TEST(CompensatedRoundingTest, ReportsTheSumOfTheCodesOfARow) {
+  const QuantizedWeight q = compensated(problem(), 2);
+  std::int64_t sum = 0;
+  for (std::int64_t c = 0; c < kIn; ++c) sum += q.codes.row(5)[c];
+  EXPECT_EQ(q.row_sum[5], sum);
+}
+
+TEST(Hessian, LeavesOutRowsThatDoNotCount) {
+  Problem p = problem();
+  ThreadPool pool(1);
+  OpContext ctx(pool);
+  Hessian all(kIn), some(kIn);
+  all.add(ctx, p.x.view().row_range(0, 10), std::span(p.counts).first(10));
+  std::vector<std::uint8_t> counts(kTokens, 0);
+  std::fill_n(counts.begin(), 10, 1);
+  some.add(ctx, p.x.view(), counts);
+  EXPECT_EQ(some.rows(), 10);
+  for (std::int64_t c = 0; c < kIn; ++c) EXPECT_FLOAT_EQ(some.diagonal(c), all.diagonal(c));
+}
+
+TEST(Hessian, FactorsIntoATriangleThatGivesTheMatrixBack) {
+  Problem p = problem();
+  ThreadPool pool(2);
+  OpContext ctx(pool);
+  Hessian plain(kIn), factored(kIn);
+  plain.add(ctx, p.x.view(), p.counts);
+  factored.add(ctx, p.x.view(), p.counts);
+  const ConstMat<float> l = factored.factor(ctx, 0.01);
+  // H[i, j] = sum over k of L[i, k] D[k] L[j, k]; D from the diagonal: D[i] = H[i, i] - sum of earlier terms.
+  double mean = 0.0;
+  for (std::int64_t c = 0; c < kIn; ++c) mean += plain.diagonal(c) / kIn;
+  std::vector<double> d(kIn);
+  for (std::int64_t i = 0; i < kIn; ++i) {
+    d[i] = plain.diagonal(i) + 0.01 * mean;
+    for (std::int64_t k = 0; k < i; ++k) d[i] -= double{l.row(i)[k]} * l.row(i)[k] * d[k];
+    EXPECT_GT(d[i], 0.0);
+  }
+  for (std::int64_t i = 0; i < kIn; i += 7)
+    for (std::int64_t j = 0; j < i; j += 5) {
+      double expected = 0.0, got = 0.0;
+      for (std::int64_t t = 0; t < kTokens; ++t) expected += double{p.x.row(t)[i]} * p.x.row(t)[j];
+      for (std::int64_t k = 0; k <= j; ++k) got += double{l.row(i)[k]} * l.row(j)[k] * d[k];
+      EXPECT_NEAR(got, expected, 1e-3 * mean);
+    }
+}
+
+}  // namespace
+}  // namespace latent8
