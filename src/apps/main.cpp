@@ -15,6 +15,7 @@ namespace {
 void add_subcommands(CLI::App& root) {
   latent8::add_quantize(root);
   latent8::add_quant_deepseek_w8a8(root);
+  latent8::add_verify(root);
   latent8::add_run(root);
   latent8::add_chat(root);
   latent8::add_run_pa(root);

@@ -10,6 +10,7 @@ void add_inspect(CLI::App& root);
 void add_tokenize(CLI::App& root);
 void add_eval(CLI::App& root);
 void add_quantize(CLI::App& root);
+void add_verify(CLI::App& root);
 void add_quant_deepseek_w8a8(CLI::App& root);
 void add_run(CLI::App& root);
 void add_chat(CLI::App& root);
