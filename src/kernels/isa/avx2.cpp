@@ -13,12 +13,18 @@
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/algo/weight_rows.inl.h"
 #include "kernels/isa/avx2_transpose.h"
+#include "kernels/isa/avx2_weights.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
 namespace {
 struct Avx2Attend : Avx2, Avx2Transpose {};
+struct Avx2Quantizer : Avx2, Avx2Weights {
+  using F = Avx2::F;
+  using I = Avx2::I;
+};
 }  // namespace
 
 const KernelTable kAvx2Table{
@@ -29,6 +35,9 @@ const KernelTable kAvx2Table{
     .gemm_s8 = &gemm_s8<Avx2>,
     .quantize_dynamic = &quantize_dynamic<Avx2>,
     .quantize_static = &quantize_static<Avx2>,
+    .widen_weight = &widen_weight<Avx2Quantizer>,
+    .weight_amax = &weight_amax<Avx2Quantizer>,
+    .weight_codes = &weight_codes<Avx2Quantizer>,
     .rms_norm = &rms_norm<Avx2>,
     .rope = &rope<Avx2>,
     .silu_mul = &silu_mul<Avx2>,

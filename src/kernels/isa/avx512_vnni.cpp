@@ -13,12 +13,18 @@
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/algo/weight_rows.inl.h"
 #include "kernels/isa/avx512_transpose.h"
+#include "kernels/isa/avx512_weights.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
 namespace {
 struct Avx512VnniAttend : Avx512Vnni, Avx512Transpose {};
+struct Avx512VnniQuantizer : Avx512Vnni, Avx512Weights {
+  using F = Avx512Vnni::F;
+  using I = Avx512Vnni::I;
+};
 }  // namespace
 
 const KernelTable kAvx512VnniTable{
@@ -29,6 +35,9 @@ const KernelTable kAvx512VnniTable{
     .gemm_s8 = &gemm_s8<Avx512Vnni>,
     .quantize_dynamic = &quantize_dynamic<Avx512Vnni>,
     .quantize_static = &quantize_static<Avx512Vnni>,
+    .widen_weight = &widen_weight<Avx512VnniQuantizer>,
+    .weight_amax = &weight_amax<Avx512VnniQuantizer>,
+    .weight_codes = &weight_codes<Avx512VnniQuantizer>,
     .rms_norm = &rms_norm<Avx512Vnni>,
     .rope = &rope<Avx512Vnni>,
     .silu_mul = &silu_mul<Avx512Vnni>,

@@ -13,12 +13,18 @@
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/algo/weight_rows.inl.h"
 #include "kernels/isa/avx512_transpose.h"
+#include "kernels/isa/avx512_weights.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
 namespace {
 struct Avx512Zen4Attend : Avx512Zen4, Avx512Transpose {};
+struct Avx512Zen4Quantizer : Avx512Zen4, Avx512Weights {
+  using F = Avx512Zen4::F;
+  using I = Avx512Zen4::I;
+};
 }  // namespace
 
 const KernelTable kAvx512Zen4Table{
@@ -29,6 +35,9 @@ const KernelTable kAvx512Zen4Table{
     .gemm_s8 = &gemm_s8<Avx512Zen4>,
     .quantize_dynamic = &quantize_dynamic<Avx512Zen4>,
     .quantize_static = &quantize_static<Avx512Zen4>,
+    .widen_weight = &widen_weight<Avx512Zen4Quantizer>,
+    .weight_amax = &weight_amax<Avx512Zen4Quantizer>,
+    .weight_codes = &weight_codes<Avx512Zen4Quantizer>,
     .rms_norm = &rms_norm<Avx512Zen4>,
     .rope = &rope<Avx512Zen4>,
     .silu_mul = &silu_mul<Avx512Zen4>,

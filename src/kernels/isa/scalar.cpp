@@ -13,12 +13,18 @@
 #include "kernels/algo/rms_norm.inl.h"
 #include "kernels/algo/rope.inl.h"
 #include "kernels/algo/silu_mul.inl.h"
+#include "kernels/algo/weight_rows.inl.h"
 #include "kernels/isa/scalar_transpose.h"
+#include "kernels/isa/scalar_weights.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
 namespace {
 struct ScalarAttend : Scalar, ScalarTranspose {};
+struct ScalarQuantizer : Scalar, ScalarWeights {
+  using F = Scalar::F;
+  using I = Scalar::I;
+};
 }  // namespace
 
 const KernelTable kScalarTable{
@@ -29,6 +35,9 @@ const KernelTable kScalarTable{
     .gemm_s8 = &gemm_s8<Scalar>,
     .quantize_dynamic = &quantize_dynamic<Scalar>,
     .quantize_static = &quantize_static<Scalar>,
+    .widen_weight = &widen_weight<ScalarQuantizer>,
+    .weight_amax = &weight_amax<ScalarQuantizer>,
+    .weight_codes = &weight_codes<ScalarQuantizer>,
     .rms_norm = &rms_norm<Scalar>,
     .rope = &rope<Scalar>,
     .silu_mul = &silu_mul<Scalar>,

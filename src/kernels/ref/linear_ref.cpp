@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/dtype.h"
 
@@ -98,6 +99,44 @@ QuantizedRef quantize_static_ref(const QuantizeStaticArgs& p) {
     for (std::int64_t d = 0; d < p.k; ++d)
       out.q.push_back(code_of(p.x[i * p.x_stride + d] / p.scale + p.offset));
     out.sum.push_back(sum_of(out.q.data() + i * p.k, p.k));
+  }
+  return out;
+}
+
+std::vector<float> widen_weight_ref(const WeightRows& p) {
+  std::vector<float> out(static_cast<std::size_t>(p.m * p.k));
+  widen(p.w, dtype_of(p.type), p.m * p.k, out.data());
+  for (std::int64_t i = 0; i < p.m; ++i)
+    for (std::int64_t j = 0; j < p.k; ++j) {
+      float& x = out[static_cast<std::size_t>(i * p.k + j)];
+      if (p.type == WeightType::kF8E4M3)
+        x *= p.block_scale[(p.row0 + i) / 128 * p.block_scale_stride + j / 128];
+      if (p.row_scale != nullptr) x *= p.row_scale[i];
+      if (p.col_scale != nullptr) x *= p.col_scale[j];
+    }
+  return out;
+}
+
+std::vector<float> weight_amax_ref(const WeightRows& p) {
+  const std::vector<float> weights = widen_weight_ref(p);
+  std::vector<float> amax(static_cast<std::size_t>(p.m));
+  for (std::size_t at = 0; at < weights.size(); ++at) {
+    float& row = amax[at / static_cast<std::size_t>(p.k)];
+    if (!std::isfinite(weights[at])) row = std::numeric_limits<float>::quiet_NaN();
+    if (std::fabs(weights[at]) > row) row = std::fabs(weights[at]);
+  }
+  return amax;
+}
+
+QuantizedRef weight_codes_ref(const WeightRows& p, const float* scale) {
+  const std::vector<float> weights = widen_weight_ref(p);
+  QuantizedRef out;
+  out.sum.resize(static_cast<std::size_t>(p.m));
+  for (std::size_t at = 0; at < weights.size(); ++at) {
+    const std::size_t row = at / static_cast<std::size_t>(p.k);
+    const float code = std::clamp(std::nearbyint(weights[at] / scale[row]), -127.0F, 127.0F);
+    out.q.push_back(static_cast<std::int8_t>(code));
+    out.sum[row] += out.q.back();
   }
   return out;
 }

@@ -30,6 +30,11 @@ struct QuantizedRef {
 QuantizedRef quantize_dynamic_ref(const QuantizeDynamicArgs& p);
 QuantizedRef quantize_static_ref(const QuantizeStaticArgs& p);
 
+// The weights as fp32, what the kernels must write.
+std::vector<float> widen_weight_ref(const WeightRows& p);                // [m, k]
+std::vector<float> weight_amax_ref(const WeightRows& p);                 // [m]
+QuantizedRef weight_codes_ref(const WeightRows& p, const float* scale);  // its scale stays empty
+
 std::vector<double> rms_norm_ref(const RmsNormArgs& p);  // [m, n]
 std::vector<double> rope_ref(const RopeArgs& p);         // [m, heads, dim]; p.x is only read
 std::vector<double> silu_mul_ref(const SiluMulArgs& p);  // [m, n]
