@@ -1,44 +1,19 @@
 #include "quant/weight_quantizer.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
+#include "quant/expert_stream.h"
+#include "sys/parallel.h"
 
 namespace latent8 {
 namespace {
 
 constexpr float kMaxCode = 127.0F;
-constexpr std::int64_t kRowGrain = 16;
-
-// Rows [begin, end) of the result; returns the first row with a weight that is not finite, or -1.
-std::int64_t quantize_rows(const SourceTensor& weight, DType type, std::int64_t begin, std::int64_t end,
-                           QuantizedWeight& out) {
-  std::vector<float> row(static_cast<std::size_t>(weight.cols()));
-  for (std::int64_t r = begin; r < end; ++r) {
-    weight.read_row(r, row.data());
-    float amax = 0.0F;
-    bool finite = true;
-    for (const float w : row) {
-      amax = std::max(amax, std::fabs(w));
-      finite &= std::isfinite(w);
-    }
-    if (!finite) return r;
-    const float scale = symmetric_scale(type, amax);
-    std::int8_t* codes = out.codes.row(r);
-    std::int64_t sum = 0;
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      const float code = std::clamp(std::nearbyint(row[c] / scale), -kMaxCode, kMaxCode);
-      codes[c] = static_cast<std::int8_t>(code);
-      sum += codes[c];
-    }
-    out.scale[static_cast<std::size_t>(r)] = scale;
-    out.row_sum[static_cast<std::size_t>(r)] = sum;
-  }
-  return -1;
-}
+// Widened weights of a fold that are under way at once; they stay in a second-level cache.
+constexpr std::int64_t kWidenedBytes = 128 << 10;
 
 }  // namespace
 
@@ -54,19 +29,50 @@ float symmetric_scale(DType type, float amax) {
   return std::max(round_to(type, amax / kMaxCode), kSmallestScale);
 }
 
+void RowQuantizer::quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
+                            std::span<const std::byte> stored, const Output& out) {
+  if (weight.fold().empty()) return quantize_rows(weight, weight.weight_rows(begin, end, stored), begin, out);
+  const std::int64_t cols = weight.cols();
+  const std::int64_t step = std::max<std::int64_t>(kWidenedBytes / (cols * 4), 1);
+  if (widened_.size() < step * cols) widened_ = AlignedBuffer<float>(step * cols);
+  for (std::int64_t row = begin; row < end; row += step) {
+    const std::int64_t at = row - begin, rows = std::min(step, end - row);
+    const auto bytes = stored.subspan(static_cast<std::size_t>(at * weight.row_bytes()),
+                                      static_cast<std::size_t>(rows * weight.row_bytes()));
+    kernels().widen_weight({weight.weight_rows(row, row + rows, bytes), widened_.data()});
+    WeightRows folded;
+    folded.w = widened_.data();
+    folded.m = rows;
+    folded.k = cols;
+    quantize_rows(weight, folded, row, {out.codes + at * cols, out.scale + at, out.row_sum + at});
+  }
+}
+
+void RowQuantizer::quantize_rows(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin,
+                                 const Output& out) {
+  kernels().weight_amax({rows, out.scale});
+  for (std::int64_t r = 0; r < rows.m; ++r) {
+    if (!std::isfinite(out.scale[r]))
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': finite weights expected, row {} has NaN or Inf",
+                  weight.name(), begin + r);
+    out.scale[r] = symmetric_scale(scale_type_, out.scale[r]);
+    if (!std::isfinite(out.scale[r]))
+      throw_error(ErrorCode::kUnsupported, "tensor '{}': row {} is too large for a scale of type {}",
+                  weight.name(), begin + r, to_string(scale_type_));
+  }
+  kernels().weight_codes({rows, out.scale, out.codes, out.row_sum});
+}
+
 QuantizedWeight quantize_weight(ThreadPool& pool, const SourceTensor& weight, DType scale_type) {
   QuantizedWeight out;
   out.codes = Matrix<std::int8_t>(weight.rows(), weight.cols());
   out.scale.resize(static_cast<std::size_t>(weight.rows()));
   out.row_sum.resize(static_cast<std::size_t>(weight.rows()));
-  std::atomic<std::int64_t> bad_row{-1};
-  pool.parallel_for(weight.rows(), kRowGrain, [&](std::int64_t begin, std::int64_t end, int) {
-    const std::int64_t bad = quantize_rows(weight, scale_type, begin, end, out);
-    if (bad >= 0) bad_row = bad;
+  stream_weights(pool, {&weight, 1}, scale_type, [&](std::size_t, const QuantizedRows& rows) {
+    std::copy(rows.codes.begin(), rows.codes.end(), out.codes.row(rows.row));
+    std::copy(rows.scale.begin(), rows.scale.end(), out.scale.begin() + rows.row);
+    std::copy(rows.row_sum.begin(), rows.row_sum.end(), out.row_sum.begin() + rows.row);
   });
-  if (bad_row >= 0)
-    throw_error(ErrorCode::kCorrupt, "tensor '{}': finite weights expected, row {} has NaN or Inf",
-                weight.name(), bad_row.load());
   return out;
 }
 
@@ -75,7 +81,7 @@ std::vector<double> column_energy(ThreadPool& pool, const SourceTensor& weight) 
   constexpr std::int64_t kPiece = 256;
   const std::int64_t pieces = (weight.rows() + kPiece - 1) / kPiece;
   Matrix<double> partial(pieces, weight.cols());
-  pool.parallel_for(pieces, 1, [&](std::int64_t piece, std::int64_t, int) {
+  parallel_for_or_throw(pool, pieces, 1, [&](std::int64_t piece, std::int64_t, int) {
     std::vector<float> row(static_cast<std::size_t>(weight.cols()));
     for (std::int64_t r = piece * kPiece; r < std::min(weight.rows(), (piece + 1) * kPiece); ++r) {
       weight.read_row(r, row.data());

@@ -21,14 +21,39 @@ float round_to(DType type, float x);
 // max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
 float symmetric_scale(DType type, float amax);
 
+// Quantises rows of one tensor after another, with memory of its own for what lies between.
+// Thread-safety: one thread.
+class RowQuantizer {
+ public:
+  struct Output {
+    std::int8_t* codes;     // [end - begin, cols] dense, in [-127, 127]
+    float* scale;           // [end - begin] values of the scales' type
+    std::int32_t* row_sum;  // [end - begin] of the codes
+  };
+  explicit RowQuantizer(DType scale_type) : scale_type_(scale_type) {}
+
+  // Rows [begin, end) of `weight`, its fold included; `stored` is what weight.stored_rows() returned for
+  // them. code = clamp(rint(weight / scale), -127, 127) with scale = symmetric_scale() of the row, so that
+  // the error of the scale's rounding is not added. Throws: Error{kCorrupt} naming tensor and row if a weight
+  // is NaN or Inf.
+  void quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
+                std::span<const std::byte> stored, const Output& out);
+
+ private:
+  void quantize_rows(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin,
+                     const Output& out);
+
+  DType scale_type_;
+  AlignedBuffer<float> widened_;  // rows of a tensor with a fold
+};
+
 struct QuantizedWeight {
   Matrix<std::int8_t> codes;          // [out, in] in [-127, 127]; weight = code * scale
   std::vector<float> scale;           // [out] values of the stored type
   std::vector<std::int64_t> row_sum;  // [out] of the codes
 };
 
-// Rounds with the scale that is stored, so that the error of the scale's rounding is not added.
-// Throws: Error{kCorrupt} naming the tensor and the row if a weight is NaN or Inf.
+// All rows, as RowQuantizer quantises them. Throws: as RowQuantizer, and as SourceReader::read().
 QuantizedWeight quantize_weight(ThreadPool& pool, const SourceTensor& weight, DType scale_type);
 
 // Sum over the rows of the squares of each column, [in]: how much an error of an input channel matters.

@@ -22,7 +22,11 @@ class SmallCheckpoint {
     const auto count = static_cast<std::int64_t>(values.size());
     std::vector<std::byte> bytes(static_cast<std::size_t>(count * size_of(type)));
     narrow(values.data(), type, count, bytes.data());
-    tensors_.push_back({name, type, {count / cols, cols}});
+    add_stored(name, type, {count / cols, cols}, std::move(bytes));
+  }
+  void add_stored(const std::string& name, DType type, std::vector<std::int64_t> shape,
+                  std::vector<std::byte> bytes) {
+    tensors_.push_back({name, type, std::move(shape)});
     values_.push_back(std::move(bytes));
   }
   Checkpoint open() {
