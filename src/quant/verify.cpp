@@ -67,11 +67,8 @@ class Verification {
   }
 
   void start_comparison() {
+    if (!same_model(config(), source_->config(), findings_)) return;
     comparison_ = std::make_unique<const SourceComparison>(folder_, *source_);
-    if (!comparison_->same_model(findings_)) {
-      comparison_.reset();
-      return;
-    }
     if (comparison_->hidden_rotated())
       result_.not_comparable.push_back(
           "the hidden state is rotated, by a rotation that is not recorded: weights are compared by their "
@@ -175,7 +172,11 @@ class Verification {
       text += (text.empty() ? "" : ", ") + norm.substr(norm.rfind('.') + 1);
     if (!folds.kv_b_rows.empty()) text += std::string(text.empty() ? "" : ", ") + "rows of kv_b_proj";
     if (!text.empty()) text = "scales of " + text;
-    if (folds.rotated) text += std::string(text.empty() ? "" : "; ") + "rotated latent";
+    if (folds.rotation != LayerFolds::Rotation::kNone)
+      text += fmt::format("{}rotated latent{}", text.empty() ? "" : "; ",
+                          folds.rotation == LayerFolds::Rotation::kOurs
+                              ? ""
+                              : ", by a rotation that is not known: compared through kv_b_proj * kv_a_proj");
     if (!text.empty())
       result_.folds.push_back(
           {layer == kOutside ? "outside" : fmt::format("model.layers.{}", layer), text, ""});

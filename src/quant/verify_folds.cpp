@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/rng.h"
+#include "quant/latent_fold.h"
 #include "quant/verify_rows.h"
 #include "quant/verify_source.h"
 
@@ -19,6 +20,7 @@ constexpr double kSameLatent = 0.05;
 constexpr double kSameProduct = 0.1;
 constexpr int kProbes = 16;
 
+bool is_zero(float value) { return value == 0.0F; }
 bool is_one(float factor) { return std::fabs(factor - 1.0F) <= kFactorTolerance; }
 
 template <class Checkpoint>  // the stored one or the source; empty without the vector
@@ -89,7 +91,55 @@ void clear_dead(std::vector<float>& a, const std::vector<float>& columns) {
     if (std::isnan(columns[i])) a[i] = 0.0F;
 }
 
+// How well rows of the source explain the stored ones.
+struct RowFit {
+  std::vector<float> factors;  // stored row = factor * row of the source, by least squares
+  double left = 0.0, size = 0.0;
+  bool good() const { return left <= kSameLatent * kSameLatent * size; }
+};
+
+//   columns [cols] NaN where anything may stand, or empty
+template <class ToBasis>  // changes a row of the source
+RowFit fit_rows(const StoredRows& stored, const StoredRows& original, const std::vector<float>& columns,
+                const ToBasis& to_basis) {
+  RowFit out;
+  std::vector<float> a(static_cast<std::size_t>(stored.cols())), b(a.size());
+  for (std::int64_t r = 0; r < stored.rows(); ++r) {
+    original.read_row(r, a.data());
+    stored.read_row(r, b.data());
+    to_basis(a);
+    clear_dead(a, columns);
+    clear_dead(b, columns);
+    const double aa = dot(a, a), ab = dot(a, b), bb = dot(b, b), factor = aa > 0.0 ? ab / aa : 1.0;
+    out.factors.push_back(static_cast<float>(factor));
+    out.left += std::max(0.0, bb - factor * ab);
+    out.size += bb;
+  }
+  return out;
+}
+
+// Quotients of the lengths of rows * diag(norm).
+std::vector<float> lengths(const StoredRows& stored, const std::vector<float>& stored_norm,
+                           const StoredRows& original, const std::vector<float>& source_norm) {
+  std::vector<float> out, a(stored_norm.size()), b(a.size());
+  for (std::int64_t r = 0; r < stored.rows(); ++r) {
+    original.read_row(r, a.data());
+    stored.read_row(r, b.data());
+    multiply(a, source_norm);
+    multiply(b, stored_norm);
+    const double length = dot(a, a);
+    out.push_back(length > 0.0 ? static_cast<float>(std::sqrt(dot(b, b) / length)) : 1.0F);
+  }
+  return out;
+}
+
 }  // namespace
+
+void LayerFolds::to_stored_basis(std::span<float> row) const {
+  for (std::size_t c = 0; c < row.size(); ++c) row[c] *= source_norm[c];
+  latent_rotation(row);
+  for (std::size_t c = 0; c < row.size(); ++c) row[c] /= stored_norm[c];
+}
 
 LayerFolds SourceComparison::folds(std::int64_t layer, const std::vector<ExpectedModule>& modules,
                                    Findings& findings) const {
@@ -123,46 +173,33 @@ void SourceComparison::norm_factors(const ExpectedModule& module, LayerFolds& fo
   if (folded) folds.columns.emplace(module.name, std::move(factor));
 }
 
-// Factors of the rows of kv_b_proj (from smoothing of o_proj), by least squares against the source; if no
-// factors explain the rows, their lengths, which a rotation keeps.
+// Factors of the rows of kv_b_proj (from smoothing of o_proj), by least squares against the source, in its
+// own basis or in the rotated one. If no factors explain the rows, their lengths, which every rotation keeps.
 void SourceComparison::latent_factors(const ExpectedModule& kv_b, const ExpectedModule& kv_a,
                                       LayerFolds& folds, Findings& findings) const {
-  const auto stored = StoredRows::open(folder_, kv_b);
-  const auto original = StoredRows::open(source_, kv_b);
-  if (!stored || !original) return;
-  const std::vector<float> stored_norm = read_vector(folder_, norm_before(kv_b));
-  if (stored_norm.empty()) return;
+  const auto stored = StoredRows::open(folder_, kv_b), original = StoredRows::open(source_, kv_b);
+  folds.stored_norm = read_vector(folder_, norm_before(kv_b));
+  folds.source_norm = read_vector(source_, norm_before(kv_b));
+  if (!stored || !original || folds.stored_norm.empty() || folds.source_norm.empty()) return;
   const auto fold = folds.columns.find(kv_b.norm);
   const std::vector<float> columns = fold == folds.columns.end() ? std::vector<float>{} : fold->second;
-  std::vector<float> a(static_cast<std::size_t>(kv_b.cols)), b(a.size());
-  std::vector<float> by_fit(static_cast<std::size_t>(kv_b.rows), 1.0F), by_length = by_fit;
-  double left = 0.0, size = 0.0;
-  for (std::int64_t r = 0; r < kv_b.rows; ++r) {
-    original->read_row(r, a.data());
-    stored->read_row(r, b.data());
-    multiply(a, columns);
-    clear_dead(a, columns);
-    clear_dead(b, columns);
-    const double aa = dot(a, a), ab = dot(a, b), bb = dot(b, b);
-    const double fit = aa > 0.0 ? ab / aa : 1.0;
-    by_fit[static_cast<std::size_t>(r)] = static_cast<float>(fit);
-    left += std::max(0.0, bb - fit * ab);
-    size += bb;
-    multiply(a, stored_norm);  // the source's norm, as `columns` holds the quotient
-    multiply(b, stored_norm);
-    const double length = dot(a, a);
-    if (length > 0.0)
-      by_length[static_cast<std::size_t>(r)] = static_cast<float>(std::sqrt(dot(b, b) / length));
+  RowFit fit =
+      fit_rows(*stored, *original, columns, [&](std::vector<float>& row) { multiply(row, columns); });
+  if (!fit.good() && std::none_of(folds.stored_norm.begin(), folds.stored_norm.end(), is_zero)) {
+    folds.rotation = LayerFolds::Rotation::kOurs;
+    fit = fit_rows(*stored, *original, {}, [&](std::vector<float>& row) { folds.to_stored_basis(row); });
   }
-  folds.rotated = !(left <= kSameLatent * kSameLatent * size);
-  const std::vector<float>& rows = folds.rotated ? by_length : by_fit;
-  if (!std::all_of(rows.begin(), rows.end(), is_one)) folds.kv_b_rows = rows;
-  if (!folds.rotated) return;
+  if (!fit.good()) {
+    folds.rotation = LayerFolds::Rotation::kOther;
+    fit.factors = lengths(*stored, folds.stored_norm, *original, folds.source_norm);
+  }
+  if (!std::all_of(fit.factors.begin(), fit.factors.end(), is_one)) folds.kv_b_rows = std::move(fit.factors);
+  if (folds.rotation != LayerFolds::Rotation::kOther) return;
   folds.product_error = product_error(kv_b, kv_a, folds);
   if (!(folds.product_error <= kSameProduct))
     findings.problem(kv_b.weight(), "the source's weights, maybe scaled or rotated together with kv_a_proj,",
-                     fmt::format("{:.1f} % off, and {:.1f} % after kv_a_proj", 100.0 * std::sqrt(left / size),
-                                 100.0 * folds.product_error));
+                     fmt::format("{:.1f} % off, and {:.1f} % after kv_a_proj",
+                                 100.0 * std::sqrt(fit.left / fit.size), 100.0 * folds.product_error));
 }
 
 // A rotation of the latent cancels in W = kv_b_proj * diag(norm) * kv_a_proj, whose sums are compared.
@@ -170,15 +207,12 @@ double SourceComparison::product_error(const ExpectedModule& kv_b, const Expecte
                                        const LayerFolds& folds) const {
   const auto b_stored = StoredRows::open(folder_, kv_b), a_stored = StoredRows::open(folder_, kv_a);
   const auto b_source = StoredRows::open(source_, kv_b), a_source = StoredRows::open(source_, kv_a);
-  const std::vector<float> stored_norm = read_vector(folder_, norm_before(kv_b)),
-                           source_norm = read_vector(source_, norm_before(kv_b));
-  if (!b_stored || !a_stored || !b_source || !a_source || stored_norm.empty() || source_norm.empty())
-    return 0.0;
+  if (!b_stored || !a_stored || !b_source || !a_source) return 0.0;
   const auto input = folds.columns.find(kv_a.norm);
   const std::vector<float> columns = input == folds.columns.end() ? std::vector<float>{} : input->second;
 
-  const Probes stored = probe_columns(*a_stored, probe_rows(*b_stored, stored_norm, folds.kv_b_rows));
-  const Probes source = probe_columns(*a_source, probe_rows(*b_source, source_norm, {}));
+  const Probes stored = probe_columns(*a_stored, probe_rows(*b_stored, folds.stored_norm, folds.kv_b_rows));
+  const Probes source = probe_columns(*a_source, probe_rows(*b_source, folds.source_norm, {}));
   double difference = 0.0, size = 0.0;
   for (int p = 0; p < kProbes; ++p)
     for (std::size_t c = 0; c < source[p].size(); ++c) {
@@ -197,10 +231,11 @@ void SourceComparison::check_record(std::int64_t layer, const LayerFolds& folds,
   const auto it = folder_.marks().folds.find(layer);
   const std::string recorded = it == folder_.marks().folds.end() ? "" : it->second;
   const bool rotation = recorded.find("rotation") != std::string::npos || recorded == "both";
-  if (folds.rotated && !rotation)
+  const bool rotated = folds.rotation != LayerFolds::Rotation::kNone;
+  if (rotated && !rotation)
     findings.problem("config.json", fmt::format("a record of the rotated latent of layer {}", layer),
                      recorded.empty() ? "none" : fmt::format("'{}'", recorded));
-  if (!folds.rotated && rotation)
+  if (!rotated && rotation)
     findings.note("config.json",
                   fmt::format("records '{}' for layer {}, whose weights show no rotation", recorded, layer));
 }

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/aligned_buffer.h"
 #include "base/error.h"
+#include "quant/latent_fold.h"
 #include "quant/verify_rows.h"
 
 namespace latent8 {
 namespace {
 
 using Form = ExpectedModule::Form;
+using Rotation = LayerFolds::Rotation;
 
 // Rounding to the nearest code leaves 0.29 steps; rounding that lets errors cancel leaves more, above all in
 // the columns that it rounds last. A wrong scale or row is off by tens of steps.
@@ -52,8 +55,7 @@ SourceComparison::SourceComparison(const VerifyFolder& folder, const Checkpoint&
   hidden_rotated_ = values > 0.1 * size && lengths < kRotatedRows * kRotatedRows * size;
 }
 
-bool SourceComparison::same_model(Findings& findings) const {
-  const ModelConfig &a = *folder_.config(), &b = source_.config();
+bool same_model(const ModelConfig& a, const ModelConfig& b, Findings& findings) {
   const std::size_t before = findings.problems.size();
   const auto same = [&](const char* key, std::int64_t x, std::int64_t y) {
     if (x != y)
@@ -81,7 +83,9 @@ SourceComparison::Factors SourceComparison::factors(const ExpectedModule& module
   const ModelConfig& c = *folder_.config();
   Factors out;
   const auto columns = folds.columns.find(module.norm);
-  if (columns != folds.columns.end()) out.columns = columns->second;
+  // The rotated basis has the norm's factors in it.
+  const bool in_basis = folds.rotation != Rotation::kNone && module.name.ends_with(".kv_b_proj");
+  if (columns != folds.columns.end() && !in_basis) out.columns = columns->second;
   if (folds.kv_b_rows.empty()) return out;
   const auto kv_row = [&](std::int64_t head, std::int64_t i) {
     return folds.kv_b_rows[static_cast<std::size_t>(head * (c.qk_nope_head_dim + c.v_head_dim) + i)];
@@ -189,35 +193,54 @@ std::string complaint(const Sums& sums, bool int8, std::int64_t first_row) {
     if (sums.worst_row <= kFloatError) return "";
     return fmt::format("{} off in row {}", percent(sums.worst_row), row());
   }
-  if (!(sums.mean_steps() <= kTensorSteps))
-    return fmt::format("{:.1f} steps off, {}", sums.mean_steps(),
-                       percent(std::sqrt(sums.difference / sums.size)));
-  if (!(sums.worst_row <= kRowSteps)) return fmt::format("{:.1f} steps off in row {}", sums.worst_row, row());
-  if (!(sums.column_steps() <= kColumnSteps))
-    return fmt::format("{:.1f} steps off in column {}", sums.column_steps(), sums.worst_column());
-  return "";
+  if (sums.mean_steps() <= kTensorSteps && sums.worst_row <= kRowSteps && sums.column_steps() <= kColumnSteps)
+    return "";
+  return fmt::format("{:.1f} steps off, {}; {:.1f} in row {}, {:.1f} in column {}", sums.mean_steps(),
+                     percent(std::sqrt(sums.difference / sums.size)), sums.worst_row, row(),
+                     sums.column_steps(), sums.worst_column());
+}
+
+}  // namespace
+
+namespace {
+
+// The source's rows of kv_a_proj that make the latent, rotated: [rank, hidden].
+Matrix<float> rotated_latent_rows(const StoredRows& kv_a, std::int64_t rank) {
+  Matrix<float> out(rank, kv_a.cols());
+  for (std::int64_t r = 0; r < rank; ++r) kv_a.read_row(r, out.row(r));
+  std::vector<float> column(static_cast<std::size_t>(rank));
+  for (std::int64_t c = 0; c < kv_a.cols(); ++c) {
+    for (std::int64_t r = 0; r < rank; ++r) column[static_cast<std::size_t>(r)] = out.row(r)[c];
+    latent_rotation(column);
+    for (std::int64_t r = 0; r < rank; ++r) out.row(r)[c] = column[static_cast<std::size_t>(r)];
+  }
+  return out;
 }
 
 }  // namespace
 
 TensorError SourceComparison::compare_rows(const ExpectedModule& module, const LayerFolds& folds,
                                            Findings& findings) const {
-  const auto stored = StoredRows::open(folder_, module);
-  const auto original = StoredRows::open(source_, module);
+  const auto stored = StoredRows::open(folder_, module), original = StoredRows::open(source_, module);
   if (!stored || !original) return {};
-  // A rotated latent leaves the rotary rows of kv_a_proj alone, and no row of kv_b_proj.
-  std::int64_t rotated = 0;
-  if (folds.rotated && module.name.ends_with(".kv_a_proj_with_mqa")) rotated = folder_.config()->kv_lora_rank;
-  if (folds.rotated && module.name.ends_with(".kv_b_proj")) rotated = stored->rows();
+  const bool kv_a = module.name.ends_with(".kv_a_proj_with_mqa"), kv_b = module.name.ends_with(".kv_b_proj");
+  const bool ours = folds.rotation == Rotation::kOurs, other = folds.rotation == Rotation::kOther;
+  const std::int64_t rank = folder_.config()->kv_lora_rank;
+  Matrix<float> latent_rows;
+  if (ours && kv_a) latent_rows = rotated_latent_rows(*original, rank);
+  // Rows that a rotation which cannot be repeated has turned.
+  const std::int64_t turned_rows = !other ? 0 : kv_a ? rank : kv_b ? stored->rows() : 0;
   const Factors f = factors(module, folds);
   Sums sums(stored->cols()), turned(stored->cols());
   std::vector<float> a(static_cast<std::size_t>(stored->cols())), b(a.size());
   for (std::int64_t r = 0; r < stored->rows(); ++r) {
     original->read_row(r, a.data());
     stored->read_row(r, b.data());
+    if (ours && kv_b) folds.to_stored_basis(a);
+    if (r < latent_rows.rows()) std::copy_n(latent_rows.row(r), a.size(), a.begin());
     const double row_factor = f.rows.empty() ? 1.0 : double{f.rows[static_cast<std::size_t>(r)]};
     const double step = stored->int8() ? double{stored->scale(r)} : 0.0;
-    (r < rotated ? turned : sums).add(a, b, row_factor, f.columns, step);
+    (r < turned_rows ? turned : sums).add(a, b, row_factor, f.columns, step);
   }
   TensorError error;
   error.size = sums.size + turned.size;
@@ -226,10 +249,10 @@ TensorError SourceComparison::compare_rows(const ExpectedModule& module, const L
     error.difference = std::pow(std::sqrt(sums.stored_size) - std::sqrt(sums.size), 2);
     return error;
   }
-  error.how = rotated > 0 ? TensorError::How::kProduct : TensorError::How::kElements;
+  error.how = turned_rows > 0 ? TensorError::How::kProduct : TensorError::How::kElements;
   error.difference = sums.difference + folds.product_error * folds.product_error * turned.size;
   if (stored->int8() && sums.rows > 0) error.steps = sums.mean_steps();
-  if (const std::string what = complaint(sums, stored->int8(), rotated); !what.empty())
+  if (const std::string what = complaint(sums, stored->int8(), turned_rows); !what.empty())
     findings.problem(module.weight(),
                      stored->int8() ? "the source's weights within a step or two" : "the source's weights",
                      what);

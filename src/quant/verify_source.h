@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,14 @@ struct LayerFolds {
   // anything.
   std::map<std::string, std::vector<float>> columns;
   std::vector<float> kv_b_rows;  // [kv_b rows]; empty: 1
-  bool rotated = false;          // the latent
-  double product_error = 0.0;    // rotated: rms of kv_b_proj * kv_a_proj minus the source's, relative
+  // The latent is rotated: by latent8 (latent_fold.h), which can be repeated, or by somebody else.
+  enum class Rotation { kNone, kOurs, kOther };
+  Rotation rotation = Rotation::kNone;
+  std::vector<float> source_norm, stored_norm;  // rotated: kv_a_layernorm [rank]
+  double product_error = 0.0;  // kOther: rms of kv_b_proj * kv_a_proj minus the source's, relative
+
+  // kOurs: a row of the source's kv_b_proj [rank] in the stored latent's basis.
+  void to_stored_basis(std::span<float> row) const;
 };
 
 struct TensorError {
@@ -34,13 +41,15 @@ struct TensorError {
   double steps = 0.0;                   // int8: rms of the difference over the scale
 };
 
+// Whether the sizes of both models are the same; a problem if not.
+bool same_model(const ModelConfig& stored, const ModelConfig& source, Findings& findings);
+
+// REQUIRES: same_model().
 class SourceComparison {
  public:
   // Both must outlive this object. Finds out whether the hidden state was rotated.
   SourceComparison(const VerifyFolder& folder, const Checkpoint& source);
 
-  // Whether the sizes of both models are the same; a problem if not.
-  bool same_model(Findings& findings) const;
   bool hidden_rotated() const { return hidden_rotated_; }
 
   // `modules`: those of one layer, or those outside the layers.

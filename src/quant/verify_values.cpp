@@ -205,7 +205,7 @@ void ModuleChecker::check_absent(const ExpectedModule& module, const std::vector
 void ModuleChecker::check_fa(std::int64_t layer) {
   if (!folder_.description()->lists_fa_tensors(layer)) return;
   const std::int64_t heads = folder_.config()->num_attention_heads;
-  bool all_one = true;
+  bool all_one = true, any = false;
   for (const std::string& name : fa_names(layer)) {
     const bool query = name.find(".fa_q.") != std::string::npos,
                value = name.find(".fa_v.") != std::string::npos;
@@ -223,9 +223,10 @@ void ModuleChecker::check_fa(std::int64_t layer) {
       continue;
     }
     const std::vector<float> values = scales(name, view);
+    any |= !value;
     if (!value) all_one &= std::all_of(values.begin(), values.end(), [](float x) { return x == 1.0F; });
   }
-  if (all_one)
+  if (any && all_one)
     findings.problem(fmt::format("model.layers.{}.self_attn.fa_k.scale", layer), "calibrated scales",
                      "1 here and in every row of fa_q.scale");
 }
