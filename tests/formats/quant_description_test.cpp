@@ -125,7 +125,7 @@ TEST(QuantDescription, AFolderWithoutOneIsAFloatCheckpoint) {
 }
 
 TEST(SafetensorsIndex, WritesTheReferencesFilesByteForByte) {
-  for (const char* name : kFolders) {
+  for (const char* name : {"a_mindie_m4_static", "f_ascendv1_m4_mtpfloat"}) {
     const std::string text =
         read_file(kGolden + name + "/quant_model_weight_w8a8_dynamic.safetensors.index.json");
     const auto object = nlohmann::ordered_json::parse(text);

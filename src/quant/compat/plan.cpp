@@ -1,0 +1,183 @@
+#include "quant/compat/plan.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "base/error.h"
+#include "quant/source_tensor.h"
+
+namespace latent8::compat {
+namespace {
+
+using Anti = QuantizeOptions::Anti;
+
+bool holds_fp8(const Checkpoint& source) {
+  return std::any_of(source.tensors().begin(), source.tensors().end(),
+                     [](const auto& entry) { return entry.second.dtype == DType::kF8E4M3; });
+}
+
+DType model_type(const Checkpoint& source) {
+  const DType type = holds_fp8(source) ? DType::kBf16 : source.config().torch_dtype;
+  if (type != DType::kBf16 && type != DType::kF16)
+    throw_error(ErrorCode::kUnsupported,
+                "config.json: 'torch_dtype': bfloat16 or float16 expected by the msmodelslim mode, got {}",
+                to_string(type));
+  return type;
+}
+
+class Planner {
+ public:
+  Planner(const Checkpoint& source, const QuantizeOptions& options, Plan& plan)
+      : source_(source), options_(options), config_(source.config()), plan_(plan) {}
+
+  void run(std::int64_t layers) {
+    copy("model.embed_tokens.weight");
+    for (std::int64_t l = 0; l < layers; ++l) layer(l);
+    norm("model.norm");
+    if (!config_.tie_word_embeddings || source_.find("lm_head.weight") != nullptr) copy("lm_head.weight");
+  }
+
+  // The source's index lists its tensors by name.
+  void mtp() {
+    for (std::int64_t n = 0; n < config_.num_nextn_predict_layers; ++n) {
+      const std::string prefix = fmt::format("model.layers.{}.", config_.num_hidden_layers + n);
+      const TensorMap& tensors = source_.tensors();
+      for (auto it = tensors.lower_bound(prefix); it != tensors.end() && it->first.starts_with(prefix);
+           ++it) {
+        if (it->first.ends_with(kBlockScaleSuffix)) continue;
+        const bool fp8 = it->second.dtype == DType::kF8E4M3;
+        plan_.mtp.push_back({{it->first, fp8 ? plan_.type : it->second.dtype, it->second.shape}});
+      }
+    }
+  }
+
+ private:
+  void layer(std::int64_t index) {
+    const std::string name = fmt::format("model.layers.{}", index);
+    attention(name + ".self_attn", options_.fa_quant && !plan_.float_layers.contains(index));
+    if (config_.is_moe_layer(index))
+      moe(name + ".mlp");
+    else
+      mlp(name + ".mlp");
+    norm(name + ".input_layernorm");
+    norm(name + ".post_attention_layernorm");
+  }
+
+  void attention(const std::string& name, bool fa) {
+    const bool shifted = options_.anti == Anti::kM4;
+    if (fa) fa_scales(name);
+    attention_linear(name + ".q_a_proj", shifted);
+    norm(name + ".q_a_layernorm");
+    attention_linear(name + ".q_b_proj", shifted);
+    attention_linear(name + ".kv_a_proj_with_mqa", shifted);
+    norm(name + ".kv_a_layernorm");
+    copy(name + ".kv_b_proj.weight");
+    attention_linear(name + ".o_proj", false);
+  }
+
+  void moe(const std::string& name) {
+    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e) mlp(fmt::format("{}.experts.{}", name, e));
+    copy(name + ".gate.weight");
+    if (source_.find(name + ".gate.e_score_correction_bias") != nullptr)
+      copy(name + ".gate.e_score_correction_bias");
+    if (config_.n_shared_experts > 0) mlp(name + ".shared_experts");
+  }
+
+  void mlp(const std::string& name) {
+    for (const char* part : {".gate_proj", ".up_proj", ".down_proj"})
+      linear(name + part, false, QuantType::kW8A8Dynamic);
+  }
+
+  void attention_linear(const std::string& name, bool bias) {
+    linear(name, bias, options_.dynamic ? QuantType::kW8A8Dynamic : QuantType::kW8A8);
+  }
+
+  void linear(const std::string& name, bool bias, QuantType type) {
+    const TensorView& weight = source_.get(name + ".weight");
+    if (weight.shape.size() != 2)
+      throw_error(ErrorCode::kCorrupt, "tensor '{}.weight': two dimensions expected, got shape {}", name,
+                  weight.shape_text());
+    const std::int64_t rows = weight.shape[0];
+    add(name + ".weight", DType::kI8, weight.shape, type);
+    if (bias) add(name + ".bias", plan_.type, {rows}, QuantType::kFloat);
+    add(name + ".weight_scale", plan_.type, {rows, 1}, type);
+    add(name + ".weight_offset", plan_.type, {rows, 1}, type);
+    if (type == QuantType::kW8A8Dynamic) return;
+    add(name + ".input_scale", plan_.type, {1}, type);
+    add(name + ".input_offset", plan_.type, {1}, type);
+    add(name + ".quant_bias", DType::kI32, {rows}, type);
+    add(name + ".deq_scale", plan_.type == DType::kF16 ? DType::kI64 : DType::kF32, {rows}, type);
+  }
+
+  void fa_scales(const std::string& name) {
+    const auto rows = [&](std::string_view part) {
+      return part == ".fa_q" ? config_.num_attention_heads : 1;
+    };
+    for (const char* part : {".fa_q", ".fa_k", ".fa_v"})
+      add(name + part + ".scale", plan_.type, {rows(part), 1}, QuantType::kFAQuant);
+    for (const char* part : {".fa_q", ".fa_k", ".fa_v"})
+      add(name + part + ".offset", DType::kI8, {rows(part), 1}, QuantType::kFAQuant);
+  }
+
+  void norm(const std::string& name) {
+    copy(name + ".weight");
+    if (!has_norm_bias(options_)) return;
+    const std::vector<std::int64_t> shape = source_.get(name + ".weight").shape;
+    add(name + ".bias", DType::kF32, shape, QuantType::kFloat);
+    if (!doubles_norms(options_)) return;
+    plan_.tensors.push_back({{name + ".module.weight", plan_.type, shape}, QuantType::kFloat, false});
+    plan_.tensors.push_back({{name + ".module.bias", DType::kF32, shape}, QuantType::kFloat, false});
+  }
+
+  void copy(const std::string& name) { add(name, plan_.type, source_.get(name).shape, QuantType::kFloat); }
+  void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, QuantType type) {
+    plan_.tensors.push_back({{name, dtype, std::move(shape)}, type});
+  }
+
+  const Checkpoint& source_;
+  const QuantizeOptions& options_;
+  const ModelConfig& config_;
+  Plan& plan_;
+};
+
+}  // namespace
+
+bool has_norm_bias(const QuantizeOptions& options) { return options.anti == Anti::kM4; }
+
+bool doubles_norms(const QuantizeOptions& options) {
+  return has_norm_bias(options) && options.format == QuantizeOptions::Format::kMindie;
+}
+
+std::set<std::int64_t> fallback_layers(const std::string& model_path) {
+  struct List {
+    std::string_view part;
+    std::set<std::int64_t> layers;
+  };
+  static const std::array<List, 3> kLists{{{"R1", {0, 1, 2, 46, 47, 50, 54, 55, 56, 57, 58, 59, 60}},
+                                           {"V3.1", {0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60}},
+                                           {"V3", {0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60}}}};
+  std::string upper = model_path;
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](char c) { return static_cast<char>(std::toupper(static_cast<unsigned char>(c))); });
+  for (const List& list : kLists)
+    if (upper.find(list.part) != std::string::npos) return list.layers;
+  return {};
+}
+
+Plan make_plan(const Checkpoint& source, const QuantizeOptions& options, std::int64_t layers,
+               std::set<std::int64_t> float_layers) {
+  if (!source.config().q_lora_rank)
+    throw_error(ErrorCode::kUnsupported,
+                "config.json: 'q_lora_rank': a number expected by the msmodelslim mode, got null: what the "
+                "reference writes for such models is not known");
+  Plan plan;
+  plan.type = model_type(source);
+  plan.float_layers = std::move(float_layers);
+  Planner planner(source, options, plan);
+  planner.run(layers);
+  if (options.mtp == QuantizeOptions::Mtp::kFloat) planner.mtp();
+  return plan;
+}
+
+}  // namespace latent8::compat
