@@ -73,4 +73,6 @@ std::int64_t peak_resident_bytes() {
   return std::max<std::int64_t>(proc_kib("/proc/self/status", "VmHWM:"), 0);
 }
 
+std::int64_t resident_bytes() { return std::max<std::int64_t>(proc_kib("/proc/self/status", "VmRSS:"), 0); }
+
 }  // namespace latent8

@@ -18,5 +18,6 @@ MemoryInfo memory_info();
 
 std::int64_t last_level_cache_bytes();  // as the operating system states it; 32 MiB if it states nothing
 std::int64_t peak_resident_bytes();     // VmHWM of this process
+std::int64_t resident_bytes();          // VmRSS of this process
 
 }  // namespace latent8
