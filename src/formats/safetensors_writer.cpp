@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kLengthBytes = 8;
 constexpr int kAlignmentBits = 6;  // 64 bytes: a cache line, a ZMM register
 
-std::string header_text(const std::vector<TensorToWrite>& tensors, const SafetensorsWriterOptions& options) {
+std::string json_text(const std::vector<TensorToWrite>& tensors, const SafetensorsWriterOptions& options) {
   const auto quote = [](std::string_view text) { return nlohmann::json(text).dump(); };
   std::string text = "{";
   if (!options.metadata.empty()) text += "\"__metadata__\":" + nlohmann::json(options.metadata).dump();
@@ -67,21 +67,25 @@ void order_as_reference(std::vector<TensorToWrite>& tensors) {
   });
 }
 
+std::string safetensors_header(const std::vector<TensorToWrite>& tensors,
+                               const SafetensorsWriterOptions& options, const std::string& where) {
+  LATENT8_CHECK(options.header_alignment >= kLengthBytes);
+  const std::string json = json_text(tensors, options);
+  if (static_cast<std::int64_t>(json.size()) > kMaxSafetensorsHeaderBytes)
+    throw_error(ErrorCode::kInvalidArgument,
+                "'{}': a header of at most {} bytes expected, got {}; write more shards", where,
+                kMaxSafetensorsHeaderBytes, json.size());
+  std::string header;
+  for (int i = 0; i < kLengthBytes; ++i) header += static_cast<char>(json.size() >> (8 * i));
+  return header + json;
+}
+
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
                                      SafetensorsWriterOptions options)
     : file_(path) {
-  LATENT8_CHECK(options.header_alignment >= 8);
-  const std::string header = header_text(tensors, options);
-  if (static_cast<std::int64_t>(header.size()) > kMaxSafetensorsHeaderBytes)
-    throw_error(ErrorCode::kInvalidArgument,
-                "'{}': a header of at most {} bytes expected, got {}; write more shards", path.string(),
-                kMaxSafetensorsHeaderBytes, header.size());
-  std::array<std::byte, kLengthBytes> length{};
-  for (std::size_t i = 0; i < length.size(); ++i)
-    length[i] = static_cast<std::byte>(header.size() >> (8 * i));
-  file_.write_at(0, length);
-  file_.write_at(kLengthBytes, std::as_bytes(std::span(header.data(), header.size())));
-  std::int64_t begin = kLengthBytes + static_cast<std::int64_t>(header.size());
+  const std::string header = safetensors_header(tensors, options, path.string());
+  file_.write_at(0, std::as_bytes(std::span(header.data(), header.size())));
+  auto begin = static_cast<std::int64_t>(header.size());
   for (TensorToWrite& tensor : tensors) {
     const std::int64_t end = begin + tensor.bytes();
     LATENT8_CHECK(ranges_.emplace(std::move(tensor.name), Range{begin, end}).second);

@@ -36,6 +36,12 @@ void order_for_alignment(std::vector<TensorToWrite>& tensors);
 // Source: facts/msmodelslim_bytes.md B3.
 void order_as_reference(std::vector<TensorToWrite>& tensors);
 
+// What a file begins with: the header's length and the header. The tensors' bytes follow in the order given,
+// without holes. Throws: Error{kInvalidArgument} beginning with `where` (a path) if it is longer than readers
+// take.
+std::string safetensors_header(const std::vector<TensorToWrite>& tensors,
+                               const SafetensorsWriterOptions& options, const std::string& where);
+
 // Writes the header at once and then the tensors' bytes, in pieces, in any order of tensors. The file has a
 // temporary name until finish() and is removed if that is never called.
 // REQUIRES: names differ, extents are not negative. Throws: Error{kIo} naming the path.
