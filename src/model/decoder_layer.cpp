@@ -20,23 +20,34 @@ void DecoderLayer::attention_block(OpContext& ctx, const StepBatch& step, const 
 
 void DecoderLayer::mlp_block(OpContext& ctx, Scratch& s, Mat<float> x) const {
   const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
-  rms_norm(ctx, x, w_.post_attention_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+  mlp_input(ctx, x, h);
   if (w_.moe)
     moe(ctx, s, h, delta);
   else
-    gated_mlp(ctx, *w_.mlp, h, s.mlp, delta);
+    common_mlp(ctx, s, h, delta);
   add_inplace(ctx, x, delta);
 }
 
-void DecoderLayer::moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
-  const MoeWeights& w = *w_.moe;
+void DecoderLayer::mlp_input(OpContext& ctx, ConstMat<float> x, Mat<float> h) const {
+  rms_norm(ctx, x, w_.post_attention_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+}
+
+void DecoderLayer::choose_experts(OpContext& ctx, Scratch& s, ConstMat<float> h) const {
   const Mat<float> gate = s.gate.view().row_range(0, h.rows);
-  linear(ctx, w.gate, h, gate);  // [T, n_routed_experts]
-  route(config_, gate, w.e_score_correction_bias, s.routing);
-  grouped_mlp(ctx, w.experts, s.routing, h, s.mlp, out);  // [T, hidden_size]
-  if (!w.shared_experts) return;
+  linear(ctx, w_.moe->gate, h, gate);  // [T, n_routed_experts]
+  route(config_, gate, w_.moe->e_score_correction_bias, s.routing);
+}
+
+void DecoderLayer::common_mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
+  gated_mlp(ctx, w_.mlp ? *w_.mlp : *w_.moe->shared_experts, h, s.mlp, out);
+}
+
+void DecoderLayer::moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
+  choose_experts(ctx, s, h);
+  grouped_mlp(ctx, w_.moe->experts, s.routing, h, s.mlp, out);  // [T, hidden_size]
+  if (!has_common_mlp()) return;
   const Mat<float> shared = s.shared.view().row_range(0, h.rows);
-  gated_mlp(ctx, *w.shared_experts, h, s.mlp, shared);  // [T, hidden_size]
+  common_mlp(ctx, s, h, shared);
   add_inplace(ctx, out, shared);
 }
 

@@ -22,6 +22,16 @@ class DecoderLayer {
                        LatentPages pages, Scratch& s, Mat<float> x) const;
   void mlp_block(OpContext& ctx, Scratch& s, Mat<float> x) const;
 
+  // The parts of mlp_block(), for the quantiser, which has a few experts in memory at a time.
+  //   h [T, hidden_size] = norm(x)
+  void mlp_input(OpContext& ctx, ConstMat<float> x, Mat<float> h) const;
+  // Fills s.routing. REQUIRES: an MoE layer.
+  void choose_experts(OpContext& ctx, Scratch& s, ConstMat<float> h) const;
+  // out [T, hidden_size] = the MLP that every token passes: a dense one, or the shared experts.
+  // REQUIRES: the layer has one.
+  void common_mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
+  bool has_common_mlp() const { return w_.mlp || w_.moe->shared_experts; }
+
  private:
   void moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
 

@@ -13,6 +13,16 @@ LatentCache::Layer cache_layer(const ModelConfig& c, const AttentionWeights& w, 
 
 }  // namespace
 
+void mtp_input(OpContext& ctx, const ModelConfig& config, const MtpInputWeights& w, Scratch& s,
+               ConstMat<float> hidden, Mat<float> x) {
+  const auto eps = static_cast<float>(config.rms_norm_eps);
+  const std::int64_t size = config.hidden_size;
+  const Mat<float> eh = s.eh.view().row_range(0, x.rows);
+  rms_norm(ctx, x, w.enorm, eps, eh.col_range(0, size));
+  rms_norm(ctx, hidden, w.hnorm, eps, eh.col_range(size, 2 * size));
+  linear(ctx, w.eh_proj, eh, x);  // [T, hidden_size]
+}
+
 DeepseekModel::DeepseekModel(ModelWeights weights) : weights_(std::move(weights)), rope_(weights_.config) {
   for (const LayerWeights& w : weights_.layers) layers_.emplace_back(weights_.config, w, rope_.table());
   if (weights_.mtp)
@@ -59,12 +69,9 @@ void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const Att
                                 Mat<float> mtp_hidden) const {
   const MtpWeights& w = *weights_.mtp;
   const auto eps = static_cast<float>(config().rms_norm_eps);
-  const std::int64_t size = config().hidden_size;
-  const Mat<float> x = s.x.view().row_range(0, step.tokens()), eh = s.eh.view().row_range(0, step.tokens());
+  const Mat<float> x = s.x.view().row_range(0, step.tokens());
   embed(ctx, w.embed_tokens, step.token_ids, x);
-  rms_norm(ctx, x, w.enorm, eps, eh.col_range(0, size));
-  rms_norm(ctx, hidden, w.hnorm, eps, eh.col_range(size, 2 * size));
-  linear(ctx, w.eh_proj, eh, x);  // [T, hidden_size]
+  mtp_input(ctx, config(), w.input, s, hidden, x);
   mtp_->forward(ctx, step, options, cache.layer(num_layers()), s, x);
   rms_norm(ctx, x, w.shared_head_norm, eps, mtp_hidden);
 }

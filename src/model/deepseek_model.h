@@ -12,6 +12,12 @@
 
 namespace latent8 {
 
+// What enters the MTP layer's decoder.
+//   hidden [T, hidden_size] of the main model, after the final norm
+//   x      [T, hidden_size] embeddings of the tokens one place further; the result replaces them
+void mtp_input(OpContext& ctx, const ModelConfig& config, const MtpInputWeights& w, Scratch& s,
+               ConstMat<float> hidden, Mat<float> x);
+
 // Immutable after construction. Thread-safety: const; buffers, cache and threads are the caller's, so one
 // model may serve several callers that have their own.
 class DeepseekModel {

@@ -42,14 +42,19 @@ AttentionWeights read_attention(WeightReader& reader, const ModelConfig& c, cons
   return w;
 }
 
-MoeWeights read_moe(WeightReader& reader, const ModelConfig& c, const std::string& name) {
+GatedMlp read_expert(WeightReader& reader, const ModelConfig& c, const std::string& mlp,
+                     std::int64_t expert) {
+  return read_mlp(reader, fmt::format("{}.experts.{}", mlp, expert), c.hidden_size, c.moe_intermediate_size);
+}
+
+MoeWeights read_moe(WeightReader& reader, const ModelConfig& c, const LoadOptions& options,
+                    const std::string& name) {
   MoeWeights w;
   w.gate = reader.linear(name + ".gate", c.n_routed_experts, c.hidden_size);
   if (c.topk_method == "noaux_tc")
     w.e_score_correction_bias = reader.vector(name + ".gate.e_score_correction_bias", c.n_routed_experts);
-  for (std::int64_t e = 0; e < c.n_routed_experts; ++e)
-    w.experts.push_back(
-        read_mlp(reader, fmt::format("{}.experts.{}", name, e), c.hidden_size, c.moe_intermediate_size));
+  for (std::int64_t e = 0; e < c.n_routed_experts && options.routed_experts; ++e)
+    w.experts.push_back(read_expert(reader, c, name, e));
   if (c.n_shared_experts > 0)
     w.shared_experts = read_mlp(reader, name + ".shared_experts", c.hidden_size,
                                 c.n_shared_experts * c.moe_intermediate_size);
@@ -61,9 +66,7 @@ MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadO
   const ModelConfig& c = model.config;
   const std::string name = fmt::format("model.layers.{}", c.num_hidden_layers);
   MtpWeights w;
-  w.enorm = reader.norm(name + ".enorm", c.hidden_size);
-  w.hnorm = reader.norm(name + ".hnorm", c.hidden_size);
-  w.eh_proj = reader.linear(name + ".eh_proj", c.hidden_size, 2 * c.hidden_size);
+  w.input = load_mtp_input(reader.checkpoint(), options, storage);
   w.layer = load_layer(reader.checkpoint(), c.num_hidden_layers, options, storage);
   w.shared_head_norm = reader.norm(name + ".shared_head.norm", c.hidden_size);
   w.embed_tokens = reader.has(name + ".embed_tokens.weight")
@@ -83,21 +86,50 @@ bool has_mtp(const Checkpoint& checkpoint) {
          checkpoint.find(fmt::format("model.layers.{}.eh_proj.weight", c.num_hidden_layers)) != nullptr;
 }
 
-LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
-                        WeightStorage& storage) {
+void load_attention_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                         WeightStorage& storage, LayerWeights& out) {
   const ModelConfig& c = checkpoint.config();
   WeightReader reader(checkpoint, options, storage);
   const std::string name = fmt::format("model.layers.{}", layer);
-  LayerWeights w;
-  w.input_layernorm = reader.norm(name + ".input_layernorm", c.hidden_size);
-  w.attention = read_attention(reader, c, name + ".self_attn");
-  w.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
-  w.post_attention_layernorm = reader.norm(name + ".post_attention_layernorm", c.hidden_size);
+  out.input_layernorm = reader.norm(name + ".input_layernorm", c.hidden_size);
+  out.attention = read_attention(reader, c, name + ".self_attn");
+  out.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
+}
+
+void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                   WeightStorage& storage, LayerWeights& out) {
+  const ModelConfig& c = checkpoint.config();
+  WeightReader reader(checkpoint, options, storage);
+  const std::string name = fmt::format("model.layers.{}", layer);
+  out.post_attention_layernorm = reader.norm(name + ".post_attention_layernorm", c.hidden_size);
   if (c.is_moe_layer(layer))
-    w.moe = read_moe(reader, c, name + ".mlp");
+    out.moe = read_moe(reader, c, options, name + ".mlp");
   else
-    w.mlp = read_mlp(reader, name + ".mlp", c.hidden_size, c.intermediate_size);
+    out.mlp = read_mlp(reader, name + ".mlp", c.hidden_size, c.intermediate_size);
+}
+
+LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                        WeightStorage& storage) {
+  LayerWeights w;
+  load_attention_half(checkpoint, layer, options, storage, w);
+  load_mlp_half(checkpoint, layer, options, storage, w);
   return w;
+}
+
+GatedMlp load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int64_t expert,
+                     WeightStorage& storage) {
+  const LoadOptions options;
+  WeightReader reader(checkpoint, options, storage);
+  return read_expert(reader, checkpoint.config(), fmt::format("model.layers.{}.mlp", layer), expert);
+}
+
+MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& options,
+                               WeightStorage& storage) {
+  const ModelConfig& c = checkpoint.config();
+  WeightReader reader(checkpoint, options, storage);
+  const std::string name = fmt::format("model.layers.{}", c.num_hidden_layers);
+  return {reader.norm(name + ".enorm", c.hidden_size), reader.norm(name + ".hnorm", c.hidden_size),
+          reader.linear(name + ".eh_proj", c.hidden_size, 2 * c.hidden_size)};
 }
 
 ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {

@@ -45,11 +45,15 @@ struct LayerWeights {
   std::optional<MoeWeights> moe;  // or an MoE layer
 };
 
-// Multi-token prediction: eh_proj([enorm(embedding of the next token); hnorm(hidden)]), one decoder layer, a
-// norm.
-struct MtpWeights {
+// What enters the MTP layer: eh_proj([enorm(embedding of the next token); hnorm(hidden)]).
+struct MtpInputWeights {
   Norm enorm, hnorm;  // [hidden]
   Linear eh_proj;     // [hidden, 2 * hidden]
+};
+
+// Multi-token prediction: its input, one decoder layer, a norm.
+struct MtpWeights {
+  MtpInputWeights input;
   LayerWeights layer;
   Norm shared_head_norm;  // [hidden]
   Linear embed_tokens;    // the main model's unless the checkpoint has its own
@@ -78,7 +82,9 @@ struct ModelWeights {
 struct LoadOptions {
   bool accept_unit_scales = false;
   bool load_mtp = true;  // where the checkpoint has it
-  bool copy = false;     // --load copy: copy weights into huge pages instead of using them in the mapped file
+  bool routed_experts =
+      true;           // false: MoeWeights::experts stays empty, for callers that load them one by one
+  bool copy = false;  // --load copy: copy weights into huge pages instead of using them in the mapped file
 };
 
 // Throws: Error naming the tensor for anything missing, of another shape, or of a type that latent8 does not
@@ -87,6 +93,17 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
 // One decoder layer (the MTP layer's decoder too, at index num_hidden_layers); tensors go into `storage`.
 LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
                         WeightStorage& storage);
+// The two halves of load_layer(), for the quantiser, which has one at a time in memory.
+void load_attention_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                         WeightStorage& storage, LayerWeights& out);
+void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
+                   WeightStorage& storage, LayerWeights& out);
+// One routed expert of a decoder layer.
+GatedMlp load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int64_t expert,
+                     WeightStorage& storage);
+// The MTP layer's input.
+MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& options,
+                               WeightStorage& storage);
 // Whether the checkpoint has the tensors of the MTP layer.
 bool has_mtp(const Checkpoint& checkpoint);
 
