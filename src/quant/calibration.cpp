@@ -1,19 +1,15 @@
 #include "quant/calibration.h"
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "formats/files.h"
 #include "formats/json.h"
-#include "model/decoder_layer.h"
 
 namespace latent8 {
 namespace {
 
-// Steps have as many prompts as fit into this many tokens, at least one.
-constexpr std::int64_t kStepTokens = 1024;
 constexpr std::int64_t kBlockSize = 16;
 constexpr std::string_view kSeparator = "====\n";
 
@@ -32,11 +28,49 @@ std::vector<std::string> builtin_prompts() {
   return prompts;
 }
 
-bool all_finite(ConstMat<float> x) {
-  for (std::int64_t r = 0; r < x.rows; ++r)
-    for (const float value : x.row_span(r))
-      if (!std::isfinite(value)) return false;
-  return true;
+void add_next_tokens(const CalibrationPrompt& prompt, CalibrationStep& step) {
+  for (std::size_t i = 0; i < prompt.ids.size(); ++i) {
+    const bool last = i + 1 == prompt.ids.size();
+    step.next_ids.push_back(prompt.ids[last ? i : i + 1]);
+    step.next_counts.push_back(last ? 0 : prompt.counts[i] & prompt.counts[i + 1]);
+  }
+}
+
+CalibrationStep make_step(std::span<const CalibrationPrompt> prompts, std::int64_t begin) {
+  CalibrationStep step;
+  step.begin = begin;
+  std::int32_t next_block = 0;
+  for (const CalibrationPrompt& prompt : prompts) {
+    std::vector<std::int32_t>& table = step.block_tables.emplace_back();
+    for (std::int64_t b = 0; b < blocks_of(prompt.ids.size()); ++b) table.push_back(next_block++);
+    step.counts.insert(step.counts.end(), prompt.counts.begin(), prompt.counts.end());
+    add_next_tokens(prompt, step);
+  }
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    step.batch.add(prompts[i].ids, 0, step.block_tables[i], kBlockSize, true);
+  return step;
+}
+
+std::vector<CalibrationStep> make_steps(const std::vector<CalibrationPrompt>& prompts,
+                                        std::int64_t step_tokens) {
+  const auto length = [&](std::size_t i) { return static_cast<std::int64_t>(prompts[i].ids.size()); };
+  std::vector<CalibrationStep> steps;
+  std::int64_t row = 0;
+  for (std::size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
+    std::int64_t tokens = 0;
+    do {
+      tokens += length(end++);
+    } while (end < prompts.size() && tokens + length(end) <= step_tokens);
+    steps.push_back(make_step(std::span(prompts).subspan(begin, end - begin), row));
+    row += tokens;
+  }
+  return steps;
+}
+
+std::int64_t most_tokens(const std::vector<CalibrationStep>& steps) {
+  std::int64_t most = 0;
+  for (const CalibrationStep& step : steps) most = std::max(most, step.tokens());
+  return most;
 }
 
 }  // namespace
@@ -82,64 +116,22 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
 }
 
 CalibrationRun::CalibrationRun(const ModelConfig& config, ThreadPool& pool,
-                               const std::vector<CalibrationPrompt>& prompts)
-    : config_(config), ctx_(pool), rope_(config) {
-  std::int64_t most_tokens = 0;
+                               const std::vector<CalibrationPrompt>& prompts, std::int64_t step_tokens)
+    : config_(config),
+      ctx_(pool),
+      rope_(config),
+      steps_(make_steps(prompts, step_tokens)),
+      scratch_(config, most_tokens(steps_)) {
   std::size_t most_blocks = 0;
-  for (std::size_t begin = 0, end = 0; begin < prompts.size(); begin = end) {
-    std::int64_t tokens = 0;
-    do {
-      tokens += static_cast<std::int64_t>(prompts[end].ids.size());
-      ++end;
-    } while (end < prompts.size() &&
-             tokens + static_cast<std::int64_t>(prompts[end].ids.size()) <= kStepTokens);
-    steps_.push_back(make_step(std::span(prompts).subspan(begin, end - begin)));
-    most_tokens = std::max(most_tokens, tokens);
+  for (const CalibrationStep& step : steps_) {
+    tokens_ += step.tokens();
     std::size_t blocks = 0;
-    for (const auto& table : steps_.back().block_tables) blocks += table.size();
+    for (const auto& table : step.block_tables) blocks += table.size();
     most_blocks = std::max(most_blocks, blocks);
   }
-  scratch_ = std::make_unique<Scratch>(config, most_tokens);
   const LatentLayout layout{CacheType::kF16, config.kv_lora_rank, config.qk_rope_head_dim};
   cache_ = std::make_unique<LatentCache>(std::vector<LatentCache::Layer>{{layout, 1.0F}}, kBlockSize,
                                          static_cast<std::int32_t>(most_blocks));
-}
-
-CalibrationRun::Step CalibrationRun::make_step(std::span<const CalibrationPrompt> prompts) const {
-  Step step;
-  std::int32_t next_block = 0;
-  for (const CalibrationPrompt& prompt : prompts) {
-    std::vector<std::int32_t>& table = step.block_tables.emplace_back();
-    for (std::int64_t b = 0; b < blocks_of(prompt.ids.size()); ++b) table.push_back(next_block++);
-    step.counts.insert(step.counts.end(), prompt.counts.begin(), prompt.counts.end());
-  }
-  for (std::size_t i = 0; i < prompts.size(); ++i)
-    step.batch.add(prompts[i].ids, 0, step.block_tables[i], kBlockSize, true);
-  step.x = Matrix<float>(step.batch.tokens(), config_.hidden_size);
-  return step;
-}
-
-void CalibrationRun::embed(const SourceTensor& embed_tokens) {
-  for (Step& step : steps_)
-    for (std::int64_t t = 0; t < step.batch.tokens(); ++t)
-      embed_tokens.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], step.x.row(t));
-}
-
-bool CalibrationRun::run_layer(const LayerWeights& weights, const Observe& observe) {
-  const DecoderLayer layer(config_, weights, rope_.table());
-  const AttentionOptions options{Numerics::kNative, Prefill::kFloat};
-  Scratch& s = *scratch_;
-  for (Step& step : steps_) {
-    const std::int64_t T = step.batch.tokens();
-    layer.attention_block(ctx_, step.batch, options, cache_->layer(0), s, step.x.view());
-    if (!all_finite(step.x.view())) return false;
-    per_head_linear_transposed(ctx_, weights.attention.w_uk, s.q.view().row_range(0, T),
-                               config_.qk_head_dim(), s.q_absorbed.view().row_range(0, T));
-    observe(s, T, step.counts);
-    layer.mlp_block(ctx_, s, step.x.view());
-    if (!all_finite(step.x.view())) return false;
-  }
-  return true;
 }
 
 }  // namespace latent8

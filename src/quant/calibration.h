@@ -1,9 +1,8 @@
 #pragma once
-// Prompts, and a model's decoder layers run over them in float, one layer at a time.
+// The prompts that a model's decoder layers are run over, and the steps in which they run.
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -15,7 +14,6 @@
 #include "model/rope_table.h"
 #include "model/step.h"
 #include "model/weights.h"
-#include "quant/source_tensor.h"
 #include "text/tokenizer.h"
 
 namespace latent8 {
@@ -37,37 +35,45 @@ struct CalibrationPrompt {
 std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
                                                 const std::vector<std::string>& prompts);
 
-// The residual stream of all prompts, carried from layer to layer. Prompts run together in steps, so that a
-// layer's weights are widened a few times only.
+// Some prompts that run together. Which prompts those are decides how much memory a step needs, and no value.
+struct CalibrationStep {
+  std::int64_t begin = 0;                               // row of its first token among those of all prompts
+  std::vector<std::vector<std::int32_t>> block_tables;  // of the prompts; the batch refers to them
+  StepBatch batch;
+  std::vector<std::uint8_t> counts;  // [T]
+  // For the MTP layer: the tokens one place further, and what counts there. The last token of a prompt, which
+  // has none, stands for itself and does not count.
+  std::vector<std::int32_t> next_ids;     // [T]
+  std::vector<std::uint8_t> next_counts;  // [T]
+
+  std::int64_t tokens() const { return batch.tokens(); }
+};
+
+// Prompts in steps, and what running a decoder layer over them needs. Ownership: refers to config and pool.
 class CalibrationRun {
  public:
-  CalibrationRun(const ModelConfig& config, ThreadPool& pool, const std::vector<CalibrationPrompt>& prompts);
+  // Steps have as many prompts as fit into step_tokens, at least one.
+  CalibrationRun(const ModelConfig& config, ThreadPool& pool, const std::vector<CalibrationPrompt>& prompts,
+                 std::int64_t step_tokens);
 
-  void embed(const SourceTensor& embed_tokens);
-
-  // What observers see of one step after a layer's attention: s.h (the input of q_a_proj or q_proj and of
-  // kv_a_proj_with_mqa), s.c_q, s.kv, s.o, and s.q_absorbed, which holds the absorbed query. Rows [0, T).
-  using Observe =
-      std::function<void(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts)>;
-  // Runs one layer over all prompts, in the expanded form. Returns false, before `observe` sees them, if
-  // values are not finite.
-  [[nodiscard]] bool run_layer(const LayerWeights& layer, const Observe& observe);
+  const ModelConfig& config() const { return config_; }
+  const std::vector<CalibrationStep>& steps() const { return steps_; }
+  std::int64_t tokens() const { return tokens_; }  // of all prompts
+  OpContext& ctx() { return ctx_; }
+  Scratch& scratch() { return scratch_; }
+  RopeTable rope() const { return rope_.table(); }
+  LatentPages pages() const {
+    return cache_->layer(0);
+  }  // of one layer: attention writes it, nothing reads it
 
  private:
-  struct Step {
-    std::vector<std::vector<std::int32_t>> block_tables;  // of the prompts; the batch refers to them
-    StepBatch batch;
-    std::vector<std::uint8_t> counts;  // [T]
-    Matrix<float> x;                   // [T, hidden_size]
-  };
-  Step make_step(std::span<const CalibrationPrompt> prompts) const;
-
   const ModelConfig& config_;
   OpContext ctx_;
   RopeFrequencies rope_;
-  std::vector<Step> steps_;
-  std::unique_ptr<Scratch> scratch_;
-  std::unique_ptr<LatentCache> cache_;  // of one layer: attention writes it, nothing reads it
+  std::vector<CalibrationStep> steps_;
+  std::int64_t tokens_ = 0;
+  Scratch scratch_;
+  std::unique_ptr<LatentCache> cache_;
 };
 
 }  // namespace latent8

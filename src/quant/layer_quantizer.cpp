@@ -1,10 +1,12 @@
 #include "quant/layer_quantizer.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
 #include "base/check.h"
 #include "base/error.h"
+#include "quant/expert_stream.h"
 #include "quant/source_tensor.h"
 
 namespace latent8 {
@@ -12,11 +14,28 @@ namespace {
 
 using Kind = PlannedModule::Kind;
 
-void check_finite(const SourceTensor& tensor, std::int64_t row, std::span<const float> values) {
-  for (const float value : values)
-    if (!std::isfinite(value))
+// Floats that are in memory at a time where a tensor is converted.
+constexpr std::int64_t kChunk = std::int64_t{1} << 20;
+
+void check_finite(const SourceTensor& tensor, std::int64_t first_row, std::span<const float> values) {
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (!std::isfinite(values[i]))
       throw_error(ErrorCode::kCorrupt, "tensor '{}': finite values expected, row {} has NaN or Inf",
-                  tensor.name(), row);
+                  tensor.name(), first_row + static_cast<std::int64_t>(i) / tensor.cols());
+}
+
+// Calls visit(values) for the whole tensor, some rows at a time, after checking the values.
+template <class Visit>
+void for_each_chunk(const SourceTensor& tensor, const Visit& visit) {
+  const std::int64_t rows = std::max<std::int64_t>(1, kChunk / std::max<std::int64_t>(1, tensor.cols()));
+  std::vector<float> values;
+  for (std::int64_t begin = 0; begin < tensor.rows(); begin += rows) {
+    const std::int64_t end = std::min(begin + rows, tensor.rows());
+    values.resize(static_cast<std::size_t>((end - begin) * tensor.cols()));
+    tensor.read_rows(begin, end, values.data());
+    check_finite(tensor, begin, values);
+    visit(values);
+  }
 }
 
 template <class T>
@@ -47,15 +66,18 @@ const InputObserver& LayerObservers::input_of(std::string_view linear) const {
   return *observer;
 }
 
-LayerObservers LayerQuantizer::observers(const ModelConfig& config,
-                                         const std::vector<PlannedModule>& modules) const {
+SourceTensor LayerQuantizer::tensor(const std::string& name) const {
+  return reader_ != nullptr ? SourceTensor(*reader_, name) : SourceTensor(tensors_, name);
+}
+
+LayerObservers LayerQuantizer::observers(std::span<const PlannedModule* const> modules) const {
   LayerObservers out;
   std::array<std::vector<double>, kInputKinds> energy;
-  for (const PlannedModule& module : modules) {
-    if (module.kind == Kind::kFaScales) out.fa.emplace(config.num_attention_heads);
-    if (module.kind != Kind::kStatic) continue;
-    const std::vector<double> columns = column_energy(pool_, SourceTensor(source_, module.name + ".weight"));
-    std::vector<double>& sum = energy[static_cast<std::size_t>(input_kind(module.name))];
+  for (const PlannedModule* module : modules) {
+    if (module->kind == Kind::kFaScales) out.fa.emplace(tensors_.config().num_attention_heads);
+    if (module->kind != Kind::kStatic) continue;
+    const std::vector<double> columns = column_energy(pool_, tensor(module->name + ".weight"));
+    std::vector<double>& sum = energy[static_cast<std::size_t>(input_kind(module->name))];
     sum.resize(columns.size());
     for (std::size_t c = 0; c < columns.size(); ++c) sum[c] += columns[c];
   }
@@ -64,59 +86,91 @@ LayerObservers LayerQuantizer::observers(const ModelConfig& config,
   return out;
 }
 
-void LayerQuantizer::write(const std::vector<PlannedModule>& modules, const LayerObservers& observers) const {
-  for (const PlannedModule& module : modules) {
-    switch (module.kind) {
+void LayerQuantizer::write(std::span<const PlannedModule* const> modules,
+                           const LayerObservers& observers) const {
+  std::vector<const PlannedModule*> dynamic;
+  for (const PlannedModule* module : modules) {
+    switch (module->kind) {
       case Kind::kFloat:
-        write_float(module);
+        write_float(*module);
         break;
       case Kind::kStored:
-        writer_.append(module.name, source_.get(module.name).bytes);
+        write_stored(*module);
         break;
       case Kind::kStatic:
+        write_static(*module, observers);
+        break;
       case Kind::kDynamic:
-        write_linear(module, observers);
+        dynamic.push_back(module);
         break;
       case Kind::kFaScales:
         LATENT8_CHECK(observers.fa.has_value());
-        write_fa_scales(module, *observers.fa);
+        write_fa_scales(*module, *observers.fa);
         break;
     }
+  }
+  if (!dynamic.empty()) write_dynamic(dynamic);
+}
+
+// All of them in one parallel loop, since most linears of a layer are the small ones of experts.
+void LayerQuantizer::write_dynamic(std::span<const PlannedModule* const> modules) const {
+  struct Target {
+    ShardWriter::Place codes, scale;
+  };
+  std::vector<SourceTensor> weights;
+  std::vector<Target> targets;
+  for (const PlannedModule* module : modules) {
+    weights.push_back(tensor(module->name + ".weight"));
+    targets.push_back(
+        {writer_.place(module->name + ".weight"), writer_.place(module->name + ".weight_scale")});
+    if (const std::vector<float> bias = bias_of(module->name); !bias.empty())
+      append_floats(module->name + ".bias", bias);
+    append_floats(module->name + ".weight_offset",
+                  std::vector<float>(static_cast<std::size_t>(weights.back().rows())));
+  }
+  const std::int64_t scale_bytes = size_of(dtype_);
+  stream_weights(pool_, weights, dtype_, [&](std::size_t i, const QuantizedRows& rows) {
+    const auto& [codes, scale] = targets[i];
+    codes.file->write_at(codes.offset + rows.row * weights[i].cols(), std::as_bytes(rows.codes));
+    std::vector<std::byte> stored(static_cast<std::size_t>(rows.count * scale_bytes));
+    narrow(rows.scale.data(), dtype_, rows.count, stored.data());
+    scale.file->write_at(scale.offset + rows.row * scale_bytes, stored);
+  });
+}
+
+void LayerQuantizer::write_stored(const PlannedModule& module) const {
+  const auto bytes = static_cast<std::int64_t>(tensors_.get(module.name).bytes.size());
+  if (reader_ == nullptr) return writer_.append(module.name, tensors_.get(module.name).bytes);
+  AlignedBuffer<std::byte> chunk(std::min(bytes, kChunk));
+  for (std::int64_t begin = 0; begin < bytes; begin += kChunk) {
+    const auto part = chunk.span().first(static_cast<std::size_t>(std::min(kChunk, bytes - begin)));
+    reader_->read(module.name, begin, part);
+    writer_.append(module.name, part);
   }
 }
 
 void LayerQuantizer::write_float(const PlannedModule& module) const {
-  const SourceTensor tensor(source_, module.name);
   const DType dtype = module.tensors[0].tensor.dtype;
-  std::vector<float> row(static_cast<std::size_t>(tensor.cols()));
-  std::vector<std::byte> stored(row.size() * static_cast<std::size_t>(size_of(dtype)));
-  for (std::int64_t r = 0; r < tensor.rows(); ++r) {
-    tensor.read_row(r, row.data());
-    check_finite(tensor, r, row);
-    narrow(row.data(), dtype, tensor.cols(), stored.data());
+  std::vector<std::byte> stored;
+  for_each_chunk(tensor(module.name), [&](const std::vector<float>& values) {
+    stored.resize(values.size() * static_cast<std::size_t>(size_of(dtype)));
+    narrow(values.data(), dtype, static_cast<std::int64_t>(values.size()), stored.data());
     writer_.append(module.name, stored);
-  }
+  });
 }
 
-void LayerQuantizer::write_linear(const PlannedModule& module, const LayerObservers& observers) const {
-  const QuantizedWeight weight =
-      quantize_weight(pool_, SourceTensor(source_, module.name + ".weight"), dtype_);
-  const std::vector<float> zeros(weight.scale.size());
+void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers) const {
+  const QuantizedWeight weight = quantize_weight(pool_, tensor(module.name + ".weight"), dtype_);
   writer_.append(
       module.name + ".weight",
       std::as_bytes(std::span(weight.codes.row(0),
                               static_cast<std::size_t>(weight.codes.rows() * weight.codes.cols()))));
-  if (source_.find(module.name + ".bias") != nullptr)
-    append_floats(module.name + ".bias", bias_of(module.name));
+  const std::vector<float> bias = bias_of(module.name);
+  if (!bias.empty()) append_floats(module.name + ".bias", bias);
   append_floats(module.name + ".weight_scale", weight.scale);
-  append_floats(module.name + ".weight_offset", zeros);
-  if (module.kind == Kind::kStatic) write_static(module, weight, observers);
-}
-
-void LayerQuantizer::write_static(const PlannedModule& module, const QuantizedWeight& weight,
-                                  const LayerObservers& observers) const {
+  append_floats(module.name + ".weight_offset", std::vector<float>(weight.scale.size()));
   const StaticInput input = observers.input_of(module.name).best_input(dtype_);
-  const StaticTensors tensors = static_tensors(dtype_, weight, input, bias_of(module.name));
+  const StaticTensors tensors = static_tensors(dtype_, weight, input, bias);
   append_floats(module.name + ".input_scale", {&input.scale, 1});
   append_floats(module.name + ".input_offset", {&input.offset, 1});
   writer_.append(module.name + ".quant_bias", bytes_of(tensors.quant_bias));
@@ -149,27 +203,17 @@ void LayerQuantizer::append_floats(const std::string& name, std::span<const floa
 }
 
 std::vector<float> LayerQuantizer::bias_of(const std::string& linear) const {
-  if (source_.find(linear + ".bias") == nullptr) return {};
-  const SourceTensor tensor(source_, linear + ".bias");
-  std::vector<float> bias(static_cast<std::size_t>(tensor.cols()));
-  tensor.read_row(0, bias.data());
-  check_finite(tensor, 0, bias);
+  if (tensors_.find(linear + ".bias") == nullptr) return {};
+  std::vector<float> bias;
+  for_each_chunk(tensor(linear + ".bias"), [&](const std::vector<float>& values) {
+    bias.insert(bias.end(), values.begin(), values.end());
+  });
   return bias;
 }
 
-void LayerQuantizer::refuse_values_that_are_not_finite(const std::vector<PlannedModule>& modules) const {
-  for (const PlannedModule& module : modules) {
-    if (module.kind == Kind::kFaScales) continue;
-    const bool linear = module.kind == Kind::kStatic || module.kind == Kind::kDynamic;
-    const std::string name = linear ? module.name + ".weight" : module.name;
-    if (name.ends_with(kBlockScaleSuffix)) continue;
-    const SourceTensor tensor(source_, name);
-    std::vector<float> row(static_cast<std::size_t>(tensor.cols()));
-    for (std::int64_t r = 0; r < tensor.rows(); ++r) {
-      tensor.read_row(r, row.data());
-      check_finite(tensor, r, row);
-    }
-  }
+void LayerQuantizer::refuse_values_that_are_not_finite(const PlannedModule& module) const {
+  for (const std::string& name : source_names(tensors_, module))
+    if (!name.ends_with(kBlockScaleSuffix)) for_each_chunk(tensor(name), [](const std::vector<float>&) {});
 }
 
 }  // namespace latent8

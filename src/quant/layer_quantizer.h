@@ -9,9 +9,10 @@
 #include <vector>
 
 #include "model/step.h"
-#include "quant/checkpoint_writer.h"
 #include "quant/observers.h"
 #include "quant/plan.h"
+#include "quant/shard_writer.h"
+#include "quant/source_tensor.h"
 
 namespace latent8 {
 
@@ -30,7 +31,7 @@ struct LayerObservers {
   std::array<std::optional<InputObserver>, kInputKinds> inputs;  // by InputKind; those that are needed
   std::optional<FaObserver> fa;
 
-  // Rows [0, tokens) of the buffers that CalibrationRun::Observe names.
+  // Rows [0, tokens) of s.h, s.c_q, s.o, s.q_absorbed and s.kv.
   void observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
                std::span<const std::uint8_t> counts);
   // REQUIRES: the input of `linear` is observed.
@@ -40,27 +41,33 @@ struct LayerObservers {
 // Ownership: refers to its arguments, which must outlive it.
 class LayerQuantizer {
  public:
-  LayerQuantizer(const Checkpoint& source, DType dtype, ThreadPool& pool, ShardWriter& writer)
-      : source_(source), dtype_(dtype), pool_(pool), writer_(writer) {}
+  // Tensors in memory.
+  LayerQuantizer(const Checkpoint& tensors, DType dtype, ThreadPool& pool, ShardWriter& writer)
+      : tensors_(tensors), reader_(nullptr), dtype_(dtype), pool_(pool), writer_(writer) {}
+  // Tensors of the source, of which a few rows are in memory at a time.
+  LayerQuantizer(const SourceReader& reader, DType dtype, ThreadPool& pool, ShardWriter& writer)
+      : tensors_(reader.checkpoint()), reader_(&reader), dtype_(dtype), pool_(pool), writer_(writer) {}
 
   // Observers for what the modules need.
-  LayerObservers observers(const ModelConfig& config, const std::vector<PlannedModule>& modules) const;
+  LayerObservers observers(std::span<const PlannedModule* const> modules) const;
   // Writes all tensors of the modules. Throws: Error{kCorrupt} naming a tensor with NaN or Inf.
-  void write(const std::vector<PlannedModule>& modules, const LayerObservers& observers) const;
-  // Reads every value of the modules' tensors; throws Error{kCorrupt} naming the first with NaN or Inf.
-  void refuse_values_that_are_not_finite(const std::vector<PlannedModule>& modules) const;
+  void write(std::span<const PlannedModule* const> modules, const LayerObservers& observers = {}) const;
+  // Reads every value of the module's tensors; throws Error{kCorrupt} naming the first with NaN or Inf.
+  void refuse_values_that_are_not_finite(const PlannedModule& module) const;
 
  private:
+  SourceTensor tensor(const std::string& name) const;
+  void write_dynamic(std::span<const PlannedModule* const> modules) const;
+  void write_stored(const PlannedModule& module) const;
   void write_float(const PlannedModule& module) const;
-  void write_linear(const PlannedModule& module, const LayerObservers& observers) const;
-  void write_static(const PlannedModule& module, const QuantizedWeight& weight,
-                    const LayerObservers& observers) const;
+  void write_static(const PlannedModule& module, const LayerObservers& observers) const;
   void write_fa_scales(const PlannedModule& module, const FaObserver& fa) const;
   // A tensor of float values in the model's type.
   void append_floats(const std::string& name, std::span<const float> values) const;
   std::vector<float> bias_of(const std::string& linear) const;  // empty without a bias
 
-  const Checkpoint& source_;
+  const Checkpoint& tensors_;
+  const SourceReader* reader_;  // nullptr: the tensors' bytes are in memory
   DType dtype_;
   ThreadPool& pool_;
   ShardWriter& writer_;

@@ -2,6 +2,7 @@
 // What a quantised checkpoint will consist of: every tensor with its type and shape, known before any value
 // is. Source: facts/format.md 1.1, 1.2, 2; facts/msmodelslim_bytes.md B5, C1 to C4, E1.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,24 +29,53 @@ struct PlannedModule {
   Kind kind = Kind::kFloat;
   std::string name;                    // of the source's tensor, or of the linear without ".weight"
   std::vector<PlannedTensor> tensors;  // in the order of the description
+  // What has to be in memory with it while its values are decided.
+  enum class Part { kOther, kAttention, kMlp, kExpert };
+  Part part = Part::kOther;  // kMlp: of a decoder layer, but not of a routed expert
+  std::int64_t expert = -1;  // kExpert: which
+};
+
+// Modules that are finished together: a run that was interrupted goes on with the first unfinished unit.
+struct PlannedUnit {
+  enum class Kind {
+    kEmbedding,
+    kLayer,
+    kHead,     // norm, lm_head
+    kMtp,      // an MTP layer quantised like a decoder layer, and what surrounds it
+    kMtpFloat  // MTP layers as they are, in files of their own
+  };
+  Kind kind = Kind::kEmbedding;
+  std::int64_t layer = -1;  // kLayer, kMtp
+  bool fa = false;          // has scales of the int8 cache
+  std::vector<PlannedModule> modules;
+
+  // Whether it is run over the calibration prompts before its values are known.
+  bool needs_calibration() const;
 };
 
 struct CheckpointPlan {
   DType dtype = DType::kBf16;  // of scales, and of float tensors that are converted
-  std::vector<PlannedModule> embedding;
-  std::vector<std::vector<PlannedModule>> layers;
-  std::vector<PlannedModule> head;  // norm, lm_head
-  std::vector<PlannedModule> mtp;   // files of their own; empty if the MTP layer is not written
+  std::vector<PlannedUnit> units;
+  std::int64_t layers = 0;  // decoder layers that are written
+  std::vector<std::int64_t>
+      float_cache;  // of these, those that keep a float cache though FA scales are written
 
-  // Whether any layer needs its inputs observed.
-  bool needs_calibration() const;
+  bool has(PlannedUnit::Kind kind) const;
+  bool needs_calibration() const;  // whether any unit does
 };
 
 // The element type of the source's model: torch_dtype, or kBf16 for fp8 sources.
 DType model_dtype(const Checkpoint& source);
 
+// Names of the source's tensors that a module is made of: the weight, its block scales, its bias.
+std::vector<std::string> source_names(const Checkpoint& source, const PlannedModule& module);
+
+// The layers that the reference leaves without an int8 cache: a list chosen by a part of the model's path.
+// Source: facts/format.md 2.
+std::vector<std::int64_t> reference_fallback(const std::filesystem::path& model);
+
 // Throws: Error{kNotFound} for tensors that the config promises and the source lacks, {kUnsupported} for
-// types that hold no floats.
+// types that hold no floats, {kInvalidArgument} for more layers than there are.
 CheckpointPlan plan_checkpoint(const Checkpoint& source, const QuantizeOptions& options);
 
 }  // namespace latent8

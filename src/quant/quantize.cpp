@@ -1,7 +1,7 @@
 #include "latent8/quantize.h"
 
+#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <memory>
 
 #include "base/error.h"
@@ -10,139 +10,295 @@
 #include "formats/files.h"
 #include "quant/calibration.h"
 #include "quant/checkpoint_writer.h"
-#include "quant/layer_quantizer.h"
+#include "quant/layer_pipeline.h"
+#include "quant/manifest.h"
+#include "quant/memory_plan.h"
 #include "quant/output_folder.h"
-#include "quant/plan.h"
-#include "sys/thread_pool.h"
+#include "quant/run_inputs.h"
+#include "sys/topology.h"
 #include "text/tokenizer.h"
 
 namespace latent8 {
 namespace {
 
 using Stage = QuantizeProgress::Stage;
+using Unit = PlannedUnit::Kind;
 
-std::shared_ptr<const Checkpoint> open_source(const QuantizeOptions& options) {
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights == QuantizeOptions::Weights::kFloat && !options.fa_quant)
     throw_error(ErrorCode::kInvalidArgument,
                 "float weights without scales of the int8 cache are the source itself: ask for fa_quant or "
                 "for w8a8 weights");
   if (options.weights == QuantizeOptions::Weights::kFloat && options.dynamic)
     throw_error(ErrorCode::kInvalidArgument, "'dynamic' needs w8a8 weights, got float weights");
-  auto source = std::make_shared<const Checkpoint>(Checkpoint::open(options.model));
-  if (source->quant() != nullptr)
+  Checkpoint source = Checkpoint::open(options.model);
+  if (source.quant() != nullptr)
     throw_error(ErrorCode::kInvalidArgument,
                 "'{}': a float checkpoint expected, got one that is quantised already ({})",
-                options.model.string(), source->quant()->file_name);
+                options.model.string(), source.quant()->file_name);
   return source;
 }
 
-// One run: the calibration prompts pass through a layer, the layer is quantised and written, and so on.
+// The calibration prompts, if anything has to be observed.
+std::vector<CalibrationPrompt> prompts_for(const QuantizeOptions& options, const ModelConfig& config,
+                                           const CheckpointPlan& plan) {
+  if (!plan.needs_calibration()) return {};
+  const Tokenizer tokenizer = Tokenizer::load(options.model);
+  std::vector<CalibrationPrompt> prompts = tokenize_prompts(tokenizer, config, read_prompts(options.calib));
+  const bool any = std::any_of(prompts.begin(), prompts.end(), [](const CalibrationPrompt& prompt) {
+    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
+  });
+  if (!any)
+    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
+  return prompts;
+}
+
+MemoryNeeds memory_needs(const QuantizeOptions& options, const std::vector<CalibrationPrompt>& prompts,
+                         int threads) {
+  MemoryNeeds needs{options.max_memory, 0, threads};
+  for (const CalibrationPrompt& prompt : prompts)
+    needs.longest_prompt = std::max(needs.longest_prompt, static_cast<std::int64_t>(prompt.ids.size()));
+  return needs;
+}
+
+// One run: the units of the plan one after the other. After each, everything that a later run needs to go on
+// is on the disk.
 class Pipeline {
  public:
   explicit Pipeline(const QuantizeOptions& options)
       : options_(options),
         source_(open_source(options)),
-        plan_(plan_checkpoint(*source_, options)),
-        folder_(options.model, options.out, options.overwrite),
+        plan_(plan_checkpoint(source_, options)),
+        prompts_(prompts_for(options, source_.config(), plan_)),
+        reader_(source_),
         pool_(options.threads),
-        writer_(folder_.partial(), plan_, weight_kind(options)) {
-    if (plan_.needs_calibration()) start_calibration();
+        memory_(plan_memory(source_, plan_, memory_needs(options, prompts_, pool_.threads()))),
+        budget_(memory_.budget),
+        folder_(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep) {
+    for (const PlannedUnit& unit : plan_.units) total_bytes_ += bytes_of(unit);
+    begin();
   }
 
   QuantizeResult run() {
-    const LayerQuantizer quantizer(*source_, plan_.dtype, pool_, writer_);
-    quantizer.write(plan_.embedding, {});
-    for (std::int64_t layer = 0; layer < layers(); ++layer) {
-      const auto& modules = plan_.layers[static_cast<std::size_t>(layer)];
-      report(Stage::kCalibrate, layer);
-      const LayerObservers observers = observe(layer, modules, quantizer);
-      report(Stage::kQuantize, layer);
-      quantizer.write(modules, observers);
+    if (folder_.completed()) {
+      folder_.commit();
+      return manifest_.result;
     }
-    quantizer.write(plan_.head, {});
-    quantizer.write(plan_.mtp, {});
-    report(Stage::kFinish, layers());
+    writer_ = std::make_unique<ShardWriter>(
+        folder_.partial(), plan_,
+        ShardWriterOptions{weight_kind(options_), options_.shard_bytes, /*resume=*/manifest_.finished > 0});
+    if (plan_.needs_calibration() && manifest_.finished < units())
+      calibration_ = std::make_unique<CalibrationRun>(source_.config(), pool_, prompts_, memory_.step_tokens);
+    while (manifest_.finished < units()) {
+      unit_ = &plan_.units[static_cast<std::size_t>(manifest_.finished)];
+      write_unit();
+      finish_unit();
+    }
+    unit_ = nullptr;
+    report(Stage::kFinish, "", 0);
     finish();
-    return result();
+    return manifest_.result;
   }
 
  private:
-  std::int64_t layers() const { return source_->config().num_hidden_layers; }
+  std::int64_t units() const { return static_cast<std::int64_t>(plan_.units.size()); }
+  QuantizeResult& result() { return manifest_.result; }
 
-  void start_calibration() {
-    const Tokenizer tokenizer = Tokenizer::load(options_.model);
-    const auto prompts = tokenize_prompts(tokenizer, source_->config(), read_prompts(options_.calib));
-    for (const CalibrationPrompt& prompt : prompts)
-      for (const std::uint8_t counts : prompt.counts) result_.tokens += counts;
-    if (result_.tokens == 0)
-      throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
-    result_.prompts = static_cast<std::int64_t>(prompts.size());
-    calibration_ = std::make_unique<CalibrationRun>(source_->config(), pool_, prompts);
-    calibration_->embed(SourceTensor(*source_, "model.embed_tokens.weight"));
+  std::int64_t bytes_of(const PlannedUnit& unit) const {
+    std::int64_t sum = 0;
+    for (const PlannedModule& module : unit.modules) sum += source_bytes(source_, module);
+    return sum;
   }
 
-  LayerObservers observe(std::int64_t layer, const std::vector<PlannedModule>& modules,
-                         const LayerQuantizer& quantizer) {
-    if (!calibration_) return {};
-    WeightStorage storage;
-    const LayerWeights weights = load_layer(*source_, layer, {}, storage);
-    LayerObservers observers = quantizer.observers(source_->config(), modules);
-    const bool finite = calibration_->run_layer(
-        weights, [&](const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts) {
-          observers.observe(s, source_->config(), tokens, counts);
-        });
-    if (!finite) {
-      quantizer.refuse_values_that_are_not_finite(modules);
+  // Finds what an earlier run left, or begins afresh.
+  void begin() {
+    manifest_.inputs = run_inputs(options_, reader_, plan_, prompts_);
+    std::optional<Manifest> earlier;
+    if (options_.resume) earlier = read_manifest(folder_.state());
+    const auto different = earlier ? differences(*earlier, manifest_) : std::vector<std::string>{};
+    if (!different.empty() && !folder_.completed()) {
+      folder_.keep();
       throw_error(
-          ErrorCode::kCorrupt,
-          "'{}': layer {}: finite activations expected, got NaN or Inf although its weights are finite",
-          options_.model.string(), layer);
+          ErrorCode::kInvalidArgument,
+          "'{}' holds an unfinished result of other inputs ({}); run again with the same ones to go on, or "
+          "start afresh (--no-resume), or choose another folder",
+          folder_.partial().string(), fmt::join(different, "; "));
     }
-    return observers;
+    if (earlier && different.empty() && earlier->finished > 0) {
+      folder_.keep();
+      manifest_ = std::move(*earlier);
+      for (std::int64_t i = 0; i < manifest_.finished; ++i) {
+        const PlannedUnit& unit = plan_.units[static_cast<std::size_t>(i)];
+        done_bytes_ += bytes_of(unit);
+        result().resumed_layers += unit.kind == Unit::kLayer ? 1 : 0;
+      }
+      return;
+    }
+    folder_.clear();
+    describe_result();
   }
 
-  void report(Stage stage, std::int64_t layer) const {
-    if (options_.progress)
-      options_.progress({stage, layer, layers(), "", writer_.written(), writer_.total()});
+  // What is known of the result before it is made.
+  void describe_result() {
+    result().layers = plan_.layers;
+    result().fa_layers =
+        options_.fa_quant ? plan_.layers - static_cast<std::int64_t>(plan_.float_cache.size()) : 0;
+    result().mtp = plan_.has(Unit::kMtp) || plan_.has(Unit::kMtpFloat);
+    result().prompts = static_cast<std::int64_t>(prompts_.size());
+    for (const CalibrationPrompt& prompt : prompts_)
+      result().tokens += std::count(prompt.counts.begin(), prompt.counts.end(), 1);
+    for (const auto& [name, view] : source_.tensors())
+      result().bytes_in += static_cast<std::int64_t>(view.bytes.size());
+    if (!plan_.float_cache.empty())
+      result().warnings.push_back(
+          fmt::format("layers that keep a float cache, by the reference's list for this model: {}",
+                      fmt::join(plan_.float_cache, ", ")));
+    if (options_.mtp != QuantizeOptions::Mtp::kNone && !result().mtp &&
+        source_.config().num_nextn_predict_layers > 0)
+      result().warnings.push_back(plan_.layers < source_.config().num_hidden_layers
+                                      ? "the MTP layer is left out: it needs all decoder layers"
+                                      : "the source has no tensors of the MTP layer: it is left out");
+  }
+
+  void write_unit() {
+    start_ = std::chrono::steady_clock::now();
+    LayerReport report;
+    report.mtp = unit_->kind == Unit::kMtp;
+    report.layer = unit_->layer;
+    if (unit_->kind == Unit::kEmbedding) {
+      stream_all();
+      if (calibration_) embed();
+    } else if (calibration_ && unit_->layer >= 0 && (unit_->needs_calibration() || output_needed())) {
+      run_layer(report);
+    } else {
+      stream_all();
+    }
+    if (unit_->layer >= 0) add_report(std::move(report));
+  }
+
+  PipelineContext context() {
+    return {reader_,
+            plan_.dtype,
+            pool_,
+            *writer_,
+            budget_,
+            folder_.state(),
+            [this](Stage stage, const std::string& part, std::int64_t bytes) { report(stage, part, bytes); }};
+  }
+
+  void stream_all() {
+    std::vector<const PlannedModule*> modules;
+    for (const PlannedModule& module : unit_->modules) modules.push_back(&module);
+    stream_modules(context(), modules);
+  }
+
+  // Whether a later unit is run over the prompts.
+  bool output_needed() const {
+    return std::any_of(plan_.units.begin() + manifest_.finished + 1, plan_.units.end(),
+                       [](const PlannedUnit& unit) { return unit.needs_calibration(); });
+  }
+
+  // The residual stream that enters a layer.
+  std::filesystem::path border(std::int64_t layer) const {
+    return folder_.state() / fmt::format("activations-{}.bin", layer);
+  }
+  ActivationStore stream_entering(std::int64_t layer) const {
+    return ActivationStore::existing(border(layer), calibration_->tokens(), source_.config().hidden_size);
+  }
+  ActivationStore stream_leaving(std::int64_t layer) {
+    return ActivationStore::within(budget_, border(layer + 1), calibration_->tokens(),
+                                   source_.config().hidden_size);
+  }
+
+  void embed() {
+    const SourceTensor table(reader_, "model.embed_tokens.weight");
+    ActivationStore x = stream_leaving(-1);
+    std::vector<float> row(static_cast<std::size_t>(table.cols()));
+    for (const CalibrationStep& step : calibration_->steps())
+      for (std::int64_t t = 0; t < step.tokens(); ++t) {
+        table.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], row.data());
+        x.write_row(step.begin + t, row.data());
+      }
+    x.save(border(0));
+  }
+
+  void run_layer(LayerReport& report) {
+    const PipelineContext pipeline = context();
+    ActivationStore x = stream_entering(unit_->layer);
+    if (unit_->kind == Unit::kMtp) x = mtp_stream(pipeline, *calibration_, x);
+    ActivationStore next = stream_leaving(unit_->layer);
+    LayerPipeline(pipeline, *calibration_, *unit_, report, result().warnings).run(x, next, output_needed());
+    if (output_needed()) next.save(border(unit_->layer + 1));
+  }
+
+  void add_report(LayerReport report) {
+    report.bytes_in = bytes_of(*unit_);
+    std::map<std::string, std::int64_t> types;
+    for (const PlannedModule& module : unit_->modules)
+      for (const PlannedTensor& planned : module.tensors)
+        types[std::string(to_string(planned.type))] += planned.tensor.bytes();
+    report.tensors.assign(types.begin(), types.end());
+    for (const auto& [type, bytes] : types) report.bytes_out += bytes;
+    report.seconds = seconds_since(start_);
+    result().per_layer.push_back(std::move(report));
+  }
+
+  void finish_unit() {
+    writer_->sync();
+    reader_.check_unchanged();
+    result().seconds += seconds_since(start_);
+    ++manifest_.finished;
+    write_manifest(folder_.state(), manifest_);
+    folder_.keep();
+    if (unit_->layer >= 0) std::filesystem::remove(border(unit_->layer));
   }
 
   void finish() {
-    writer_.finish();
+    writer_->finish();
     write_description(folder_.partial(), plan_, options_);
     write_file_atomically(folder_.partial() / "config.json",
                           quantized_config(read_text_file(options_.model / "config.json"), plan_, options_));
     copy_other_files(options_.model, folder_.partial());
+    result().bytes_out = writer_->total();
+    result().tensors = writer_->tensors();
+    result().peak_memory = peak_resident_bytes();
+    write_manifest(folder_.state(), manifest_);
     folder_.commit();
   }
 
-  QuantizeResult result() {
-    result_.layers = layers();
-    result_.fa_layers = options_.fa_quant ? layers() : 0;
-    result_.mtp = !plan_.mtp.empty();
-    for (const auto& [name, view] : source_->tensors())
-      result_.bytes_in += static_cast<std::int64_t>(view.bytes.size());
-    result_.bytes_out = writer_.written();
-    result_.tensors = writer_.tensors();
-    return result_;
+  void report(Stage stage, const std::string& part, std::int64_t bytes) {
+    done_bytes_ += bytes;
+    if (!options_.progress) return;
+    const std::int64_t layers = plan_.layers + (plan_.has(Unit::kMtp) ? 1 : 0);
+    std::int64_t layer = layers;
+    if (unit_ != nullptr && unit_->kind == Unit::kEmbedding) layer = 0;
+    if (unit_ != nullptr && unit_->layer >= 0) layer = unit_->layer;
+    options_.progress({stage, layer, layers, part, done_bytes_, total_bytes_});
   }
 
   const QuantizeOptions& options_;
-  std::shared_ptr<const Checkpoint> source_;
-  CheckpointPlan plan_;
-  OutputFolder folder_;
+  const Checkpoint source_;
+  const CheckpointPlan plan_;
+  const std::vector<CalibrationPrompt> prompts_;
+  const SourceReader reader_;
   ThreadPool pool_;
-  ShardWriter writer_;
+  const MemoryPlan memory_;
+  MemoryBudget budget_;
+  OutputFolder folder_;
+  Manifest manifest_;
+  std::unique_ptr<ShardWriter> writer_;
   std::unique_ptr<CalibrationRun> calibration_;  // none if nothing has to be observed
-  QuantizeResult result_;
+  const PlannedUnit* unit_ = nullptr;            // that is being written
+  std::chrono::steady_clock::time_point start_;  // of the unit
+  std::int64_t done_bytes_ = 0, total_bytes_ = 0;
 };
 
 }  // namespace
 
-QuantizeResult quantize(const QuantizeOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
-  QuantizeResult result = Pipeline(options).run();
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
-}
+QuantizeResult quantize(const QuantizeOptions& options) { return Pipeline(options).run(); }
 
 }  // namespace latent8

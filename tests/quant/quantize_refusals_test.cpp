@@ -84,7 +84,7 @@ TEST_F(QuantizeRefusals, NamesAWeightThatIsNotFinite) {
     const std::uint16_t nan = 0x7fc0;
     std::memcpy(bytes.data() + 8, &nan, sizeof(nan));
   });
-  EXPECT_THAT(refusal(options(source.path()), ErrorCode::kCorrupt), HasSubstr(name));
+  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { quantize(options(source.path())); }), HasSubstr(name));
 }
 
 }  // namespace

@@ -65,9 +65,14 @@ TEST_F(QuantizeTest, WritesNamesInTheOrderOfTheReference) {
   o.mtp = QuantizeOptions::Mtp::kNone;
   const Checkpoint checkpoint = quantized(o);
   const fs::path reference = kGolden / "c_ascendv1_dynamic_noanti";
-  for (const char* name : {"quant_model_description.json", "config.json",
-                           "quant_model_weight_w8a8_dynamic.safetensors.index.json"})
+  for (const char* name : {"quant_model_description.json", "config.json"})
     EXPECT_EQ(read_file(o.out / name), read_file(reference / name)) << name;
+  const auto index = nlohmann::ordered_json::parse(
+      read_file(o.out / "quant_model_weight_w8a8_dynamic.safetensors.index.json"));
+  std::vector<std::string> indexed, described;
+  for (const auto& [name, file] : index.at("weight_map").items()) indexed.push_back(name);
+  for (const auto& [name, type] : checkpoint.quant()->entries()) described.push_back(name);
+  EXPECT_EQ(indexed, described);
 }
 
 TEST_F(QuantizeTest, WritesTheTypesAndShapesOfTheReference) {
@@ -204,10 +209,12 @@ TEST_F(QuantizeTest, IsTheSameForAnyNumberOfThreads) {
 
 TEST_F(QuantizeTest, ReportsEveryLayer) {
   QuantizeOptions o = options();
-  std::vector<std::int64_t> calibrated;
+  std::set<std::int64_t> calibrated;
+  std::set<std::string> parts;
   std::int64_t bytes = 0;
   o.progress = [&](const QuantizeProgress& p) {
-    if (p.stage == QuantizeProgress::Stage::kCalibrate) calibrated.push_back(p.layer);
+    if (p.stage == QuantizeProgress::Stage::kCalibrate) calibrated.insert(p.layer);
+    parts.insert(p.part);
     EXPECT_EQ(p.n_layers, 5);
     EXPECT_GE(p.bytes, bytes);
     bytes = p.bytes;
@@ -215,6 +222,7 @@ TEST_F(QuantizeTest, ReportsEveryLayer) {
   };
   quantize(o);
   EXPECT_THAT(calibrated, testing::ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(parts, testing::IsSupersetOf({"attention", "MLP"}));
 }
 
 TEST_F(QuantizeTest, RunsWithTheBuiltInPrompts) {

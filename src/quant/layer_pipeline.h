@@ -1,0 +1,76 @@
+#pragma once
+// Quantises one decoder layer (or the MTP layer): runs it over the calibration prompts as far as later layers
+// and its own statistics need that, decides, and writes its tensors.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "quant/layer_activations.h"
+#include "quant/layer_quantizer.h"
+#include "quant/working_layer.h"
+
+namespace latent8 {
+
+// Ownership: refers to its members' targets, which must outlive it.
+struct PipelineContext {
+  const SourceReader& source;
+  DType dtype;  // CheckpointPlan::dtype
+  ThreadPool& pool;
+  ShardWriter& writer;
+  MemoryBudget& budget;
+  std::filesystem::path spill;  // for activations that have no room in memory
+  // Says what is worked on, and how many bytes of the source were dealt with since the last call.
+  std::function<void(QuantizeProgress::Stage stage, const std::string& part, std::int64_t bytes)> progress;
+};
+
+// Writes modules of which nothing has to be observed, some rows in memory at a time.
+void stream_modules(const PipelineContext& context, std::span<const PlannedModule* const> modules);
+
+// Bytes of the source's tensors that the modules are made of.
+std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module);
+
+class LayerPipeline {
+ public:
+  LayerPipeline(const PipelineContext& context, CalibrationRun& run, const PlannedUnit& unit,
+                LayerReport& report, std::vector<std::string>& warnings);
+
+  // x [tokens, hidden_size]: the residual stream that enters the layer; `next`: where the one that leaves it
+  // goes, or nullptr if nobody reads that. Throws: Error{kCorrupt} naming a tensor with NaN or Inf.
+  void run(const ActivationStore& x, ActivationStore& next, bool output_needed);
+
+ private:
+  void attention(const ActivationStore& x, ActivationStore& next);
+  void mlp(ActivationStore& next, bool output_needed);
+  void run_experts(const MlpActivations& input, ActivationStore& next);
+  void run_expert_group(std::int64_t begin, std::int64_t end, const WorkingLayer& group,
+                        const MlpActivations& input, ActivationStore& next);
+
+  // Called when the activations of attention are known, before its linears are quantised: what is replaced in
+  // `working_` is what gets quantised.
+  void decide_attention(AttentionActivations& activations);
+  // The same for the MLP: before the shared and the routed experts are quantised.
+  void decide_mlp(const MlpActivations& input);
+
+  LayerObservers observe(const Checkpoint& tensors, const AttentionActivations& activations);
+  void report_latent(const AttentionActivations& activations, const FaObserver& fa);
+  void report_idle_experts(const MlpActivations& input);
+  [[noreturn]] void refuse_values_that_are_not_finite() const;
+
+  std::vector<const PlannedModule*> modules(PlannedModule::Part part) const;
+  std::vector<std::string> names(const std::vector<const PlannedModule*>& modules) const;
+  void write(const std::vector<const PlannedModule*>& modules, const Checkpoint& tensors,
+             const LayerObservers& observers);
+
+  const PipelineContext& context_;
+  CalibrationRun& run_;
+  const PlannedUnit& unit_;
+  LayerReport& report_;
+  std::vector<std::string>& warnings_;
+  WorkingLayer working_;
+};
+
+// The residual stream that enters the MTP layer's decoder, from the one that leaves the last decoder layer.
+ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, const ActivationStore& x);
+
+}  // namespace latent8

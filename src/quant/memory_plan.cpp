@@ -1,0 +1,95 @@
+#include "quant/memory_plan.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "quant/layer_pipeline.h"
+#include "sys/topology.h"
+
+namespace latent8 {
+namespace {
+
+// Prompts run in steps of this many tokens where memory allows: enough for weights to be read a few times
+// only.
+constexpr std::int64_t kStepTokens = 1024;
+// For allocations that are not counted here, and for what the allocator keeps.
+constexpr std::int64_t kSlack = std::int64_t{24} << 20;
+constexpr std::int64_t kSlackPerThread = std::int64_t{2} << 20;
+constexpr std::int64_t kFloat = sizeof(float);
+
+// Of buffers with one row per token of a step.
+std::int64_t bytes_per_token(const ModelConfig& c) {
+  const std::int64_t heads = c.num_attention_heads;
+  const std::int64_t attention = 2 * (c.kv_lora_rank + c.qk_rope_head_dim) + c.q_lora_rank.value_or(0) +
+                                 heads * (c.qk_head_dim() + c.kv_lora_rank + c.v_head_dim);
+  const std::int64_t mlp =
+      c.n_routed_experts + 2 * std::max(c.intermediate_size, std::max<std::int64_t>(1, c.n_shared_experts) *
+                                                                 c.moe_intermediate_size);
+  const std::int64_t mtp = c.num_nextn_predict_layers > 0 ? 2 * c.hidden_size : 0;
+  return kFloat * (4 * c.hidden_size + attention + mlp + mtp);
+}
+
+// Of one thread's keys, values and scores of a head, and its panel of weights.
+std::int64_t bytes_per_thread(const ModelConfig& c, std::int64_t longest_prompt) {
+  const std::int64_t widest =
+      std::max({c.hidden_size, c.intermediate_size, c.num_attention_heads * c.v_head_dim});
+  return kFloat * (longest_prompt * (c.qk_head_dim() + c.v_head_dim + 64) + 64 * widest);
+}
+
+// The weights that a unit needs in memory at once: its attention, or its MLP without routed experts, or one
+// expert and the one read ahead, or the MTP layer's input; and the codes of the largest linear among them.
+std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit) {
+  using Part = PlannedModule::Part;
+  std::array<std::int64_t, 2> parts{};  // attention, MLP
+  std::int64_t codes = 0, expert = 0, mtp_input = 0;
+  for (const PlannedModule& module : unit.modules) {
+    if (module.name.ends_with(".eh_proj.weight")) mtp_input = source_bytes(source, module);
+    if (module.part == Part::kOther) continue;
+    if (module.part == Part::kAttention) parts[0] += source_bytes(source, module);
+    if (module.part == Part::kMlp) parts[1] += source_bytes(source, module);
+    if (module.part == Part::kExpert && module.expert == 0) expert += source_bytes(source, module);
+    if (!module.tensors.empty()) codes = std::max(codes, module.tensors[0].tensor.bytes());
+  }
+  return std::max({parts[0], parts[1], 2 * expert, mtp_input}) + codes;
+}
+
+// Linears of a unit that is streamed are quantised one at a time.
+std::int64_t streamed_bytes(const PlannedUnit& unit) {
+  std::int64_t codes = 0;
+  for (const PlannedModule& module : unit.modules)
+    if (module.kind == PlannedModule::Kind::kDynamic)
+      codes = std::max(codes, module.tensors[0].tensor.bytes());
+  return codes;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, const MemoryNeeds& needs) {
+  const ModelConfig& config = source.config();
+  const std::int64_t cap = needs.cap > 0 ? needs.cap : memory_info().total_bytes / 4;
+  const bool calibrated = needs.longest_prompt > 0;
+  std::int64_t working = 0;
+  for (const PlannedUnit& unit : plan.units)
+    working = std::max(working, calibrated ? working_bytes(source, unit) : streamed_bytes(unit));
+  std::int64_t fixed = resident_bytes() + kSlack + needs.threads * kSlackPerThread + working;
+  if (calibrated) fixed += needs.threads * bytes_per_thread(config, needs.longest_prompt);
+  const std::int64_t per_token = calibrated ? bytes_per_token(config) : 0;
+  const std::int64_t least = fixed + needs.longest_prompt * per_token;
+  if (least > cap)
+    throw_error(
+        ErrorCode::kInvalidArgument,
+        "memory: at least {} MiB expected for one layer's attention and a prompt of {} tokens, got {} MiB; "
+        "raise --max-memory{}",
+        (least >> 20) + 1, needs.longest_prompt, cap >> 20,
+        calibrated ? " or split the longest calibration prompts" : "");
+  MemoryPlan out;
+  if (!calibrated) return out;
+  // Half of what is left at most: activations that stay in memory save more than long steps.
+  const std::int64_t fit = (cap - fixed) / 2 / per_token;
+  out.step_tokens = std::clamp(fit, needs.longest_prompt, std::max(kStepTokens, needs.longest_prompt));
+  out.budget = cap - fixed - out.step_tokens * per_token;
+  return out;
+}
+
+}  // namespace latent8

@@ -1,0 +1,273 @@
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <thread>
+
+#include "base/rng.h"
+#include "quant/child_process.h"
+#include "quant/quantize_fixture.h"
+#include "quant/support.h"
+#include "support/errors.h"
+
+namespace latent8 {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using Stage = QuantizeProgress::Stage;
+
+std::map<std::string, std::string> contents(const fs::path& dir) {
+  std::map<std::string, std::string> out;
+  for (const auto& entry : fs::directory_iterator(dir)) {
+    const std::string name = entry.path().filename().string();
+    out[name] = entry.is_regular_file() ? read_file(entry.path()) : "a folder";
+  }
+  return out;
+}
+
+class QuantizeResume : public QuantizeTest {
+ protected:
+  // Several shards, so that an interruption leaves some untouched.
+  QuantizeOptions sharded(const fs::path& model = kTinyR1) {
+    QuantizeOptions o = options(model);
+    o.shard_bytes = 2 << 20;
+    return o;
+  }
+  // A run that dies at its n-th report of progress, from 0; returns whether it lived to its end.
+  static bool run_until(QuantizeOptions o, int n) {
+    o.progress = [n, reports = 0](const QuantizeProgress&) mutable {
+      if (reports++ == n) raise(SIGKILL);
+    };
+    return ChildProcess([&] { quantize(o); }).finished();
+  }
+  // A run that an error ends before it reaches `layer`.
+  void stop_before(QuantizeOptions o, std::int64_t layer) {
+    o.progress = [layer](const QuantizeProgress& p) {
+      if (p.layer == layer) throw Error(ErrorCode::kInternal, "stopped");
+    };
+    error_of(ErrorCode::kInternal, [&] { quantize(o); });
+  }
+  void expect_only_the_result(const std::map<std::string, std::string>& expected) {
+    for (const auto& [name, content] : contents(dir_ / "out"))
+      EXPECT_TRUE(expected.contains(name) && expected.at(name) == content) << name;
+    EXPECT_EQ(contents(dir_ / "out").size(), expected.size());
+    std::vector<std::string> beside;
+    for (const auto& entry : fs::directory_iterator(dir_.path()))
+      beside.push_back(entry.path().filename().string());
+    EXPECT_THAT(beside, testing::UnorderedElementsAre("calib.json", "out"));
+  }
+  // The result of a run that nobody disturbs; `out` is free again.
+  std::map<std::string, std::string> undisturbed(const QuantizeOptions& o) {
+    quantize(o);
+    auto result = contents(o.out);
+    fs::remove_all(o.out);
+    return result;
+  }
+};
+
+TEST_F(QuantizeResume, GoesOnAfterAKillAtAnyReport) {
+  const QuantizeOptions o = sharded();
+  const auto expected = undisturbed(o);
+  int points = 0;
+  for (int point = 0; !run_until(o, point); point += 5) {
+    ++points;
+    const bool finished = run_until(o, 4);  // kill the resumed run too
+    if (!finished) quantize(o);
+    expect_only_the_result(expected);
+    fs::remove_all(o.out);
+  }
+  EXPECT_GT(points, 5);
+}
+
+TEST_F(QuantizeResume, GoesOnAfterKillsAtAnyMoment) {
+  const QuantizeOptions o = sharded();
+  const auto expected = undisturbed(o);
+  Rng rng(20261122);
+  for (int round = 0; round < 5; ++round) {
+    int kills = 0;
+    // A run of its own takes about 150 ms; each of the shorter ones leaves some layers, so this comes to an
+    // end.
+    for (bool finished = false; !finished;) {
+      const ChildProcess child([&] { quantize(o); });
+      std::this_thread::sleep_for(std::chrono::microseconds(rng.below(150'000)));
+      child.kill();
+      // Killed when nothing was left to do but to remove an empty folder: the result is there.
+      finished = child.finished() || (fs::exists(o.out) && !fs::exists(dir_ / "out.partial") &&
+                                      !fs::exists(dir_ / "out.partial.state/manifest.json"));
+      ASSERT_LT(++kills, 200);
+    }
+    fs::remove_all(dir_ / "out.partial.state");
+    expect_only_the_result(expected);
+    fs::remove_all(o.out);
+  }
+}
+
+TEST_F(QuantizeResume, SaysHowManyLayersAnEarlierRunFinished) {
+  const QuantizeOptions o = sharded();
+  stop_before(o, 3);
+
+  const QuantizeResult result = quantize(o);
+
+  EXPECT_EQ(result.resumed_layers, 3);
+  ASSERT_EQ(result.per_layer.size(), 5U);
+  for (std::int64_t layer = 0; layer < 5; ++layer) {
+    const LayerReport& report = result.per_layer[static_cast<std::size_t>(layer)];
+    EXPECT_EQ(report.layer, layer);
+    EXPECT_GT(report.bytes_in, 0);
+    EXPECT_GT(report.latent_amax, report.latent_rms);
+    EXPECT_NEAR(report.k_scale * 127.0, report.latent_amax, 0.01 * report.latent_amax);
+  }
+}
+
+TEST_F(QuantizeResume, ReportsBytesFromWhereItGoesOn) {
+  QuantizeOptions o = sharded();
+  stop_before(o, 3);
+  std::int64_t first = -1, total = 0;
+  o.progress = [&](const QuantizeProgress& p) {
+    if (first < 0) first = p.bytes;
+    total = p.total_bytes;
+  };
+  quantize(o);
+  EXPECT_GT(first, total / 3);
+  EXPECT_LT(first, total);
+}
+
+TEST_F(QuantizeResume, NamesTheInputsThatDiffer) {
+  QuantizeOptions o = sharded();
+  stop_before(o, 3);
+  o.format = QuantizeOptions::Format::kAscendV1;
+  o.calib = dir_.write("calib.json", R"(["Another text."])");
+
+  const std::string message = error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); });
+
+  EXPECT_THAT(message, HasSubstr("format: mindie, now ascendv1"));
+  EXPECT_THAT(message, HasSubstr("calibration: 2 prompts"));
+  EXPECT_THAT(message, HasSubstr("--no-resume"));
+}
+
+TEST_F(QuantizeResume, KeepsTheUnfinishedResultOfOtherInputs) {
+  const QuantizeOptions o = sharded();
+  stop_before(o, 3);
+  QuantizeOptions other = o;
+  other.dynamic = true;
+  error_of(ErrorCode::kInvalidArgument, [&] { quantize(other); });
+  EXPECT_EQ(quantize(o).resumed_layers, 3);
+}
+
+TEST_F(QuantizeResume, StartsAfreshIfAsked) {
+  QuantizeOptions o = sharded();
+  const auto expected = undisturbed(o);
+  stop_before(o, 3);
+  o.resume = false;
+  EXPECT_EQ(quantize(o).resumed_layers, 0);
+  expect_only_the_result(expected);
+}
+
+TEST_F(QuantizeResume, MayGoOnWithOtherThreadsAndMemory) {
+  QuantizeOptions o = sharded();
+  const auto expected = undisturbed(o);
+  stop_before(o, 2);
+  o.threads = 2;
+  o.max_memory = std::int64_t{8} << 30;
+  EXPECT_EQ(quantize(o).resumed_layers, 2);
+  expect_only_the_result(expected);
+}
+
+TEST_F(QuantizeResume, NoticesAnotherSource) {
+  TempDir source;
+  source.copy_from(kTinyR1);
+  const QuantizeOptions o = sharded(source.path());
+  stop_before(o, 2);
+  fs::last_write_time(source / "model.safetensors", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_THAT(error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); }), HasSubstr("source: files"));
+}
+
+TEST_F(QuantizeResume, RefusesASourceThatChangesMeanwhile) {
+  TempDir source;
+  source.copy_from(kTinyR1);
+  QuantizeOptions o = sharded(source.path());
+  o.progress = [&](const QuantizeProgress& p) {
+    if (p.layer == 2)
+      fs::last_write_time(source / "model.safetensors",
+                          fs::file_time_type::clock::now() + std::chrono::hours(1));
+  };
+  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { quantize(o); }), HasSubstr("model.safetensors"));
+}
+
+TEST_F(QuantizeResume, RefusesASecondRunAtOnce) {
+  QuantizeOptions o = sharded();
+  const QuantizeOptions second = o;
+  std::string message;
+  o.progress = [&](const QuantizeProgress& p) {
+    if (p.layer == 1 && message.empty())
+      message = error_of(ErrorCode::kUnavailable, [&] { quantize(second); });
+  };
+  quantize(o);
+  EXPECT_THAT(message, HasSubstr("another run"));
+  EXPECT_TRUE(fs::exists(o.out));
+}
+
+// The limit stands for a full disk: it lets the shards be but not the activations that are saved after
+// layer 1.
+TEST_F(QuantizeResume, FinishesAfterAFullDiskOnceThereIsRoom) {
+  QuantizeOptions o = sharded();
+  const auto expected = undisturbed(o);
+  const ChildProcess full([&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    QuantizeOptions limited = o;
+    limited.progress = [](const QuantizeProgress& p) {
+      const rlimit limit{1 << 10, RLIM_INFINITY};
+      if (p.layer == 2) setrlimit(RLIMIT_FSIZE, &limit);
+    };
+    const std::string message = error_of(ErrorCode::kIo, [&] { quantize(limited); });
+    if (message.find("out.partial") == std::string::npos) throw std::runtime_error(message);
+    if (message.find("make room") == std::string::npos) throw std::runtime_error(message);
+  });
+  EXPECT_TRUE(full.finished());
+
+  EXPECT_EQ(quantize(o).resumed_layers, 2);
+
+  expect_only_the_result(expected);
+}
+
+TEST_F(QuantizeResume, LeavesNothingWhereTheDiskIsFullFromTheStart) {
+  const QuantizeOptions o = sharded();
+  const ChildProcess full([&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{1 << 20, RLIM_INFINITY};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const std::string message = error_of(ErrorCode::kIo, [&] { quantize(o); });
+    if (message.find("safetensors") == std::string::npos) throw std::runtime_error(message);
+  });
+  EXPECT_TRUE(full.finished());
+  EXPECT_FALSE(fs::exists(o.out.string() + ".partial"));
+}
+
+TEST_F(QuantizeResume, NamesATargetThatCannotBeWritten) {
+  QuantizeOptions o = sharded();
+  dir_.write("file", "");
+  o.out = dir_ / "file/out";
+  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { quantize(o); }), HasSubstr("file/out.partial"));
+}
+
+TEST_F(QuantizeResume, KeepsTheFormerResultUntilTheNextIsComplete) {
+  QuantizeOptions o = sharded();
+  quantize(o);
+  const auto former = contents(o.out);
+  o.overwrite = true;
+  o.dynamic = true;
+  stop_before(o, 3);
+  EXPECT_EQ(contents(o.out), former);
+  quantize(o);
+  EXPECT_NE(contents(o.out), former);
+}
+
+}  // namespace
+}  // namespace latent8
