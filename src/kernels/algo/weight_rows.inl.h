@@ -135,31 +135,89 @@ inline typename Isa::F quotient(typename Isa::F x, typename Isa::F by, typename 
   return Isa::fma(Isa::fma(q, Isa::sub(Isa::zero(), by), x), reciprocal, q);
 }
 
+struct Fp8Magnitudes {
+  float value[128];  // of fp8 codes without a sign; that of NaN goes on from the others
+};
+constexpr Fp8Magnitudes fp8_magnitudes() {
+  Fp8Magnitudes m{};
+  for (int code = 0; code < 16; ++code) m.value[code] = static_cast<float>(code) * 0x1p-9F;
+  for (int code = 16; code < 128; ++code) m.value[code] = 2.0F * m.value[code - 8];
+  return m;
+}
+inline constexpr Fp8Magnitudes kFp8 = fp8_magnitudes();
+
+// A row of int8 codes.
+template <class Isa>
+class RowCodes {
+ public:
+  using F = typename Isa::F;
+  using I = typename Isa::I;
+  RowCodes(float scale, std::int8_t* q)
+      : scale_(scale),
+        by_(Isa::set1(scale)),
+        reciprocal_(Isa::set1(1.0F / scale)),
+        sum_(Isa::izero()),
+        q_(q) {}
+
+  I codes(F (&x)[4]) const {
+    for (F& v : x) v = quotient<Isa>(v, by_, reciprocal_);
+    return Isa::pack_codes(x);
+  }
+  // Codes of the fp8 magnitudes of a block, for Isa::look_up(): one table serves 128 weights.
+  void make_table(float block_scale, I (&table)[2]) const {
+    constexpr int kSmall = 48;  // magnitudes below 1/2; as a rule their codes are 0
+    const F block = Isa::set1(block_scale);
+    F x[4];
+    for (int v = 0; v < 4; ++v) x[v] = Isa::mul(Isa::load(kFp8.value + 64 + 16 * v), block);
+    table[1] = codes(x);
+    x[3] = Isa::mul(Isa::load(kFp8.value + kSmall), block);
+    if (__builtin_fabsf(block_scale) * kFp8.value[kSmall - 1] < 0.49F * scale_) {
+      const F zero = Isa::zero();
+      table[0] = Isa::pack_codes({zero, zero, zero, quotient<Isa>(x[3], by_, reciprocal_)});
+    } else {
+      for (int v = 0; v < 3; ++v) x[v] = Isa::mul(Isa::load(kFp8.value + 16 * v), block);
+      table[0] = codes(x);
+    }
+  }
+  // Codes of the row's columns [at, at + count); those beyond `count` are zero.
+  void store(I codes, std::int64_t at, std::int64_t count) {
+    sum_ = Isa::dot(sum_, Isa::iset1(0x01010101), codes);
+    if (count == 4 * Isa::kLanes) return Isa::istore(q_ + at, codes);
+    char bytes[4 * Isa::kLanes];
+    Isa::istore(bytes, codes);
+    std::memcpy(q_ + at, bytes, static_cast<std::size_t>(count));
+  }
+  std::int32_t sum() const { return Isa::reduce_iadd(sum_); }
+
+ private:
+  float scale_;
+  F by_, reciprocal_;
+  I sum_;
+  std::int8_t* q_;
+};
+
 template <class Isa, WeightType kType>
 std::int32_t row_codes(const WeightRows& p, std::int64_t i, float scale, std::int8_t* q) {
   using Unit = WeightUnit<Isa, kType>;
   const char* row = row_of<kType>(p, i);
-  const auto by = Isa::set1(scale), reciprocal = Isa::set1(1.0F / scale);
-  const auto ones = Isa::iset1(0x01010101);
-  auto sum = Isa::izero();
+  RowCodes<Isa> out(scale, q);
   for_each_run<kType>(p, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
-    const auto block = Isa::set1(block_scale * 256.0F);
-    Unit::for_each(row, begin, end, [&](const char* unit, std::int64_t at, std::int64_t count) {
-      typename Isa::F x[4];
-      Unit::load(unit, block, x);
-      for (auto& v : x) v = quotient<Isa>(v, by, reciprocal);
-      const auto codes = Isa::pack_codes(x);
-      sum = Isa::dot(sum, ones, codes);  // zeros beyond the row add nothing
-      if (count == Unit::kSize) {
-        Isa::istore(q + at, codes);
-      } else {
-        char bytes[Unit::kSize];
-        Isa::istore(bytes, codes);
-        std::memcpy(q + at, bytes, static_cast<std::size_t>(count));
-      }
-    });
+    if constexpr (kType == WeightType::kF8E4M3 && Isa::kByteTables) {
+      typename Isa::I table[2];
+      out.make_table(block_scale, table);
+      Unit::for_each(row, begin, end, [&](const char* unit, std::int64_t at, std::int64_t count) {
+        out.store(Isa::look_up(table, Isa::iload(unit)), at, count);
+      });
+    } else {
+      const auto block = Isa::set1(block_scale * 256.0F);
+      Unit::for_each(row, begin, end, [&](const char* unit, std::int64_t at, std::int64_t count) {
+        typename Isa::F x[4];
+        Unit::load(unit, block, x);
+        out.store(out.codes(x), at, count);
+      });
+    }
   });
-  return Isa::reduce_iadd(sum);
+  return out.sum();
 }
 
 template <class Isa, WeightType kType>

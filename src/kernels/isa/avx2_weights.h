@@ -10,6 +10,7 @@ struct Avx2Weights {
   using F = __m256;
   using I = __m256i;
   static constexpr bool kFusedFma = true;
+  static constexpr bool kByteTables = false;  // look_up()
 
   // Four vectors of fp8 numbers, NaN not among them, as 2^-8 of their values.
   static void load_fp8_256ths(const void* p, F (&x)[4]) {

@@ -15,13 +15,13 @@
 #include "kernels/algo/silu_mul.inl.h"
 #include "kernels/algo/weight_rows.inl.h"
 #include "kernels/isa/avx512_transpose.h"
-#include "kernels/isa/avx512_weights.h"
+#include "kernels/isa/avx512_vbmi_weights.h"
 #include "kernels/isa/tables.h"
 
 namespace latent8 {
 namespace {
 struct Avx512Zen4Attend : Avx512Zen4, Avx512Transpose {};
-struct Avx512Zen4Quantizer : Avx512Zen4, Avx512Weights {
+struct Avx512Zen4Quantizer : Avx512Zen4, Avx512VbmiWeights {
   using F = Avx512Zen4::F;
   using I = Avx512Zen4::I;
 };

@@ -12,7 +12,8 @@ namespace {
 struct ScalarWeights {
   using F = float;
   using I = std::int32_t;
-  static constexpr bool kFusedFma = false;  // Scalar::fma rounds twice
+  static constexpr bool kFusedFma = false;    // Scalar::fma rounds twice
+  static constexpr bool kByteTables = false;  // look_up()
 
   // Four fp8 numbers, NaN not among them, as 2^-8 of their values.
   static void load_fp8_256ths(const void* p, F (&x)[4]) {
