@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "formats/atomic_file.h"
 #include "formats/files.h"
+#include "quant/calibration.h"
+#include "quant/compat/calibration.h"
 #include "quant/compat/layer_writer.h"
 #include "quant/compat/smoothing.h"
 #include "quant/output_folder.h"
@@ -14,6 +16,8 @@ namespace latent8::compat {
 namespace {
 
 using Stage = QuantizeProgress::Stage;
+
+constexpr std::int64_t kAllTokens = -1;  // instead of an expert
 
 Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights != QuantizeOptions::Weights::kW8A8)
@@ -53,10 +57,13 @@ class Run {
         pool_(options.threads),
         reader_(source_, plan_.type),
         writer_(folder_.partial(), plan_, options.shard_bytes),
-        layer_writer_(options, reader_, pool_, writer_) {}
+        layer_writer_(options, reader_, pool_, writer_) {
+    if (!given.statistics) start_calibration();
+  }
 
   QuantizeResult run() {
     layer_writer_.copy("model.embed_tokens.weight");
+    if (calibration_) calibration_->embed(reader_.matrix("model.embed_tokens.weight"));
     for (std::int64_t l = 0; l < layers(); ++l) {
       report(Stage::kQuantize, l, "attention");
       attention(l);
@@ -75,33 +82,75 @@ class Run {
  private:
   std::int64_t layers() const { return layers_of(source_, options_); }
   bool fa(std::int64_t layer) const { return options_.fa_quant && !plan_.float_layers.contains(layer); }
+  bool writes_fa_scales() const {
+    for (std::int64_t l = 0; l < layers(); ++l)
+      if (fa(l)) return true;
+    return false;
+  }
+
+  void start_calibration() {
+    const Tokenizer tokenizer = Tokenizer::load(options_.model);
+    const auto batches = [&](const std::filesystem::path& prompts) {
+      return make_batches(tokenizer, config_, read_prompts(prompts), options_.batch_size);
+    };
+    std::vector<TokenBatch> anti, calib = batches(options_.calib);
+    for (const TokenBatch& batch : calib) {
+      result_.prompts += batch.sequences;
+      result_.tokens += batch.tokens();
+    }
+    if (options_.anti != QuantizeOptions::Anti::kNone)
+      anti = batches(options_.anti_calib.empty() ? options_.calib : options_.anti_calib);
+    if (options_.dynamic && !writes_fa_scales()) calib.clear();
+    calibration_ =
+        std::make_unique<Calibration>(config_, plan_.type, pool_, std::move(anti), std::move(calib));
+  }
 
   void attention(std::int64_t layer) {
     AttentionTensors tensors = reader_.attention(layer);
-    const LayerStatistics statistics = given_.statistics(layer);
+    LayerStatistics statistics;
+    if (given_.statistics)
+      statistics = given_.statistics(layer);
+    else
+      statistics.groups = calibration_->observe_groups(options_.anti, tensors);
     smooth(config_, options_.anti, plan_.type, statistics.groups, tensors);
+    if (calibration_) calibration_->observe_inputs(tensors, fa(layer), statistics);
     layer_writer_.attention(layer, fa(layer), tensors, statistics);
   }
 
   void mlp(std::int64_t layer) {
     const std::string name = fmt::format("model.layers.{}.", layer), inside = name + "mlp";
-    norm(name + "post_attention_layernorm");
-    if (!config_.is_moe_layer(layer)) {
-      layer_writer_.mlp(inside, reader_.mlp(inside));
-      return;
-    }
-    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e) {
-      const std::string expert = fmt::format("{}.experts.{}", inside, e);
-      layer_writer_.mlp(expert, reader_.mlp(expert));
-    }
-    layer_writer_.copy(inside + ".gate.weight");
-    const std::string bias = inside + ".gate.e_score_correction_bias";
-    if (source_.find(bias) != nullptr) layer_writer_.copy(bias);
-    if (config_.n_shared_experts > 0)
-      layer_writer_.mlp(inside + ".shared_experts", reader_.mlp(inside + ".shared_experts"));
+    const NormTensors before = norm(name + "post_attention_layernorm");
+    if (calibration_) calibration_->begin_mlp(before);
+    if (config_.is_moe_layer(layer))
+      experts(inside);
+    else
+      gated_mlp(inside, kAllTokens);
+    if (calibration_) calibration_->end_mlp();
   }
 
-  void norm(const std::string& name) { layer_writer_.norm(name, {reader_.vector(name + ".weight"), {}}); }
+  void experts(const std::string& name) {
+    const std::string gate = name + ".gate.weight", bias = name + ".gate.e_score_correction_bias";
+    const bool biased = source_.find(bias) != nullptr;
+    layer_writer_.copy(gate);
+    if (biased) layer_writer_.copy(bias);
+    if (calibration_)
+      calibration_->route(reader_.matrix(gate), biased ? reader_.vector(bias) : std::vector<float>{});
+    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e)
+      gated_mlp(fmt::format("{}.experts.{}", name, e), e);
+    if (config_.n_shared_experts > 0) gated_mlp(name + ".shared_experts", kAllTokens);
+  }
+
+  void gated_mlp(const std::string& name, std::int64_t expert) {
+    MlpTensors tensors = reader_.mlp(name);
+    layer_writer_.mlp(name, tensors);
+    if (calibration_) calibration_->mlp(std::move(tensors), expert);
+  }
+
+  NormTensors norm(const std::string& name) {
+    NormTensors tensors{reader_.vector(name + ".weight"), {}};
+    layer_writer_.norm(name, tensors);
+    return tensors;
+  }
 
   void report(Stage stage, std::int64_t layer, std::string part) const {
     if (options_.progress)
@@ -119,15 +168,18 @@ class Run {
   }
 
   QuantizeResult result() {
-    QuantizeResult out;
-    out.layers = layers();
-    for (std::int64_t l = 0; l < layers(); ++l) out.fa_layers += fa(l) ? 1 : 0;
-    out.mtp = !plan_.mtp.empty();
+    result_.layers = layers();
+    for (std::int64_t l = 0; l < layers(); ++l) result_.fa_layers += fa(l) ? 1 : 0;
+    result_.mtp = !plan_.mtp.empty();
     for (const auto& [name, view] : source_.tensors())
-      out.bytes_in += static_cast<std::int64_t>(view.bytes.size());
-    out.bytes_out = writer_.written();
-    out.tensors = writer_.tensors();
-    return out;
+      result_.bytes_in += static_cast<std::int64_t>(view.bytes.size());
+    result_.bytes_out = writer_.written();
+    result_.tensors = writer_.tensors();
+    if (options_.fa_quant && !plan_.float_layers.empty())
+      result_.warnings.push_back(
+          fmt::format("layers {} have no scales of the int8 cache: the reference's list for a path like '{}'",
+                      fmt::join(plan_.float_layers, ", "), options_.model.string()));
+    return result_;
   }
 
   const QuantizeOptions& options_;
@@ -140,6 +192,8 @@ class Run {
   TensorReader reader_;
   Writer writer_;
   LayerWriter layer_writer_;
+  std::unique_ptr<Calibration> calibration_;  // none if statistics are given
+  QuantizeResult result_;
 };
 
 }  // namespace

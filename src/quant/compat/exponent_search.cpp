@@ -1,0 +1,127 @@
+#include "quant/compat/exponent_search.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "ops/linear.h"
+#include "quant/compat/attention_forward.h"
+#include "quant/compat/fake_quant.h"
+#include "quant/compat/int8_linear.h"
+#include "quant/compat/rounding.h"
+#include "quant/compat/smoothing.h"
+
+namespace latent8::compat {
+namespace {
+
+constexpr int kSteps = 20;
+constexpr float kStep = 0.05F;
+
+Matrix<float> copy_of(const Matrix<float>& from) {
+  Matrix<float> out(from.rows(), from.cols());
+  std::copy_n(from.row(0), from.rows() * from.cols(), out.row(0));
+  return out;
+}
+
+Matrix<float> stacked(const std::vector<LinearTensors*>& linears) {
+  std::int64_t rows = 0, row = 0;
+  for (const LinearTensors* linear : linears) rows += linear->weight.rows();
+  Matrix<float> out(rows, linears.front()->weight.cols());
+  for (const LinearTensors* linear : linears) {
+    std::copy_n(linear->weight.row(0), linear->weight.rows() * out.cols(), out.row(row));
+    row += linear->weight.rows();
+  }
+  return out;
+}
+
+// The square root of the mean of squares, every step rounded. Rounds and squares `x` in place.
+float rounded_rms(DType type, Matrix<float>& x) {
+  double sum = 0.0;
+  for (std::int64_t r = 0; r < x.rows(); ++r) {
+    const std::span<float> row = x.view().row_span(r);
+    round_in_place(type, row);
+    for (float& value : row) value *= value;
+    round_in_place(type, row);
+    for (const float value : row) sum += value;
+  }
+  const double mean = sum / static_cast<double>(x.rows() * x.cols());
+  return rounded(type, std::sqrt(rounded(type, static_cast<float>(mean))));
+}
+
+class Search {
+ public:
+  Search(OpContext& ctx, DType type, const Matrix<float>& input, const GroupStatistics& statistics,
+         const std::vector<LinearTensors*>& linears)
+      : ctx_(ctx),
+        type_(type),
+        input_(input),
+        statistics_(statistics),
+        linears_(linears),
+        weight_(stacked(linears)),
+        golden_(output(input, weight_)) {
+    Matrix<float> golden = copy_of(golden_);
+    golden_rms_ = rounded_rms(type_, golden);
+  }
+
+  Exponents run() {
+    Exponents best = least([](float step) { return Exponents{step, 1.0F - step}; });
+    return least([alpha = best.alpha](float step) { return Exponents{alpha, step}; });
+  }
+
+ private:
+  Matrix<float> output(const Matrix<float>& x, const Matrix<float>& weight) {
+    Matrix<float> out(x.rows(), weight.rows());
+    linear(ctx_, view_of(weight), x.view(), out.view());
+    for (std::int64_t r = 0; r < out.rows(); ++r) round_in_place(type_, out.view().row_span(r));
+    return out;
+  }
+
+  template <class Candidate>
+  Exponents least(const Candidate& candidate) {
+    Exponents best;
+    float least_error = std::numeric_limits<float>::infinity();
+    for (int i = 0; i <= kSteps; ++i) {
+      const Exponents exponents = candidate(kStep * static_cast<float>(i));
+      const float error = error_of(exponents);
+      if (!(error <= least_error)) continue;
+      least_error = error;
+      best = exponents;
+    }
+    return best;
+  }
+
+  float error_of(Exponents exponents) {
+    const std::vector<float> scale = m6_scale(type_, statistics_, linears_, exponents);
+    Matrix<float> x = copy_of(input_), weight = copy_of(weight_);
+    for (std::int64_t r = 0; r < x.rows(); ++r)
+      for (std::size_t c = 0; c < scale.size(); ++c) x.row(r)[c] /= scale[c];
+    for (std::int64_t r = 0; r < weight.rows(); ++r) {
+      for (std::size_t c = 0; c < scale.size(); ++c) weight.row(r)[c] *= scale[c];
+      round_in_place(type_, weight.view().row_span(r));
+    }
+    MeanRange range;
+    observe_and_fake_quantize(type_, range, x.view());
+    fake_quantize_weight(ctx_.pool(), type_, weight);
+    Matrix<float> out = output(x, weight);
+    for (std::int64_t r = 0; r < out.rows(); ++r)
+      for (std::int64_t c = 0; c < out.cols(); ++c) out.row(r)[c] -= golden_.row(r)[c];
+    return rounded(type_, rounded_rms(type_, out) / golden_rms_);
+  }
+
+  OpContext& ctx_;
+  DType type_;
+  const Matrix<float>& input_;
+  const GroupStatistics& statistics_;
+  const std::vector<LinearTensors*>& linears_;
+  Matrix<float> weight_, golden_;
+  float golden_rms_ = 0.0F;
+};
+
+}  // namespace
+
+Exponents search_exponents(OpContext& ctx, DType type, const Matrix<float>& input,
+                           const GroupStatistics& statistics, const std::vector<LinearTensors*>& linears) {
+  return Search(ctx, type, input, statistics, linears).run();
+}
+
+}  // namespace latent8::compat
