@@ -10,6 +10,7 @@
 #include "formats/files.h"
 #include "quant/calibration.h"
 #include "quant/checkpoint_writer.h"
+#include "quant/compat/compat.h"
 #include "quant/layer_pipeline.h"
 #include "quant/manifest.h"
 #include "quant/memory_plan.h"
@@ -299,6 +300,9 @@ class Pipeline {
 
 }  // namespace
 
-QuantizeResult quantize(const QuantizeOptions& options) { return Pipeline(options).run(); }
+QuantizeResult quantize(const QuantizeOptions& options) {
+  if (options.compat == QuantizeOptions::Compat::kMsmodelslim) return compat::quantize_as_msmodelslim(options);
+  return Pipeline(options).run();
+}
 
 }  // namespace latent8
