@@ -301,7 +301,8 @@ class Pipeline {
 }  // namespace
 
 QuantizeResult quantize(const QuantizeOptions& options) {
-  if (options.compat == QuantizeOptions::Compat::kMsmodelslim) return compat::quantize_as_msmodelslim(options);
+  if (options.compat == QuantizeOptions::Compat::kMsmodelslim)
+    return compat::quantize_as_msmodelslim(options);
   return Pipeline(options).run();
 }
 
