@@ -1,14 +1,16 @@
-# cmake -DINPUT=calibration.txt -DOUTPUT=calibration_text.cpp -P embed_text.cmake
+# cmake -DINPUT=calibration.txt -DOUTPUT=calibration_text.cpp -DHEADER=quant/calibration.h
+#       -DFUNCTION=builtin_calibration_text -P embed_text.cmake
+# Writes the function, which HEADER declares: std::string_view FUNCTION(), the content of INPUT.
 file(READ ${INPUT} hex HEX)
 string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
-file(WRITE ${OUTPUT} "#include \"quant/calibration.h\"
+file(WRITE ${OUTPUT} "#include \"${HEADER}\"
 
 namespace latent8 {
 namespace {
 constexpr unsigned char kText[] = {${bytes}};
 }  // namespace
 
-std::string_view builtin_calibration_text() { return {reinterpret_cast<const char*>(kText), sizeof(kText)}; }
+std::string_view ${FUNCTION}() { return {reinterpret_cast<const char*>(kText), sizeof(kText)}; }
 
 }  // namespace latent8
 ")
