@@ -6,6 +6,11 @@
 #include <cmath>
 
 #include "compat_support.h"
+#include "quant/calibration.h"
+#include "quant/compat/exponent_search.h"
+#include "quant/compat/rounding.h"
+#include "quant/compat/smoothing.h"
+#include "quant/compat/token_batches.h"
 
 namespace latent8::compat {
 namespace {
@@ -94,6 +99,85 @@ double median_of_scales(std::map<std::string, Distribution>& kinds) {
     if (kinds.contains(kind))
       all.values.insert(all.values.end(), kinds[kind].values.begin(), kinds[kind].values.end());
   return all.quantile(0.5);
+}
+
+// Layer 0 as the reference computes it, in bf16: the inputs of q_a_proj and q_b_proj over the anti prompts.
+class LayerZeroInBf16 {
+ public:
+  LayerZeroInBf16(const AttentionTensors& w, const Matrix<float>& table, float eps)
+      : w_(w), table_(table), eps_(eps) {}
+
+  std::array<Matrix<float>, 2> inputs(const std::vector<std::int32_t>& ids) const {
+    const auto T = static_cast<std::int64_t>(ids.size());
+    Matrix<float> h(T, table_.cols()), c_q(T, w_.q_a_proj.weight.rows());
+    for (std::int64_t t = 0; t < T; ++t) {
+      std::copy_n(table_.row(ids[static_cast<std::size_t>(t)]), h.cols(), h.row(t));
+      norm(w_.input_layernorm.weight, h.view().row_span(t));
+      for (std::int64_t j = 0; j < c_q.cols(); ++j) {
+        double sum = 0.0;
+        for (std::int64_t i = 0; i < h.cols(); ++i)
+          sum += double{h.row(t)[i]} * double{w_.q_a_proj.weight.row(j)[i]};
+        c_q.row(t)[j] = rounded(DType::kBf16, static_cast<float>(sum));
+      }
+      norm(w_.q_a_layernorm.weight, c_q.view().row_span(t));
+    }
+    return {std::move(h), std::move(c_q)};
+  }
+
+ private:
+  void norm(const std::vector<float>& weight, std::span<float> x) const {
+    double squares = 0.0;
+    for (const float value : x) squares += double{value} * value;
+    const float factor = 1.0F / std::sqrt(static_cast<float>(squares / static_cast<double>(x.size())) + eps_);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] = rounded(DType::kBf16, weight[i] * rounded(DType::kBf16, x[i] * factor));
+  }
+
+  const AttentionTensors& w_;
+  const Matrix<float>& table_;
+  float eps_;
+};
+
+TEST_F(CompatCalibration, PromptsBecomeTheReferencesTokens) {
+  const GoldenStatistics statistics("a");
+  const Tokenizer tokenizer = Tokenizer::load(kTinyR1);
+  const ModelConfig config = Checkpoint::open(kTinyR1).config();
+  for (const std::string pass : {"anti", "calib"}) {
+    const auto batches =
+        make_batches(tokenizer, config, read_prompts(kGolden / "prompts" / (pass + ".json")), 1);
+    ASSERT_EQ(batches.size(), 10U);
+    for (std::size_t i = 0; i < batches.size(); ++i)
+      EXPECT_EQ(std::vector<float>(batches[i].ids.begin(), batches[i].ids.end()),
+                statistics.values(fmt::format("{}.{}.input_ids", pass, i)));
+  }
+}
+
+TEST_F(CompatCalibration, TheSearchFindsTheReferencesExponentsInItsInputs) {
+  const GoldenStatistics golden("e"), tokens("a");
+  const Checkpoint source = Checkpoint::open(kTinyR1);
+  const TensorReader reader(source, DType::kBf16);
+  AttentionTensors w = reader.attention(0);
+  const Matrix<float> table = reader.matrix("model.embed_tokens.weight");
+  std::vector<std::int32_t> ids;
+  for (int i = 0; i < 10; ++i)
+    for (const float id : tokens.values(fmt::format("anti.{}.input_ids", i)))
+      ids.push_back(static_cast<std::int32_t>(id));
+  const auto inputs = LayerZeroInBf16(w, table, static_cast<float>(source.config().rms_norm_eps)).inputs(ids);
+
+  ThreadPool pool(1);
+  OpContext ctx(pool);
+  for (const Group group : {Group::kHidden, Group::kCQ}) {
+    const Matrix<float>& input = inputs[static_cast<std::size_t>(group)];
+    const GroupStatistics seen = golden.layer(0).groups[static_cast<std::size_t>(group)];
+    for (std::int64_t c = 0; c < input.cols(); ++c) {
+      float amax = 0.0F;
+      for (std::int64_t t = 0; t < input.rows(); ++t) amax = std::max(amax, std::fabs(input.row(t)[c]));
+      ASSERT_EQ(amax, seen.channels[static_cast<std::size_t>(c)].amax()) << c;
+    }
+    const Exponents found = search_exponents(ctx, DType::kBf16, input, seen, linears_of(group, w));
+    EXPECT_FLOAT_EQ(found.alpha, seen.exponents.alpha);
+    EXPECT_FLOAT_EQ(found.beta, seen.exponents.beta);
+  }
 }
 
 TEST_F(CompatCalibration, StaticAttentionSmoothedByM4) {

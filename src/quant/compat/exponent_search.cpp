@@ -7,15 +7,13 @@
 #include "ops/linear.h"
 #include "quant/compat/attention_forward.h"
 #include "quant/compat/fake_quant.h"
-#include "quant/compat/int8_linear.h"
 #include "quant/compat/rounding.h"
 #include "quant/compat/smoothing.h"
 
 namespace latent8::compat {
 namespace {
 
-constexpr int kSteps = 20;
-constexpr float kStep = 0.05F;
+constexpr int kSteps = 20;  // of 0.05
 
 Matrix<float> copy_of(const Matrix<float>& from) {
   Matrix<float> out(from.rows(), from.cols());
@@ -48,6 +46,34 @@ float rounded_rms(DType type, Matrix<float>& x) {
   return rounded(type, std::sqrt(rounded(type, static_cast<float>(mean))));
 }
 
+// Asymmetric codes of the whole tensor's range. They are not clamped, and the range is not widened to hold 0.
+void fake_quantize_input(DType type, Mat<float> x) {
+  const Range range = round_and_observe(type, x);
+  const float scale = std::max(rounded(type, rounded(type, range.high - range.low) / 255.0F), kSmallestScale);
+  const float offset = std::nearbyint(rounded(type, -range.low / scale)) - 128.0F;
+  for (std::int64_t r = 0; r < x.rows; ++r) {
+    const std::span<float> row = x.row_span(r);
+    for (float& value : row) value /= scale;
+    round_in_place(type, row);
+    for (float& value : row) value += offset;
+    round_in_place(type, row);
+    for (float& value : row) value = (std::nearbyint(value) - offset) * scale;
+    round_in_place(type, row);
+  }
+}
+
+// Symmetric codes in [-127, 127] per row.
+void fake_quantize_rows(DType type, Mat<float> weight) {
+  for (std::int64_t r = 0; r < weight.rows; ++r) {
+    const std::span<float> row = weight.row_span(r);
+    const float scale = rounded(type, range_of(row).amax() / 127.0F);
+    for (float& value : row) value /= scale;
+    round_in_place(type, row);
+    for (float& value : row) value = std::clamp(std::nearbyint(value), -127.0F, 127.0F) * scale;
+    round_in_place(type, row);
+  }
+}
+
 class Search {
  public:
   Search(OpContext& ctx, DType type, const Matrix<float>& input, const GroupStatistics& statistics,
@@ -56,7 +82,7 @@ class Search {
         type_(type),
         input_(input),
         statistics_(statistics),
-        linears_(linears),
+        weight_amax_(column_amax(linears)),
         weight_(stacked(linears)),
         golden_(output(input, weight_)) {
     Matrix<float> golden = copy_of(golden_);
@@ -78,10 +104,10 @@ class Search {
 
   template <class Candidate>
   Exponents least(const Candidate& candidate) {
-    Exponents best;
+    Exponents best = candidate(0.0F);
     float least_error = std::numeric_limits<float>::infinity();
     for (int i = 0; i <= kSteps; ++i) {
-      const Exponents exponents = candidate(kStep * static_cast<float>(i));
+      const Exponents exponents = candidate(static_cast<float>(i) / kSteps);
       const float error = error_of(exponents);
       if (!(error <= least_error)) continue;
       least_error = error;
@@ -90,8 +116,20 @@ class Search {
     return best;
   }
 
+  // The candidate's scale. Unlike the scale that is applied afterwards it is a product with a negative power.
+  std::vector<float> scale_of(Exponents exponents) const {
+    const float alpha = rounded(type_, exponents.alpha), beta = rounded(type_, -exponents.beta);
+    std::vector<float> scale;
+    for (std::size_t c = 0; c < weight_amax_.size(); ++c) {
+      const float input = rounded(type_, std::pow(statistics_.channels[c].amax(), alpha));
+      const float weight = rounded(type_, std::pow(weight_amax_[c], beta));
+      scale.push_back(rounded(type_, input * weight));
+    }
+    return scale;
+  }
+
   float error_of(Exponents exponents) {
-    const std::vector<float> scale = m6_scale(type_, statistics_, linears_, exponents);
+    const std::vector<float> scale = scale_of(exponents);
     Matrix<float> x = copy_of(input_), weight = copy_of(weight_);
     for (std::int64_t r = 0; r < x.rows(); ++r)
       for (std::size_t c = 0; c < scale.size(); ++c) x.row(r)[c] /= scale[c];
@@ -99,9 +137,8 @@ class Search {
       for (std::size_t c = 0; c < scale.size(); ++c) weight.row(r)[c] *= scale[c];
       round_in_place(type_, weight.view().row_span(r));
     }
-    MeanRange range;
-    observe_and_fake_quantize(type_, range, x.view());
-    fake_quantize_weight(ctx_.pool(), type_, weight);
+    fake_quantize_input(type_, x.view());
+    fake_quantize_rows(type_, weight.view());
     Matrix<float> out = output(x, weight);
     for (std::int64_t r = 0; r < out.rows(); ++r)
       for (std::int64_t c = 0; c < out.cols(); ++c) out.row(r)[c] -= golden_.row(r)[c];
@@ -112,7 +149,7 @@ class Search {
   DType type_;
   const Matrix<float>& input_;
   const GroupStatistics& statistics_;
-  const std::vector<LinearTensors*>& linears_;
+  std::vector<float> weight_amax_;
   Matrix<float> weight_, golden_;
   float golden_rms_ = 0.0F;
 };
