@@ -44,7 +44,7 @@ struct QuantizeOptions {
   Weights weights = Weights::kW8A8;
   Anti anti = Anti::kM4;
   bool rotate = true;  // let rotations be among the choices of a layer
-  Mtp mtp = Mtp::kFloat;
+  Mtp mtp = Mtp::kMix;
   Fallback fallback = Fallback::kNone;
   std::filesystem::path calib;       // a JSON list of strings; empty: the built-in prompts
   std::filesystem::path anti_calib;  // the same for smoothing; empty: `calib`
@@ -99,11 +99,13 @@ struct QuantizeResult {
 };
 
 // Reads options.model layer by layer, runs each layer in float over the calibration prompts, and writes
-// options.out. Everything is written to "OUT.partial" first, which is renamed at the end and removed on
-// error. Throws: Error{kInvalidArgument} for options that contradict each other, a source that is quantised
-// already, an output folder that is not empty, prompts that are no JSON list of strings or are longer than
-// the context; Error{kCorrupt} naming a weight that has NaN or Inf; Error{kIo} naming the file if the disk
-// is full; and what opening the source throws.
+// options.out. Everything is written to "OUT.partial" first, which is renamed at the end. What is finished
+// stays there if the run fails or dies; another one with the same options goes on with the first unfinished
+// layer, and the result is the same bit for bit, as it is for any number of threads and any max_memory.
+// Throws: Error{kInvalidArgument} for options that contradict each other, a source that is quantised already,
+// an output folder that is not empty, prompts that are no JSON list of strings or are longer than the
+// context; Error{kCorrupt} naming a weight that has NaN or Inf; Error{kIo} naming the file if the disk is
+// full; and what opening the source throws.
 QuantizeResult quantize(const QuantizeOptions& options);
 
 }  // namespace latent8

@@ -6,15 +6,28 @@
 #include "quant/source_tensor.h"
 
 namespace latent8 {
+namespace {
+
+constexpr std::int64_t kAlignment = 64;
+
+std::int64_t round_up(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
 
 void WorkingLayer::read(const SourceReader& source, std::span<const std::string> names) {
+  std::int64_t size = 0;
+  std::vector<std::pair<const std::string*, std::int64_t>> offsets;
   for (const std::string& name : names) {
     if (tensors_.contains(name)) continue;
-    const TensorView& view = source.checkpoint().get(name);
-    Tensor tensor{view.dtype, view.shape,
-                  AlignedBuffer<std::byte>(static_cast<std::int64_t>(view.bytes.size()))};
-    source.read(name, 0, tensor.bytes.span());
-    tensors_.emplace(name, std::move(tensor));
+    offsets.emplace_back(&name, size);
+    size += round_up(static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
+  }
+  const auto block = std::make_shared<AlignedBuffer<std::byte>>(size);
+  for (const auto& [name, offset] : offsets) {
+    const TensorView& view = source.checkpoint().get(*name);
+    const auto bytes = block->span().subspan(static_cast<std::size_t>(offset), view.bytes.size());
+    source.read(*name, 0, bytes);
+    tensors_.emplace(*name, Tensor{view.dtype, view.shape, block, bytes});
   }
 }
 
@@ -22,9 +35,10 @@ void WorkingLayer::replace(const std::string& name, std::span<const float> value
   const auto found = tensors_.find(name);
   LATENT8_CHECK(found != tensors_.end());
   Tensor& tensor = found->second;
-  LATENT8_CHECK_EQ(tensor.bytes.size(), static_cast<std::int64_t>(values.size()) * size_of(tensor.dtype));
+  LATENT8_CHECK_EQ(tensor.bytes.size(), values.size() * static_cast<std::size_t>(size_of(tensor.dtype)));
   tensor.dtype = DType::kF32;
-  tensor.bytes = AlignedBuffer<std::byte>(static_cast<std::int64_t>(values.size_bytes()));
+  tensor.block = std::make_shared<AlignedBuffer<std::byte>>(static_cast<std::int64_t>(values.size_bytes()));
+  tensor.bytes = tensor.block->span();
   std::memcpy(tensor.bytes.data(), values.data(), values.size_bytes());
   tensors_.erase(name + kBlockScaleSuffix);
 }
@@ -43,14 +57,14 @@ Matrix<float> WorkingLayer::values(const std::string& name) const {
 
 std::int64_t WorkingLayer::bytes() const {
   std::int64_t sum = 0;
-  for (const auto& [name, tensor] : tensors_) sum += tensor.bytes.size();
+  for (const auto& [name, tensor] : tensors_) sum += static_cast<std::int64_t>(tensor.bytes.size());
   return sum;
 }
 
 Checkpoint WorkingLayer::checkpoint() const {
   TensorMap views;
   for (const auto& [name, tensor] : tensors_)
-    views.emplace(name, TensorView{tensor.dtype, tensor.shape, tensor.bytes.span()});
+    views.emplace(name, TensorView{tensor.dtype, tensor.shape, tensor.bytes});
   return Checkpoint::of_tensors(config_, std::move(views));
 }
 

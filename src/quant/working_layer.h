@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,10 +37,14 @@ class WorkingLayer {
   Checkpoint checkpoint() const;
 
  private:
+  // Tensors that are read together share one block: memory that comes and goes in few large pieces does not
+  // stay with the allocator. It goes with the last of them, hence shared_ptr.
+  using Block = std::shared_ptr<AlignedBuffer<std::byte>>;
   struct Tensor {
     DType dtype = DType::kF32;
     std::vector<std::int64_t> shape;
-    AlignedBuffer<std::byte> bytes;
+    Block block;
+    std::span<std::byte> bytes;
   };
   const ModelConfig& config_;
   std::map<std::string, Tensor, std::less<>> tensors_;

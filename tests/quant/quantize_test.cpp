@@ -153,8 +153,8 @@ TEST_F(QuantizeTest, KeepsFloatWeightsByteForByte) {
   const Checkpoint source = Checkpoint::open(kTinyR1), checkpoint = quantized(o);
   for (const auto& [name, view] : source.tensors())
     EXPECT_TRUE(std::ranges::equal(view.bytes, checkpoint.get(name).bytes)) << name;
-  EXPECT_EQ(checkpoint.tensors().size(), source.tensors().size() + std::size_t{5 * 6});
-  EXPECT_TRUE(checkpoint.quant()->lists_fa_tensors(4));
+  EXPECT_EQ(checkpoint.tensors().size(), source.tensors().size() + std::size_t{6 * 6});
+  EXPECT_TRUE(checkpoint.quant()->lists_fa_tensors(5));
 }
 
 TEST_F(QuantizeTest, WritesBothNamesOfTheDescriptionForMindie) {
@@ -168,14 +168,6 @@ TEST_F(QuantizeTest, WritesBothNamesOfTheDescriptionForMindie) {
   EXPECT_EQ(config.at("quantization_config").at("fa_quant_type"), "FAKQuant");
 }
 
-TEST_F(QuantizeTest, LeavesOutTheMtpLayerIfAsked) {
-  QuantizeOptions o = options();
-  o.mtp = QuantizeOptions::Mtp::kNone;
-  const Checkpoint checkpoint = quantized(o);
-  EXPECT_FALSE(has_mtp(checkpoint));
-  EXPECT_FALSE(fs::exists(o.out / "mtp_float-1.safetensors"));
-}
-
 TEST_F(QuantizeTest, LeavesNothingBeside) {
   const QuantizeOptions o = options();
   quantize(o);
@@ -184,8 +176,7 @@ TEST_F(QuantizeTest, LeavesNothingBeside) {
   for (const auto& entry : fs::directory_iterator(o.out)) names.insert(entry.path().filename().string());
   EXPECT_THAT(names, testing::UnorderedElementsAre(
                          "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                         "mtp_float-1.safetensors", "quant_model_description.json",
-                         "quant_model_description_w8a8_dynamic.json",
+                         "quant_model_description.json", "quant_model_description_w8a8_dynamic.json",
                          "quant_model_weight_w8a8_dynamic-00001-of-00001.safetensors",
                          "quant_model_weight_w8a8_dynamic.safetensors.index.json"));
 }
@@ -215,13 +206,13 @@ TEST_F(QuantizeTest, ReportsEveryLayer) {
   o.progress = [&](const QuantizeProgress& p) {
     if (p.stage == QuantizeProgress::Stage::kCalibrate) calibrated.insert(p.layer);
     parts.insert(p.part);
-    EXPECT_EQ(p.n_layers, 5);
+    EXPECT_EQ(p.n_layers, 6);
     EXPECT_GE(p.bytes, bytes);
     bytes = p.bytes;
     if (p.stage == QuantizeProgress::Stage::kFinish) EXPECT_EQ(p.bytes, p.total_bytes);
   };
   quantize(o);
-  EXPECT_THAT(calibrated, testing::ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(calibrated, testing::ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_THAT(parts, testing::IsSupersetOf({"attention", "MLP"}));
 }
 
