@@ -125,19 +125,6 @@ void pv_rows(const AttendFloat& t, std::int64_t row, std::int64_t rows, std::int
   if constexpr (R > 1) pv_rows<Isa, R - 1>(t, row, rows, d);
 }
 
-template <class Isa>
-void softmax_float(const AttendFloat& t, std::int64_t tile_begin, std::int64_t tile_keys) {
-  for (std::int64_t row = 0; row < t.args.rows; ++row) {
-    float* s = t.s + row * kTileKeys;
-    float *max = t.state.tile_max + row, *sum = t.state.tile_sum + row;
-    const std::int64_t seen = t.args.visible[row] - tile_begin;
-    if (seen > 0)
-      softmax_row<Isa, false>(s, nullptr, seen < tile_keys ? seen : tile_keys, t.padded, max, sum);
-    else
-      softmax_unseen_row(s, nullptr, t.padded, max, sum);
-  }
-}
-
 // Keys [begin, begin + keys) of the run.
 template <class Isa, class Keys>
 void attend_tile_float(AttendFloat& t, std::int64_t begin, std::int64_t keys) {
@@ -158,7 +145,7 @@ void attend_tile_float(AttendFloat& t, std::int64_t begin, std::int64_t keys) {
     const std::int64_t left = keys - g * kGroupKeys;
     transpose_float_group<Isa, Keys>(t.group[g], g, a.rank, left < kGroupKeys ? left : kGroupKeys, t.values);
   }
-  softmax_float<Isa>(t, a.key_begin + begin, keys);
+  softmax_tile<Isa, false>(t.state, a.visible, a.rows, a.key_begin + begin, keys, t.padded, t.s, nullptr);
   combine_tile<Isa>(t.state, a.rows, 1.0F, a.max, a.sum);
   for (std::int64_t d = 0; d < a.rank; d += kBlockKeys<Isa>)
     for (std::int64_t b = 0; b < blocks; ++b) {

@@ -128,20 +128,6 @@ void pv_rows(const AttendS8& t, std::int64_t row, std::int64_t rows, std::int64_
   if constexpr (R > 1) pv_rows<Isa, R - 1>(t, row, rows, d, next);
 }
 
-template <class Isa>
-void softmax_s8(const AttendS8& t, std::int64_t tile_begin, std::int64_t tile_keys) {
-  for (std::int64_t row = 0; row < t.args.rows; ++row) {
-    float* s = t.s + row * kTileKeys;
-    std::uint8_t* p8 = t.p8 + row * kTileKeys;
-    float *max = t.state.tile_max + row, *sum = t.state.tile_sum + row;
-    const std::int64_t seen = t.args.visible[row] - tile_begin;
-    if (seen > 0)
-      softmax_row<Isa, true>(s, p8, seen < tile_keys ? seen : tile_keys, t.padded, max, sum);
-    else
-      softmax_unseen_row(s, p8, t.padded, max, sum);
-  }
-}
-
 // Keys [begin, begin + keys) of the run.
 template <class Isa>
 void attend_tile_s8(AttendS8& t, std::int64_t begin, std::int64_t keys, TilePrefetch& next) {
@@ -166,7 +152,7 @@ void attend_tile_s8(AttendS8& t, std::int64_t begin, std::int64_t keys, TilePref
     if (key % kGroupKeys == 0)
       for (std::int64_t g = first; g < last; ++g) transpose_s8_group<Isa>(t.group[g], g, a.rank, t.values);
   }
-  softmax_s8<Isa>(t, a.key_begin + begin, keys);
+  softmax_tile<Isa, true>(t.state, a.visible, a.rows, a.key_begin + begin, keys, t.padded, t.s, t.p8);
   combine_tile<Isa>(t.state, a.rows, a.v_scale / 255.0F, a.max, a.sum);
   for (std::int64_t d = 0; d < a.rank; d += kBlockKeys<Isa>)
     for (std::int64_t b = 0; b < blocks; ++b) {

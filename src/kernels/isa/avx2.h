@@ -33,9 +33,9 @@ struct Avx2 {
   static F zero_if_nan(F x) { return _mm256_and_ps(x, _mm256_cmp_ps(x, x, _CMP_ORD_Q)); }
   static F abs(F a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), a); }
   static F round(F a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static F pow2(F n) {  // integral n in [-126, 127]
-    return _mm256_castsi256_ps(
-        _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+  static F times_pow2(F a, F n) {  // integral n in [-126, 127]
+    const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
   }
   static float reduce_add(F a) {
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -104,7 +104,7 @@ struct Avx2 {
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
   }
   static F to_float(I a) { return _mm256_cvtepi32_ps(a); }
-  // Integral lanes within [-128, 127] or [0, 255]: kLanes bytes.
+  // Lanes within [-128, 127] or [0, 255], rounded to nearest even: kLanes bytes.
   static void store_s8(std::int8_t* p, F x) {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), pack_bytes(x));
   }

@@ -37,7 +37,7 @@ struct Avx512Vnni {
   static F zero_if_nan(F x) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, x, _CMP_ORD_Q), x); }
   static F abs(F a) { return _mm512_abs_ps(a); }
   static F round(F a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static F pow2(F n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0F), n); }  // integral n
+  static F times_pow2(F a, F n) { return _mm512_scalef_ps(a, n); }  // integral n in [-126, 127]
   static float reduce_add(F a) {
     const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
     const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -95,7 +95,7 @@ struct Avx512Vnni {
   static void keep(I& x) { __asm__ volatile("" : "+v"(x)); }
   static std::int32_t reduce_iadd(I a) { return _mm512_reduce_add_epi32(a); }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }
-  // Integral lanes within [-128, 127] or [0, 255]: kLanes bytes.
+  // Lanes within [-128, 127] or [0, 255], rounded to nearest even: kLanes bytes.
   static void store_s8(std::int8_t* p, F x) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
   }

@@ -39,8 +39,8 @@ struct Scalar {
   static F zero_if_nan(F x) { return x == x ? x : 0.0F; }
   static F abs(F a) { return ::fabsf(a); }
   static F round(F a) { return ::nearbyintf(a); }
-  static F pow2(F n) {  // integral n in [-126, 127]; NaN stays NaN
-    return n >= -126.0F && n <= 127.0F ? ::ldexpf(1.0F, static_cast<int>(n)) : n;
+  static F times_pow2(F a, F n) {  // integral n in [-126, 127]; NaN stays NaN
+    return n >= -126.0F && n <= 127.0F ? a * ::ldexpf(1.0F, static_cast<int>(n)) : n;
   }
   static float reduce_add(F a) { return a; }
   static float reduce_max(F a) { return a; }
@@ -81,9 +81,13 @@ struct Scalar {
   static void keep(I& x) { __asm__ volatile("" : "+r"(x)); }
   static std::int32_t reduce_iadd(I a) { return a; }
   static F to_float(I a) { return static_cast<float>(a); }
-  // Any code stands for NaN, which has none.
-  static void store_s8(std::int8_t* p, F x) { *p = x == x ? static_cast<std::int8_t>(x) : std::int8_t{0}; }
-  static void store_u8(std::uint8_t* p, F x) { *p = x == x ? static_cast<std::uint8_t>(x) : std::uint8_t{0}; }
+  // Rounded to nearest even. Any code stands for NaN, which has none.
+  static void store_s8(std::int8_t* p, F x) {
+    *p = x == x ? static_cast<std::int8_t>(::nearbyintf(x)) : std::int8_t{0};
+  }
+  static void store_u8(std::uint8_t* p, F x) {
+    *p = x == x ? static_cast<std::uint8_t>(::nearbyintf(x)) : std::uint8_t{0};
+  }
 
  private:
   template <class T>
