@@ -5,12 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
+#include "formats/files.h"
 
 namespace latent8 {
 namespace {
@@ -41,9 +45,13 @@ void check_out(const fs::path& out, bool overwrite) {
                 "'{}': an empty or absent folder expected, got one with files; choose another, or overwrite "
                 "it (--overwrite)",
                 out.string());
-  if (!fs::exists(out / "quant_model_description.json"))
+  const std::vector<std::string> names = list_folder(out);
+  const bool quantised = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.starts_with("quant_model_description") && name.ends_with(".json");
+  });
+  if (!quantised)
     throw_error(ErrorCode::kInvalidArgument,
-                "'{}': only a quantised checkpoint is overwritten, but quant_model_description.json is not "
+                "'{}': only a quantised checkpoint is overwritten, but quant_model_description*.json is not "
                 "there; remove the folder yourself or choose another",
                 out.string());
 }

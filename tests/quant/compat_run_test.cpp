@@ -132,7 +132,9 @@ TEST_F(CompatRun, ALayerOfTheReferencesListLacksItsScalesAndNothingElse) {
   for (const auto& [name, view] : whole.tensors()) {
     const bool left_out = name.find(".fa_") != std::string::npos && name < "model.layers.3";
     ASSERT_EQ(listed.find(name) == nullptr, left_out) << name;
-    if (!left_out) EXPECT_TRUE(std::ranges::equal(listed.get(name).bytes, view.bytes)) << name;
+    if (!left_out) {
+      EXPECT_TRUE(std::ranges::equal(listed.get(name).bytes, view.bytes)) << name;
+    }
   }
 }
 
@@ -166,10 +168,24 @@ TEST_F(CompatRun, BatchesChangeTheScalesOfTheLatentOnly) {
   const Checkpoint one = Checkpoint::open(dir_ / "out"), four = Checkpoint::open(o.out);
   for (const auto& [name, view] : one.tensors()) {
     const bool scale = name.find(".fa_") != std::string::npos && name.ends_with(".scale");
-    if (!scale) EXPECT_TRUE(std::ranges::equal(four.get(name).bytes, view.bytes)) << name;
+    if (!scale) {
+      EXPECT_TRUE(std::ranges::equal(four.get(name).bytes, view.bytes)) << name;
+    }
   }
   EXPECT_NE(values_of(one.get("model.layers.1.self_attn.fa_q.scale")),
             values_of(four.get("model.layers.1.self_attn.fa_q.scale")));
+}
+
+TEST_F(CompatRun, AnEarlierResultIsOverwritten) {
+  QuantizeOptions o = options(kRunA);
+  quantize_as_msmodelslim(o, given(kRunA));
+  o.overwrite = true;
+  o.fa_quant = false;
+
+  quantize_as_msmodelslim(o, given(kRunA));
+
+  EXPECT_THAT(read_file(o.out / "config.json"), HasSubstr("\"fa_quant_type\": null"));
+  EXPECT_EQ(Checkpoint::open(o.out).find("model.layers.0.self_attn.fa_k.scale"), nullptr);
 }
 
 TEST_F(CompatRun, FewerLayersAreTheFirstOnes) {
