@@ -212,6 +212,7 @@ void add_bench(CLI::App& root) {
       "  latent8 bench --model DIR --json\n"
       "  latent8 bench attention --shape r1 --depth 32768\n"
       "  latent8 bench gemm --shape v2-lite --batch 1,32,512\n"
+      "  latent8 bench quantize --experts 64\n"
       "of limit = 100 * sum over operators of max(bytes / DRAM, MACs / peak of their type) / median time.");
   const auto attention_flags = std::make_shared<BenchFlags>();
   attention_flags->depths = {32768};
@@ -222,6 +223,7 @@ void add_bench(CLI::App& root) {
   gemm_flags->batches = {1, 32, 512};
   CLI::App* gemm = app->add_subcommand("gemm", "the int8 linears of a shape alone");
   add_flags(*gemm, *gemm_flags);
+  add_bench_quantize(*app);
   attention->callback([attention_flags] { bench_attention_rows(*attention_flags); });
   gemm->callback([gemm_flags] { bench_gemm_rows(*gemm_flags); });
   app->callback([app, flags] {

@@ -17,5 +17,6 @@ void add_chat(CLI::App& root);
 void add_run_pa(CLI::App& root);
 void add_doctor(CLI::App& root);
 void add_bench(CLI::App& root);
+void add_bench_quantize(CLI::App& bench);  // below `bench`
 
 }  // namespace latent8

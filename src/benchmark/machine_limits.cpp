@@ -71,6 +71,8 @@ double LimitMeter::read_rate(int streams) {
   return best;
 }
 
+double LimitMeter::dram_gbs() { return std::max(read_rate(1), read_rate(4)); }
+
 MachineLimits LimitMeter::measure() {
   MachineLimits limits;
   limits.int8_gmacs = peak([](ThreadPool& pool, const KernelTable& t, std::int64_t n) {
@@ -83,7 +85,7 @@ MachineLimits LimitMeter::measure() {
     limits.bf16_gmacs = peak([](ThreadPool& pool, const KernelTable& t, std::int64_t n) {
       return on_all_threads(pool, t.peak_bf16, float{}, n);
     });
-  limits.dram_gbs = std::max(read_rate(1), read_rate(4));
+  limits.dram_gbs = dram_gbs();
   return limits;
 }
 

@@ -27,6 +27,7 @@ class LimitMeter {
  public:
   LimitMeter(ThreadPool& pool, const KernelTable& table);
   MachineLimits measure();  // takes about a second
+  double dram_gbs();        // of these the rate of memory alone
 
  private:
   double peak(std::int64_t (*run)(ThreadPool&, const KernelTable&, std::int64_t));
