@@ -85,13 +85,23 @@ void print_kinds(const VerifyResult& r) {
   if (r.kinds.empty()) return;
   print_result(fmt::format("\n{:<28} {:>8} {:>9} {:>9} {:>7}  {}\n", "weights against the source", "tensors",
                            "error", "worst", "steps", "worst tensor"));
-  for (const VerifyKind& k : r.kinds)
+  std::string equal;
+  std::int64_t equal_tensors = 0;
+  for (const VerifyKind& k : r.kinds) {
+    if (k.error == 0.0 && k.by_norm == 0) {
+      equal += (equal.empty() ? "" : ", ") + k.kind;
+      equal_tensors += k.tensors;
+      continue;
+    }
     print_result(fmt::format("{:<28} {:>8} {:>7.3f} % {:>7.3f} % {:>7}  {}{}\n", k.kind, k.tensors,
                              100.0 * k.error, 100.0 * k.worst_error,
                              k.worst_steps > 0.0 ? fmt::format("{:.2f}", k.worst_steps) : "", k.worst,
                              k.by_norm > 0      ? " (by norms)"
                              : k.by_product > 0 ? " (kv_b_proj * kv_a_proj)"
                                                 : ""));
+  }
+  if (!equal.empty())
+    print_result(fmt::format("{:<28} {:>8}  {}\n", "equal to the source", equal_tensors, equal));
 }
 
 void print(const VerifyFlags& flags, const VerifyResult& r) {

@@ -210,8 +210,9 @@ class Verification {
   void add_kinds() {
     for (std::size_t i = 0; i < sums_.size(); ++i)
       result_.kinds[i].error = sums_[i].size > 0.0 ? std::sqrt(sums_[i].difference / sums_[i].size) : 0.0;
-    std::sort(result_.kinds.begin(), result_.kinds.end(),
-              [](const VerifyKind& a, const VerifyKind& b) { return a.error > b.error; });
+    std::sort(result_.kinds.begin(), result_.kinds.end(), [](const VerifyKind& a, const VerifyKind& b) {
+      return a.error != b.error ? a.error > b.error : a.kind < b.kind;
+    });
   }
 
   bool in_mtp(const std::string& name) const {

@@ -41,13 +41,13 @@ VerifyKind kind(const VerifyResult& result, const std::string& name) {
   return it == result.kinds.end() ? VerifyKind{} : *it;
 }
 
-// tiny-r1 as a checkpoint whose weights stayed float, with an index.
+// A float checkpoint as one whose weights stayed float.
 class FloatCheckpoint : public DamagedCheckpoint {
  public:
-  FloatCheckpoint() : DamagedCheckpoint(kSource) {
+  explicit FloatCheckpoint(const fs::path& original = kSource) : DamagedCheckpoint(original) {
     QuantDescription description;
     description.model_quant_type = "FLOAT";
-    const Checkpoint source = Checkpoint::open(kSource);
+    const Checkpoint source = Checkpoint::open(original);
     for (const auto& [name, view] : source.tensors()) description.add(name, QuantType::kFloat);
     write("quant_model_description.json", description.to_json());
     json("config.json", [](auto& c) { c["quantize"] = "float"; });
@@ -138,6 +138,24 @@ TEST(VerifySource, FindsFloatWeightsEqual) {
   EXPECT_THAT(r.problems, IsEmpty());
   EXPECT_EQ(r.mtp, "float");
   for (const VerifyKind& k : r.kinds) EXPECT_EQ(k.error, 0.0) << k.kind;
+}
+
+TEST(VerifySource, FindsFp8WeightsEqual) {
+  const fs::path source = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  const FloatCheckpoint checkpoint(source);
+  const VerifyResult r = verify({checkpoint.path(), source, 1, {}});
+  EXPECT_THAT(r.problems, IsEmpty());
+  EXPECT_EQ(kind(r, "experts.up_proj").error, 0.0);
+}
+
+TEST(VerifySource, NoticesAChangedFp8Weight) {
+  const fs::path source = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  FloatCheckpoint checkpoint(source);
+  const std::string name = "model.layers.1.mlp.experts.1.up_proj.weight";
+  checkpoint.tensor(name, [](OwnedTensor& t) { t.set<std::uint8_t>(5, t.get<std::uint8_t>(5) ^ 0x80); });
+  const VerifyResult r = verify({checkpoint.path(), source, 1, {}});
+  ASSERT_EQ(r.problems.size(), 1U);
+  EXPECT_EQ(to_string(r.problems[0]), name + ": the bytes of the source expected, got others");
 }
 
 TEST(VerifySource, TakesAScaleOfTheLatentOut) {

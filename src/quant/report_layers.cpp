@@ -1,0 +1,198 @@
+#include "quant/report_layers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "quant/report_chart.h"
+
+namespace latent8 {
+namespace {
+
+using Mark = ChartSeries::Mark;
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+std::string label_of(const LayerReport& l) { return l.mtp ? "MTP" : std::to_string(l.layer); }
+
+// One value per layer. Zero means "not measured" in a LayerReport.
+template <class Value>
+std::vector<double> values_of(const QuantizeResult& r, const Value& value) {
+  std::vector<double> out;
+  for (const LayerReport& l : r.per_layer) {
+    const double x = value(l);
+    out.push_back(x > 0.0 ? x : kNone);
+  }
+  return out;
+}
+
+template <class Text>
+std::vector<std::string> texts_of(const QuantizeResult& r, const Text& text) {
+  std::vector<std::string> out;
+  for (const LayerReport& l : r.per_layer) out.push_back(text(l));
+  return out;
+}
+
+std::vector<std::string> tips_of(const QuantizeResult& r, const auto& text) {
+  return texts_of(r, [&](const LayerReport& l) {
+    return fmt::format(
+        "{}: {}", l.mtp ? fmt::format("layer {} (MTP)", l.layer) : fmt::format("layer {}", l.layer), text(l));
+  });
+}
+
+std::string latent_chart(const QuantizeResult& r) {
+  Chart chart;
+  chart.title = "Range of the latent";
+  chart.text =
+      "The largest value that a layer's latent took over the calibration text, in the source and as it is "
+      "stored. One "
+      "scale covers a whole layer, so what matters is how far the largest value stands above the rms.";
+  chart.unit = "value, logarithmic";
+  chart.log = true;
+  chart.connect = true;
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    return fmt::format("largest {} to {}, rms {} to {}", short_number(l.latent_amax),
+                       short_number(l.stored_amax), short_number(l.latent_rms), short_number(l.stored_rms));
+  });
+  chart.series = {{"largest, source", "before", Mark::kDot,
+                   values_of(r, [](const LayerReport& l) { return l.latent_amax; })},
+                  {"largest, stored", "after", Mark::kDot,
+                   values_of(r, [](const LayerReport& l) { return l.stored_amax; })},
+                  {"rms, stored", "neutral", Mark::kDash,
+                   values_of(r, [](const LayerReport& l) { return l.stored_rms; })}};
+  return chart_html(chart);
+}
+
+std::string fold_chart(const QuantizeResult& r) {
+  CategoryChart chart;
+  chart.title = "How the latent is stored";
+  chart.text =
+      "What was folded into the weights so that one scale covers the latent well. Folds change no result and "
+      "cost "
+      "nothing when the model runs.";
+  chart.categories = {"both", "rotation", "fold", "none", "float cache"};
+  if (r.per_layer.empty() || r.fa_layers == 0) return "";
+  for (const LayerReport& l : r.per_layer) {
+    const auto row =
+        std::find(chart.categories.begin(), chart.categories.end() - 1, l.fa ? l.fold : "float cache");
+    const bool unnamed = l.fa && row == chart.categories.end() - 1;
+    chart.chosen.push_back(unnamed ? 3 : static_cast<int>(row - chart.categories.begin()));
+  }
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    std::string text = l.fa ? l.fold.empty() ? "none" : l.fold : "float cache";
+    for (const LayerReport::Candidate& c : l.candidates)
+      text += fmt::format("; {} {}", c.name, percent_text(c.error));
+    return text;
+  });
+  return category_html(chart);
+}
+
+std::string cache_chart(const QuantizeResult& r) {
+  Chart chart;
+  chart.title = "Error of the int8 cache";
+  chart.text =
+      "rms error of the attention's output, relative to float: with the plain scale of the largest value, "
+      "and as chosen.";
+  chart.unit = "relative error, logarithmic";
+  chart.log = chart.percent = chart.connect = true;
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    return l.fa ? fmt::format("{} to {}", percent_text(l.error_before), percent_text(l.error_after))
+                : "float cache";
+  });
+  chart.series = {
+      {"plain scale", "before", Mark::kDot,
+       values_of(r, [](const LayerReport& l) { return l.error_before; })},
+      {"as chosen", "after", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.error_after; })}};
+  return chart_html(chart);
+}
+
+std::string weight_chart(const QuantizeResult& r) {
+  Chart chart;
+  chart.title = "Error of W8A8";
+  chart.text =
+      "rms error of the weights, and of the layer's output with quantised weights and activations, relative "
+      "to float.";
+  chart.unit = "relative error";
+  chart.percent = true;
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    return fmt::format("weights {}, output {}", percent_text(l.weight_error), percent_text(l.output_error));
+  });
+  chart.series = {
+      {"weights", "weight", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.weight_error; })},
+      {"output", "output", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.output_error; })}};
+  return chart_html(chart);
+}
+
+std::string time_chart(const QuantizeResult& r) {
+  Chart chart;
+  chart.title = "Time per layer";
+  chart.text = r.resumed_layers > 0
+                   ? fmt::format("{} layers were finished by an earlier run.", r.resumed_layers)
+                   : "From reading a layer's first tensor to writing its last.";
+  chart.unit = "seconds";
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    return fmt::format("{}, {} to {}", time_text(l.seconds), bytes_text(l.bytes_in), bytes_text(l.bytes_out));
+  });
+  chart.series = {
+      {"seconds", "after", Mark::kBar, values_of(r, [](const LayerReport& l) { return l.seconds; })}};
+  return chart_html(chart);
+}
+
+std::string type_chart(const QuantizeResult& r) {
+  std::vector<std::pair<std::string, std::int64_t>> sizes;
+  std::int64_t rest = r.bytes_out;
+  for (const LayerReport& l : r.per_layer)
+    for (const auto& [type, bytes] : l.tensors) {
+      const auto it =
+          std::find_if(sizes.begin(), sizes.end(), [&](const auto& e) { return e.first == type; });
+      if (it == sizes.end())
+        sizes.emplace_back(type, bytes);
+      else
+        it->second += bytes;
+      rest -= bytes;
+    }
+  if (sizes.empty() || r.bytes_out <= 0) return "";
+  std::sort(sizes.begin(), sizes.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  if (rest > 0) sizes.emplace_back("outside the layers", rest);
+  std::vector<Part> parts;
+  for (const auto& [type, bytes] : sizes)
+    parts.push_back({type, bytes_text(bytes), static_cast<double>(bytes) / static_cast<double>(r.bytes_out)});
+  return parts_html("Bytes by type",
+                    "As the description calls them: W8A8 with a static input range, W8A8_DYNAMIC with a "
+                    "scale per token. FLOAT keeps the source's type.",
+                    parts);
+}
+
+}  // namespace
+
+std::string bytes_text(std::int64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024.0 && unit + 1 < std::size(kUnits); ++unit) value /= 1024.0;
+  return unit == 0 ? fmt::format("{}\u00a0B", bytes)
+                   : fmt::format("{:.{}f}\u00a0{}", value, value < 10.0 ? 2 : 1, kUnits[unit]);
+}
+
+std::string time_text(double seconds) {
+  if (seconds < 100.0) return fmt::format("{:.1f}\u00a0s", seconds);
+  const auto minutes = static_cast<std::int64_t>(seconds / 60.0);
+  if (minutes < 60)
+    return fmt::format("{}\u00a0min {:.0f}\u00a0s", minutes, seconds - 60.0 * static_cast<double>(minutes));
+  return fmt::format("{}\u00a0h {}\u00a0min", minutes / 60, minutes % 60);
+}
+
+std::string layer_charts(const QuantizeResult& r) {
+  return latent_chart(r) + fold_chart(r) + cache_chart(r) + weight_chart(r) + type_chart(r) + time_chart(r);
+}
+
+}  // namespace latent8
