@@ -5,7 +5,6 @@
 #include <future>
 
 #include "base/error.h"
-#include "model/deepseek_model.h"
 
 namespace latent8 {
 namespace {
@@ -21,12 +20,6 @@ constexpr std::size_t kStreamedModules = 72;
 
 // Beginning of a warning about experts; layers are appended to it.
 constexpr const char* kIdleExperts = "experts that no calibration token reached: ";
-
-std::vector<std::string> with_block_scales(const Checkpoint& source, std::vector<std::string> names) {
-  for (std::size_t i = 0, n = names.size(); i < n; ++i)
-    if (source.find(names[i] + kBlockScaleSuffix) != nullptr) names.push_back(names[i] + kBlockScaleSuffix);
-  return names;
-}
 
 WorkingLayer read_tensors(const SourceReader& source, const std::vector<std::string>& names) {
   WorkingLayer out(source.checkpoint().config());
@@ -60,6 +53,32 @@ LatentStatistics latent_statistics(const AttentionActivations& activations, floa
   return {amax, std::sqrt(sum / count), clipped / count};
 }
 
+// "attention", "MLP", "experts 32 to 63", "embed_tokens".
+std::string part_name(std::span<const PlannedModule* const> modules) {
+  const PlannedModule &first = *modules.front(), &last = *modules.back();
+  if (first.part == Part::kExpert) return fmt::format("experts {} to {}", first.expert, last.expert);
+  if (first.part == Part::kAttention) return "attention";
+  if (first.part == Part::kMlp) return "MLP";
+  std::string name = first.name;
+  if (name.ends_with(".weight")) name.resize(name.rfind('.'));
+  return name.substr(name.rfind('.') + 1);
+}
+
+// How many of the first modules are written together: those of the same part of a layer.
+std::size_t group_size(std::span<const PlannedModule* const> modules) {
+  std::size_t size = 1;
+  while (size < modules.size() && size < kStreamedModules && modules[size]->part == modules[0]->part &&
+         modules[0]->part != Part::kOther)
+    ++size;
+  return size;
+}
+
+void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules) {
+  for (const PlannedModule* module : modules)
+    for (const std::string& name : source_names(source.checkpoint(), *module))
+      source.prefetch(name, 0, static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
+}
+
 }  // namespace
 
 std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module) {
@@ -69,15 +88,22 @@ std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module)
   return sum;
 }
 
+std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules) {
+  std::int64_t sum = 0;
+  for (const PlannedModule* module : modules) sum += source_bytes(source, *module);
+  return sum;
+}
+
 void stream_modules(const PipelineContext& context, std::span<const PlannedModule* const> modules) {
   const LayerQuantizer quantizer(context.source, context.dtype, context.pool, context.writer);
-  for (std::size_t begin = 0; begin < modules.size(); begin += kStreamedModules) {
-    const auto part = modules.subspan(begin, std::min(kStreamedModules, modules.size() - begin));
-    context.progress(Stage::kQuantize, part[0]->name, 0);
-    quantizer.write(part);
-    std::int64_t bytes = 0;
-    for (const PlannedModule* module : part) bytes += source_bytes(context.source.checkpoint(), *module);
-    context.progress(Stage::kQuantize, part[0]->name, bytes);
+  while (!modules.empty()) {
+    const std::size_t size = group_size(modules);
+    const auto group = modules.first(size);
+    modules = modules.subspan(size);
+    prefetch(context.source, modules.first(std::min(kStreamedModules, modules.size())));
+    context.progress(Stage::kQuantize, part_name(group), 0);
+    quantizer.write(group);
+    context.progress(Stage::kQuantize, part_name(group), source_bytes(context.source.checkpoint(), group));
   }
 }
 
@@ -100,6 +126,7 @@ void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
   context_.progress(Stage::kCalibrate, "attention", 0);
   const auto attention = modules(Part::kAttention);
   working_.read(context_.source, names(attention));
+  prefetch(context_.source, modules(Part::kMlp));
   AttentionActivations activations(run_, unit_.kind == PlannedUnit::Kind::kMtp, context_.budget,
                                    context_.spill);
   {
@@ -122,6 +149,7 @@ void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
   context_.progress(Stage::kCalibrate, "MLP", 0);
   const auto common = modules(Part::kMlp), experts = modules(Part::kExpert);
   working_.read(context_.source, names(common));
+  prefetch(context_.source, std::span(experts).first(std::min(experts.size(), kStreamedModules)));
   MlpActivations input{
       ActivationStore::temporary(context_.budget, context_.spill, run_.tokens(), run_.config().hidden_size),
       {}};
@@ -150,8 +178,7 @@ void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
 void LayerPipeline::run_experts(const MlpActivations& input, ActivationStore& next) {
   const auto experts = modules(Part::kExpert);
   const std::int64_t count = run_.config().n_routed_experts;
-  std::int64_t bytes = 0;
-  for (const PlannedModule* module : experts) bytes += source_bytes(context_.source.checkpoint(), *module);
+  const std::int64_t bytes = source_bytes(context_.source.checkpoint(), experts);
   const std::int64_t size = std::clamp<std::int64_t>(
       std::min(kLargestGroup, context_.budget.left() / 2) / std::max<std::int64_t>(1, bytes / count), 1,
       count);
@@ -177,14 +204,10 @@ void LayerPipeline::run_expert_group(std::int64_t begin, std::int64_t end, const
   const Checkpoint tensors = group.checkpoint();
   const LayerQuantizer quantizer(tensors, context_.dtype, context_.pool, context_.writer);
   std::vector<const PlannedModule*> members;
-  std::int64_t bytes = 0;
-  for (const PlannedModule* module : modules(Part::kExpert)) {
-    if (module->expert < begin || module->expert >= end) continue;
-    members.push_back(module);
-    bytes += source_bytes(tensors, *module);
-  }
+  for (const PlannedModule* module : modules(Part::kExpert))
+    if (module->expert >= begin && module->expert < end) members.push_back(module);
   quantizer.write(members);
-  context_.progress(Stage::kQuantize, part, bytes);
+  context_.progress(Stage::kQuantize, part, source_bytes(tensors, members));
   for (std::int64_t expert = begin; expert < end; ++expert) {
     WeightStorage storage;
     run_expert(run_, load_expert(tensors, unit_.layer, expert, storage), expert, input, next);
@@ -263,38 +286,8 @@ std::vector<std::string> LayerPipeline::names(const std::vector<const PlannedMod
 void LayerPipeline::write(const std::vector<const PlannedModule*>& modules, const Checkpoint& tensors,
                           const LayerObservers& observers) {
   LayerQuantizer(tensors, context_.dtype, context_.pool, context_.writer).write(modules, observers);
-  std::int64_t bytes = 0;
-  for (const PlannedModule* module : modules) bytes += source_bytes(context_.source.checkpoint(), *module);
-  if (!modules.empty()) context_.progress(Stage::kQuantize, modules.back()->name, bytes);
-}
-
-ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, const ActivationStore& x) {
-  const ModelConfig& config = run.config();
-  const Checkpoint& source = context.source.checkpoint();
-  const std::string name = fmt::format("model.layers.{}", config.num_hidden_layers);
-  WorkingLayer working(config);
-  working.read(context.source, with_block_scales(source, {"model.norm.weight", name + ".enorm.weight",
-                                                          name + ".hnorm.weight", name + ".eh_proj.weight"}));
-  const Checkpoint tensors = working.checkpoint();
-  WeightStorage storage;
-  const MtpInputWeights weights = load_mtp_input(tensors, {}, storage);
-  const Matrix<float> norm = working.values("model.norm.weight");
-  const bool own = source.find(name + ".embed_tokens.weight") != nullptr;
-  const SourceTensor embedding(context.source, (own ? name : "model") + ".embed_tokens.weight");
-  ActivationStore out = ActivationStore::temporary(context.budget, context.spill, x.rows(), x.cols());
-  Scratch& s = run.scratch();
-  for (const CalibrationStep& step : run.steps()) {
-    const std::int64_t T = step.tokens();
-    const Mat<float> hidden = s.h.view().row_range(0, T), stream = s.x.view().row_range(0, T);
-    x.read(step.begin, hidden);
-    rms_norm(run.ctx(), hidden, {norm.view().row_span(0), {}}, static_cast<float>(config.rms_norm_eps),
-             hidden);
-    for (std::int64_t t = 0; t < T; ++t)
-      embedding.read_row(step.next_ids[static_cast<std::size_t>(t)], stream.row(t));
-    mtp_input(run.ctx(), config, weights, s, hidden, stream);
-    out.write(step.begin, stream);
-  }
-  return out;
+  context_.progress(Stage::kQuantize, part_name(modules),
+                    source_bytes(context_.source.checkpoint(), modules));
 }
 
 }  // namespace latent8

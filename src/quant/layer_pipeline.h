@@ -29,6 +29,7 @@ void stream_modules(const PipelineContext& context, std::span<const PlannedModul
 
 // Bytes of the source's tensors that the modules are made of.
 std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module);
+std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules);
 
 class LayerPipeline {
  public:
@@ -69,8 +70,5 @@ class LayerPipeline {
   std::vector<std::string>& warnings_;
   WorkingLayer working_;
 };
-
-// The residual stream that enters the MTP layer's decoder, from the one that leaves the last decoder layer.
-ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, const ActivationStore& x);
 
 }  // namespace latent8

@@ -79,10 +79,10 @@ MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, con
   if (least > cap)
     throw_error(
         ErrorCode::kInvalidArgument,
-        "memory: at least {} MiB expected for one layer's attention and a prompt of {} tokens, got {} MiB; "
-        "raise --max-memory{}",
-        (least >> 20) + 1, needs.longest_prompt, cap >> 20,
-        calibrated ? " or split the longest calibration prompts" : "");
+        "memory: at least {} MiB expected for {}, got {} MiB; raise --max-memory{}", (least >> 20) + 1,
+        calibrated ? fmt::format("one layer's attention and a prompt of {} tokens", needs.longest_prompt)
+                   : "the largest linear",
+        cap >> 20, calibrated ? " or split the longest calibration prompts" : "");
   MemoryPlan out;
   if (!calibrated) return out;
   // Half of what is left at most: activations that stay in memory save more than long steps.

@@ -14,6 +14,7 @@
 #include "quant/layer_pipeline.h"
 #include "quant/manifest.h"
 #include "quant/memory_plan.h"
+#include "quant/mtp_stream.h"
 #include "quant/output_folder.h"
 #include "quant/run_inputs.h"
 #include "sys/topology.h"
