@@ -14,8 +14,8 @@ namespace {
 
 // Rows whose largest code is below this use less than half of the range.
 constexpr int kWeakCode = 64;
-// One rounding to bfloat16, of deq_scale.
-constexpr double kScaleTolerance = 0x1p-7;
+// deq_scale is rounded to the model's type: bfloat16, or fp16 with its coarse steps near 0.
+constexpr double kScaleTolerance = 0x1p-7, kFp16Step = 0x1p-24;
 // bias = W * shift and norm.bias = -shift / s are stored apart from each other, the first from float weights.
 constexpr double kShiftTolerance = 0.1;
 
@@ -130,9 +130,10 @@ std::vector<float> ModuleChecker::check_deq_scale(const ExpectedModule& module, 
     return {};
   }
   if (rows.scale.empty() || !std::isfinite(input_scale)) return deq;
+  const double step = folder_.config()->torch_dtype == DType::kF16 ? kFp16Step : 0.0;
   const BadRows bad = find_rows(deq.size(), [&](std::size_t r) {
     const double want = double{input_scale} * rows.scale[r];
-    return !(std::fabs(deq[r] - want) <= kScaleTolerance * want);
+    return !(std::fabs(deq[r] - want) <= kScaleTolerance * want + step);
   });
   if (bad.count > 0) {
     const auto r = static_cast<std::size_t>(bad.first);
