@@ -45,6 +45,7 @@ ActivationStore ActivationStore::existing(const std::filesystem::path& path, std
 
 void ActivationStore::read(std::int64_t row, Mat<float> out) const {
   LATENT8_CHECK(row >= 0 && row + out.rows <= rows_ && out.cols == cols_);
+  if (cols_ == 0) return;  // models without q_lora_rank have no c_q
   const auto bytes = static_cast<std::size_t>(row_bytes());
   if (file_ && out.row_stride == cols_) {
     file_->read_at(row * row_bytes(),
@@ -61,6 +62,7 @@ void ActivationStore::read(std::int64_t row, Mat<float> out) const {
 
 void ActivationStore::write(std::int64_t row, ConstMat<float> in) {
   LATENT8_CHECK(row >= 0 && row + in.rows <= rows_ && in.cols == cols_);
+  if (cols_ == 0) return;
   const auto bytes = static_cast<std::size_t>(row_bytes());
   for (std::int64_t r = 0; r < in.rows; ++r) {
     if (file_)
