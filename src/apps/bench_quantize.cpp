@@ -40,7 +40,7 @@ std::string json_text(const Flags& f, const QuantizeBench& b) {
   out["layer_bytes"] = b.layer_bytes;
   out["hot_bytes"] = b.hot_bytes;
   out["calibration_tokens"] = b.tokens;
-  out["disk"] = {{"gbs", b.disk_gbs}};
+  out["disk"] = {{"gbs", b.disk_gbs}, {"write_gbs", b.disk_write_gbs}};
   out["memory"] = {{"gbs", b.memory_gbs}};
   out["page_cache"] = to_json(b.page_cache);
   out["codes"] = to_json(b.codes);
@@ -61,6 +61,7 @@ std::string table_text(const Flags& f, const QuantizeBench& b) {
     out += fmt::format("{:<44}{:>10.2f}{:>14}\n", what, all, one > 0 ? fmt::format("{:.2f}", one) : "");
   };
   row("disk, read", b.disk_gbs, 0);
+  row("disk, written", b.disk_write_gbs, 0);
   row("memory, read", b.memory_gbs, 0);
   row("page cache, read", b.page_cache.all_threads, b.page_cache.per_core);
   row("experts, read and quantised", b.codes.all_threads, b.codes.per_core);

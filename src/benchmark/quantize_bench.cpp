@@ -126,7 +126,10 @@ class Bench {
     source.progress = [&](std::int64_t) {
       if (options_.progress) options_.progress(step_ - 1, kSteps, "making the layer");
     };
+    const double begin = seconds_now();
     write_random_source(source_, options_.config, source);
+    result_.disk_write_gbs = static_cast<double>(random_source_bytes(options_.config, options_.fp8)) /
+                             (seconds_now() - begin) / 1e9;
   }
 
   LayerRun quantize_layer(const char* what, bool calibrate) {

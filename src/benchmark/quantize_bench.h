@@ -40,6 +40,7 @@ struct QuantizeBench {
   std::int64_t layer_bytes = 0;  // of the source
   std::int64_t hot_bytes = 0;    // of the experts that the rates below are measured on
   double disk_gbs = 0;           // read by all threads with nothing in the page cache
+  double disk_write_gbs = 0;     // written by one thread and synced
   double memory_gbs = 0;         // read by all threads
   CoreRates page_cache;          // pread of what is in the page cache
   CoreRates codes;               // the same, quantised; codes stay in the cores' caches

@@ -92,9 +92,9 @@ TEST(QuantizeBench, MeasuresEveryRateAndLeavesNothingBehind) {
   const QuantizeBench bench = run_quantize_bench(options);
 
   for (const double rate :
-       {bench.disk_gbs, bench.memory_gbs, bench.page_cache.all_threads, bench.page_cache.per_core,
-        bench.codes.all_threads, bench.codes.per_core, bench.written.all_threads, bench.written.per_core,
-        bench.streamed.gbs, bench.calibrated.gbs})
+       {bench.disk_gbs, bench.disk_write_gbs, bench.memory_gbs, bench.page_cache.all_threads,
+        bench.page_cache.per_core, bench.codes.all_threads, bench.codes.per_core, bench.written.all_threads,
+        bench.written.per_core, bench.streamed.gbs, bench.calibrated.gbs})
     EXPECT_GT(rate, 0.0);
   EXPECT_EQ(bench.tokens, 32);
   EXPECT_EQ(bench.hot_bytes, 16 * 3 * 256 * 128);
