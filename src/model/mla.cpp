@@ -50,22 +50,39 @@ void MlaAttention::forward(OpContext& ctx, const StepBatch& step, const Attentio
 
 // Fills kv (c_kv | k_pe), c_q and q (q_nope | q_pe per head), normalised and rotated.
 void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const {
-  const std::int64_t T = step.tokens(), rank = config_.kv_lora_rank;
-  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  const std::int64_t T = step.tokens();
   const Mat<float> kv = s.kv.view().row_range(0, T), q = s.q.view().row_range(0, T);
   if (w_.q_proj) {
     linear_pair(ctx, *w_.q_proj, w_.kv_a_proj_with_mqa, h, q, kv);
   } else {
     const Mat<float> c_q = s.c_q.view().row_range(0, T);
     linear_pair(ctx, *w_.q_a_proj, w_.kv_a_proj_with_mqa, h, c_q, kv);
-    rms_norm(ctx, c_q, w_.q_a_layernorm, eps, c_q);
+    rms_norm(ctx, c_q, w_.q_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_q);
     linear(ctx, *w_.q_b_proj, c_q, q);
   }
-  const Mat<float> c_kv = kv.col_range(0, rank);
-  rms_norm(ctx, c_kv, w_.kv_a_layernorm, eps, c_kv);
-  rope(ctx, kv, 1, kv.cols, rank, step.positions, rope_);
+  finish_latent(ctx, step, kv);
   rope(ctx, q, config_.num_attention_heads, config_.qk_head_dim(), config_.qk_nope_head_dim, step.positions,
        rope_);
+}
+
+// Normalises c_kv and rotates k_pe.
+void MlaAttention::finish_latent(OpContext& ctx, const StepBatch& step, Mat<float> kv) const {
+  const Mat<float> c_kv = kv.col_range(0, config_.kv_lora_rank);
+  rms_norm(ctx, c_kv, w_.kv_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_kv);
+  rope(ctx, kv, 1, kv.cols, config_.kv_lora_rank, step.positions, rope_);
+}
+
+void MlaAttention::project_latent(OpContext& ctx, const StepBatch& step, Scratch& s,
+                                  ConstMat<float> h) const {
+  const Mat<float> kv = s.kv.view().row_range(0, step.tokens());
+  linear(ctx, w_.kv_a_proj_with_mqa, h, kv);
+  finish_latent(ctx, step, kv);
+}
+
+void MlaAttention::attend_cached(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const {
+  store(ctx, step, pages, s);
+  const std::vector<AttendSeq> seqs(step.seqs.begin(), step.seqs.end());
+  attend_absorbed(ctx, seqs, pages, s);
 }
 
 void MlaAttention::store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const {

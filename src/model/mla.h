@@ -27,7 +27,14 @@ class MlaAttention {
   void forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
                Scratch& s, ConstMat<float> h, Mat<float> out) const;
 
+  // Parts of forward(), for the quantiser, which tries other forms of the latent.
+  // Fills s.kv (c_kv | k_pe), normalised and rotated.
+  void project_latent(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
+  // Stores s.kv in `pages` and fills s.o with what s.q finds there, kNative and kCached.
+  void attend_cached(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const;
+
  private:
+  void finish_latent(OpContext& ctx, const StepBatch& step, Mat<float> kv) const;
   void project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
   void store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const;
   void attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages, Scratch& s) const;

@@ -41,7 +41,7 @@ struct GroupedMlpScratch {
 void grouped_mlp(OpContext& ctx, std::span<const GatedMlp> experts, const Routing& routing, ConstMat<float> x,
                  GroupedMlpScratch& scratch, Mat<float> out);
 
-// One expert for all rows: a dense MLP, or the shared experts.
+// One expert for all rows: a dense MLP, or the shared experts. Leaves the input of down_proj in scratch.gate.
 void gated_mlp(OpContext& ctx, const GatedMlp& mlp, ConstMat<float> x, GroupedMlpScratch& scratch,
                Mat<float> out);
 

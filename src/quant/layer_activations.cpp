@@ -45,8 +45,9 @@ void AttentionActivations::load(const CalibrationStep& step) const {
     kept.store.read(step.begin, rows(run_.scratch().*kept.buffer, step.tokens()));
 }
 
-void AttentionActivations::for_each_step(const Visit& visit) const {
+void AttentionActivations::for_first_steps(std::int64_t end, const Visit& visit) const {
   for (const CalibrationStep& step : run_.steps()) {
+    if (step.begin >= end) return;
     load(step);
     visit(run_.scratch(), step, mtp_ ? step.next_counts : step.counts);
   }
@@ -82,7 +83,7 @@ bool run_attention(CalibrationRun& run, const LayerWeights& weights, const Activ
 }
 
 void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, ActivationStore& next,
-                    MlpActivations& out) {
+                    MlpActivations& out, const VisitMlp& visit) {
   const DecoderLayer layer(run.config(), weights, run.rope());
   Scratch& s = run.scratch();
   out.routing.top_k = run.config().num_experts_per_tok;
@@ -98,6 +99,7 @@ void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, Activation
     }
     if (!layer.has_common_mlp()) continue;
     layer.common_mlp(run.ctx(), s, h, rows(s.delta, step.tokens()));
+    visit(step, h, rows(s.mlp.gate, step.tokens()));  // gated_mlp() leaves it there
     add_inplace(run.ctx(), stream, rows(s.delta, step.tokens()));
     next.write(step.begin, stream);
   }

@@ -28,7 +28,9 @@ class AttentionActivations {
   // counts [T].
   using Visit =
       std::function<void(Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts)>;
-  void for_each_step(const Visit& visit) const;
+  void for_each_step(const Visit& visit) const { for_first_steps(run_.tokens(), visit); }
+  // Only the steps that begin before row `end`.
+  void for_first_steps(std::int64_t end, const Visit& visit) const;
   // The same; what the visitor leaves in these buffers is kept.
   void update_each_step(const Visit& visit);
 
@@ -62,9 +64,14 @@ struct MlpActivations {
   Routing routing;    // of all tokens; empty for a dense layer
 };
 
+// What the dense MLP or the shared experts read in one step: h [T, hidden_size] and the input of down_proj,
+// [T, intermediate].
+using VisitMlp =
+    std::function<void(const CalibrationStep& step, ConstMat<float> h, ConstMat<float> down_input)>;
+
 // Fills `out` and adds the dense MLP or the shared experts to `next`.
 void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, ActivationStore& next,
-                    MlpActivations& out);
+                    MlpActivations& out, const VisitMlp& visit);
 
 // Adds one routed expert to `next`, for the tokens that chose it; returns how many. Called in rising order of
 // experts, the sums are the same however experts are grouped.
