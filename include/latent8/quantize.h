@@ -45,7 +45,7 @@ struct QuantizeOptions {
   Anti anti = Anti::kM4;
   bool rotate = true;  // let rotations be among the choices of a layer
   Mtp mtp = Mtp::kMix;
-  Fallback fallback = Fallback::kNone;
+  Fallback fallback = Fallback::kAuto;
   std::filesystem::path calib;       // a JSON list of strings; empty: the built-in prompts
   std::filesystem::path anti_calib;  // the same for smoothing; empty: `calib`
   int batch_size = 1;                // prompts per call of kMsmodelslim, whose statistics depend on it

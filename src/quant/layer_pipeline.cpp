@@ -1,10 +1,12 @@
 #include "quant/layer_pipeline.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <future>
 
 #include "base/error.h"
+#include "quant/hessian.h"
 
 namespace latent8 {
 namespace {
@@ -20,6 +22,57 @@ constexpr std::size_t kStreamedModules = 72;
 
 // Beginning of a warning about experts; layers are appended to it.
 constexpr const char* kIdleExperts = "experts that no calibration token reached: ";
+
+// Added to the diagonal of a Hessian, as a share of its mean.
+constexpr double kDamping = 0.01;
+
+// What Fallback::kAuto allows int8 to change the residual stream by, rms over the calibration tokens. Noise
+// of 1 % lets experts be chosen otherwise often enough to dominate what quantisation costs.
+constexpr double kLargestError = 0.01;
+
+// rms over tokens of what int8 inputs of a down_proj change, relative to the residual stream behind it. To be
+// added to when a step's MLP has run: s.x is the stream that entered it, s.delta its output.
+class DownError {
+ public:
+  void add(CalibrationRun& run, const Linear& down, ConstMat<float> input,
+           std::span<const std::uint8_t> counts) {
+    OpContext& ctx = run.ctx();
+    const std::int64_t T = input.rows, n = input.cols;
+    ctx.codes.reserve(T, n);
+    Matrix<float> rounding(T, n), change(T, down.out_features);
+    ctx.pool().parallel_for(T, 8, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t t = begin; t < end; ++t) {
+        std::int8_t* q = ctx.codes.q.data() + t * n;
+        ctx.kernels().quantize_dynamic(
+            {input.row(t), q, ctx.codes.scale.data() + t, ctx.codes.sum.data() + t, 1, n, n});
+        for (std::int64_t c = 0; c < n; ++c)
+          rounding.row(t)[c] = static_cast<float>(q[c]) * ctx.codes.scale[t] - input.row(t)[c];
+      }
+    });
+    linear(ctx, down, rounding.view(), change.view());
+    const Scratch& s = run.scratch();
+    for (std::int64_t t = 0; t < T; ++t) {
+      if (counts[static_cast<std::size_t>(t)] == 0) continue;
+      double changed = 0.0, stream = 1e-30;
+      for (std::int64_t c = 0; c < change.cols(); ++c) {
+        changed += double{change.row(t)[c]} * change.row(t)[c];
+        const double x = double{s.x.row(t)[c]} + s.delta.row(t)[c];
+        stream += x * x;
+      }
+      sum_ += changed / stream;
+      ++tokens_;
+    }
+  }
+  double value() const { return tokens_ == 0 ? 0.0 : std::sqrt(sum_ / static_cast<double>(tokens_)); }
+
+ private:
+  double sum_ = 0.0;
+  std::int64_t tokens_ = 0;
+};
+
+bool is_int8(const PlannedModule& module) {
+  return module.kind == PlannedModule::Kind::kStatic || module.kind == PlannedModule::Kind::kDynamic;
+}
 
 WorkingLayer read_tensors(const SourceReader& source, const std::vector<std::string>& names) {
   WorkingLayer out(source.checkpoint().config());
@@ -107,13 +160,13 @@ void stream_modules(const PipelineContext& context, std::span<const PlannedModul
   }
 }
 
-LayerPipeline::LayerPipeline(const PipelineContext& context, CalibrationRun& run, const PlannedUnit& unit,
-                             LayerReport& report, std::vector<std::string>& warnings)
+LayerPipeline::LayerPipeline(const PipelineContext& context, CalibrationRun& run, PlannedUnit& unit,
+                             LayerReport& report, Manifest& manifest)
     : context_(context),
       run_(run),
       unit_(unit),
       report_(report),
-      warnings_(warnings),
+      manifest_(manifest),
       working_(context.source.checkpoint().config()) {}
 
 void LayerPipeline::run(const ActivationStore& x, ActivationStore& next, bool output_needed) {
@@ -136,13 +189,41 @@ void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
     load_attention_half(tensors, unit_.layer, {}, storage, weights);
     if (!run_attention(run_, weights, x, next, activations)) refuse_values_that_are_not_finite();
   }
-  decide_attention(activations);
-  const Checkpoint tensors = working_.checkpoint();
-  const LayerObservers observers = observe(tensors, activations);
-  if (observers.fa) report_latent(activations, *observers.fa);
+  decide_attention(activations, next);
   context_.progress(Stage::kQuantize, "attention", 0);
-  write(attention, tensors, observers);
+  write_attention(working_.checkpoint(), activations);
   working_.drop(names(attention));
+}
+
+// Linears that read the same input share its Hessian, of which one is in memory at a time.
+void LayerPipeline::write_attention(const Checkpoint& tensors, const AttentionActivations& activations) {
+  LayerObservers observers = observe(tensors, activations);
+  const std::array<Matrix<float> Scratch::*, 3> inputs{&Scratch::h, &Scratch::c_q,
+                                                       &Scratch::o};  // by InputKind
+  std::vector<const PlannedModule*> others = modules(Part::kAttention);
+  for (std::size_t kind = 0; kind < inputs.size(); ++kind) {
+    std::vector<const PlannedModule*> readers;
+    for (const PlannedModule* module : others)
+      if (is_int8(*module) && input_kind(module->name) == static_cast<InputKind>(kind))
+        readers.push_back(module);
+    if (readers.empty()) continue;
+    std::erase_if(others, [&](const PlannedModule* module) {
+      return std::find(readers.begin(), readers.end(), module) != readers.end();
+    });
+    Hessian hessian((run_.scratch().*inputs[kind]).cols());
+    activations.for_each_step(
+        [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
+          hessian.add(run_.ctx(), (s.*inputs[kind]).view().row_range(0, step.tokens()), counts);
+        });
+    observers.factors[kind] = hessian.factor(run_.ctx(), kDamping);
+    write(readers, tensors, observers);
+    observers.factors[kind].reset();
+  }
+  write(others, tensors, observers);
+}
+
+std::span<const std::uint8_t> LayerPipeline::counts_of(const CalibrationStep& step) const {
+  return unit_.kind == PlannedUnit::Kind::kMtp ? step.next_counts : step.counts;
 }
 
 void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
@@ -153,6 +234,8 @@ void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
   MlpActivations input{
       ActivationStore::temporary(context_.budget, context_.spill, run_.tokens(), run_.config().hidden_size),
       {}};
+  std::optional<Hessian> of_h, of_down;
+  DownError error;
   {
     const Checkpoint tensors = working_.checkpoint();
     WeightStorage storage;
@@ -160,11 +243,25 @@ void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
     options.routed_experts = false;
     LayerWeights weights;
     load_mlp_half(tensors, unit_.layer, options, storage, weights);
-    run_common_mlp(run_, weights, next, input);
+    const bool rounds = std::any_of(common.begin(), common.end(), [](const auto* m) { return is_int8(*m); });
+    run_common_mlp(run_, weights, next, input,
+                   [&](const CalibrationStep& step, ConstMat<float> h, ConstMat<float> down_input) {
+                     if (!rounds) return;
+                     if (!of_h) of_h.emplace(h.cols);
+                     if (!of_down) of_down.emplace(down_input.cols);
+                     of_h->add(run_.ctx(), h, counts_of(step));
+                     of_down->add(run_.ctx(), down_input, counts_of(step));
+                     if (weights.mlp) error.add(run_, weights.mlp->down_proj, down_input, counts_of(step));
+                   });
   }
   decide_mlp(input);
+  fall_back_dense(error.value());
   context_.progress(Stage::kQuantize, "MLP", 0);
-  write(common, working_.checkpoint(), {});
+  LayerObservers observers;
+  if (of_h) observers.factors[static_cast<std::size_t>(InputKind::kMlp)] = of_h->factor(run_.ctx(), kDamping);
+  if (of_down)
+    observers.factors[static_cast<std::size_t>(InputKind::kDown)] = of_down->factor(run_.ctx(), kDamping);
+  write(common, working_.checkpoint(), observers);
   working_.drop(names(common));
   if (experts.empty()) return;
   if (output_needed)
@@ -214,10 +311,59 @@ void LayerPipeline::run_expert_group(std::int64_t begin, std::int64_t end, const
   }
 }
 
-void LayerPipeline::decide_attention(AttentionActivations& activations) {
+void LayerPipeline::decide_attention(AttentionActivations& activations, const ActivationStore& next) {
   const LatentStatistics latent = latent_statistics(activations, 1.0F);
   report_.latent_amax = report_.stored_amax = latent.amax;
   report_.latent_rms = report_.stored_rms = latent.rms;
+  if (!unit_.fa) return;
+  context_.progress(Stage::kCalibrate, "latent", 0);
+  const std::string name = fmt::format("model.layers.{}.self_attn", unit_.layer);
+  const LatentChoices choices = latent_choices();
+  latent_ = choose_latent(working_, name, unit_.layer, activations, next, choices);
+  if (context_.options.fallback == QuantizeOptions::Fallback::kAuto && latent_->error > kLargestError) {
+    const auto scales = std::find_if(unit_.modules.begin(), unit_.modules.end(), [](const PlannedModule& m) {
+      return m.kind == PlannedModule::Kind::kFaScales;
+    });
+    fall_back(*scales,
+              fmt::format("layer {}: the latent cache stays float: as int8 it changes the residual stream "
+                          "by {:.2f} % (at most {:.2f} %)",
+                          unit_.layer, 100.0 * latent_->error, 100.0 * kLargestError));
+    unit_.fa = false;
+    report_.candidates = latent_->candidates;
+    report_.error_before = latent_->plain_error;
+    latent_.reset();
+    return;
+  }
+  take_fold(working_, name, unit_.layer, latent_->fold, choices, activations);
+  report_latent(activations, *latent_);
+}
+
+void LayerPipeline::fall_back(PlannedModule& module, const std::string& why) {
+  manifest_.fallbacks.push_back(module.name);
+  manifest_.result.warnings.push_back(why);
+  module.fall_back();
+}
+
+void LayerPipeline::fall_back_dense(double error) {
+  if (error <= kLargestError) return;
+  for (PlannedModule& module : unit_.modules)
+    if (module.fallback && module.kind == PlannedModule::Kind::kDynamic)
+      fall_back(module,
+                fmt::format("layer {}: down_proj stays float: int8 inputs change the residual stream by "
+                            "{:.2f} % (at most {:.2f} %)",
+                            unit_.layer, 100.0 * error, 100.0 * kLargestError));
+}
+
+LatentChoices LayerPipeline::latent_choices() const {
+  const bool float_weights = context_.options.weights == QuantizeOptions::Weights::kFloat;
+  const auto is_fp8 = [&](const PlannedModule* module) {
+    const TensorView* view = context_.source.checkpoint().find(module->name);
+    return view != nullptr && view->dtype == DType::kF8E4M3;
+  };
+  const auto attention = modules(Part::kAttention);
+  // fp8 blocks that are kept as they are take no other values.
+  const bool fixed = float_weights && std::any_of(attention.begin(), attention.end(), is_fp8);
+  return {context_.options.rotate, !fixed, float_weights, context_.dtype};
 }
 
 void LayerPipeline::decide_mlp(const MlpActivations& input) {
@@ -228,6 +374,7 @@ LayerObservers LayerPipeline::observe(const Checkpoint& tensors, const Attention
   const LayerQuantizer quantizer(tensors, context_.dtype, context_.pool, context_.writer);
   const auto attention = modules(Part::kAttention);
   LayerObservers observers = quantizer.observers(attention);
+  if (latent_) observers.k_scale = latent_->k_scale;
   WeightStorage storage;
   LayerWeights weights;
   load_attention_half(tensors, unit_.layer, {}, storage, weights);
@@ -239,11 +386,17 @@ LayerObservers LayerPipeline::observe(const Checkpoint& tensors, const Attention
   return observers;
 }
 
-void LayerPipeline::report_latent(const AttentionActivations& activations, const FaObserver& fa) {
+void LayerPipeline::report_latent(const AttentionActivations& activations, const LatentChoice& choice) {
   report_.fa = true;
-  report_.fold = "none";
-  report_.k_scale = fa.k_scale(context_.dtype);
-  report_.clipped = latent_statistics(activations, fa.k_scale(context_.dtype)).clipped;
+  report_.fold = choice.fold.name();
+  report_.candidates = choice.candidates;
+  report_.k_scale = choice.k_scale;
+  report_.error_before = choice.plain_error;
+  report_.error_after = choice.error;
+  const LatentStatistics stored = latent_statistics(activations, choice.k_scale);
+  report_.stored_amax = stored.amax;
+  report_.stored_rms = stored.rms;
+  report_.clipped = stored.clipped;
 }
 
 void LayerPipeline::report_idle_experts(const MlpActivations& input) {
@@ -253,12 +406,12 @@ void LayerPipeline::report_idle_experts(const MlpActivations& input) {
   const std::int64_t idle = std::count(chosen.begin(), chosen.end(), 0);
   if (idle == 0) return;
   const std::string text = fmt::format("layer {}: {} of {}", unit_.layer, idle, count);
-  for (std::string& warning : warnings_)
+  for (std::string& warning : manifest_.result.warnings)
     if (warning.starts_with(kIdleExperts)) {
       warning += "; " + text;
       return;
     }
-  warnings_.push_back(kIdleExperts + text);
+  manifest_.result.warnings.push_back(kIdleExperts + text);
 }
 
 void LayerPipeline::refuse_values_that_are_not_finite() const {

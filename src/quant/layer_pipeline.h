@@ -3,17 +3,21 @@
 // and its own statistics need that, decides, and writes its tensors.
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "quant/latent_choice.h"
 #include "quant/layer_activations.h"
 #include "quant/layer_quantizer.h"
+#include "quant/manifest.h"
 #include "quant/working_layer.h"
 
 namespace latent8 {
 
 // Ownership: refers to its members' targets, which must outlive it.
 struct PipelineContext {
+  const QuantizeOptions& options;
   const SourceReader& source;
   DType dtype;  // CheckpointPlan::dtype
   ThreadPool& pool;
@@ -33,8 +37,8 @@ std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModul
 
 class LayerPipeline {
  public:
-  LayerPipeline(const PipelineContext& context, CalibrationRun& run, const PlannedUnit& unit,
-                LayerReport& report, std::vector<std::string>& warnings);
+  LayerPipeline(const PipelineContext& context, CalibrationRun& run, PlannedUnit& unit, LayerReport& report,
+                Manifest& manifest);
 
   // x [tokens, hidden_size]: the residual stream that enters the layer; `next`: where the one that leaves it
   // goes, or nullptr if nobody reads that. Throws: Error{kCorrupt} naming a tensor with NaN or Inf.
@@ -49,12 +53,18 @@ class LayerPipeline {
 
   // Called when the activations of attention are known, before its linears are quantised: what is replaced in
   // `working_` is what gets quantised.
-  void decide_attention(AttentionActivations& activations);
+  void decide_attention(AttentionActivations& activations, const ActivationStore& next);
   // The same for the MLP: before the shared and the routed experts are quantised.
   void decide_mlp(const MlpActivations& input);
 
   LayerObservers observe(const Checkpoint& tensors, const AttentionActivations& activations);
-  void report_latent(const AttentionActivations& activations, const FaObserver& fa);
+  void write_attention(const Checkpoint& tensors, const AttentionActivations& activations);
+  std::span<const std::uint8_t> counts_of(const CalibrationStep& step) const;
+  // Share of the residual stream that a dense layer's down_proj changes if its input is rounded to int8.
+  void fall_back_dense(double error);
+  void fall_back(PlannedModule& module, const std::string& why);
+  void report_latent(const AttentionActivations& activations, const LatentChoice& choice);
+  LatentChoices latent_choices() const;
   void report_idle_experts(const MlpActivations& input);
   [[noreturn]] void refuse_values_that_are_not_finite() const;
 
@@ -65,10 +75,11 @@ class LayerPipeline {
 
   const PipelineContext& context_;
   CalibrationRun& run_;
-  const PlannedUnit& unit_;
+  PlannedUnit& unit_;
   LayerReport& report_;
-  std::vector<std::string>& warnings_;
+  Manifest& manifest_;  // takes warnings and fallbacks
   WorkingLayer working_;
+  std::optional<LatentChoice> latent_;  // of a layer with an int8 cache, once it is decided
 };
 
 }  // namespace latent8

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "quant/compensated_rounding.h"
 #include "quant/expert_stream.h"
 #include "quant/source_tensor.h"
 
@@ -38,6 +39,26 @@ void for_each_chunk(const SourceTensor& tensor, const Visit& visit) {
   }
 }
 
+Matrix<float> values_of(const SourceTensor& tensor) {
+  Matrix<float> out(tensor.rows(), tensor.cols());
+  tensor.read_rows(0, tensor.rows(), out.row(0));
+  check_finite(tensor, 0, {out.row(0), static_cast<std::size_t>(tensor.rows() * tensor.cols())});
+  return out;
+}
+
+// Scales of symmetric int8 that hold the largest value of each row.
+std::vector<float> row_scales(ThreadPool& pool, ConstMat<float> w, DType type) {
+  std::vector<float> scale(static_cast<std::size_t>(w.rows));
+  pool.parallel_for(w.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      float amax = 0.0F;
+      for (const float value : w.row_span(r)) amax = std::max(amax, std::fabs(value));
+      scale[static_cast<std::size_t>(r)] = symmetric_scale(type, amax);
+    }
+  });
+  return scale;
+}
+
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
   return std::as_bytes(std::span(values));
@@ -48,14 +69,16 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 InputKind input_kind(std::string_view linear) {
   if (linear.ends_with(".q_b_proj")) return InputKind::kCQ;
   if (linear.ends_with(".o_proj")) return InputKind::kO;
+  if (linear.ends_with(".gate_proj") || linear.ends_with(".up_proj")) return InputKind::kMlp;
+  if (linear.ends_with(".down_proj")) return InputKind::kDown;
   return InputKind::kHidden;
 }
 
 void LayerObservers::observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
                              std::span<const std::uint8_t> counts) {
   const auto rows = [&](const Matrix<float>& m) { return m.view().row_range(0, tokens); };
-  const std::array<const Matrix<float>*, kInputKinds> values{&s.h, &s.c_q, &s.o};  // by InputKind
-  for (std::size_t i = 0; i < kInputKinds; ++i)
+  const std::array<const Matrix<float>*, 3> values{&s.h, &s.c_q, &s.o};  // by InputKind
+  for (std::size_t i = 0; i < values.size(); ++i)
     if (inputs[i]) inputs[i]->observe(rows(*values[i]), counts);
   if (fa) fa->observe(rows(s.q_absorbed), rows(s.kv).col_range(0, config.kv_lora_rank), counts);
 }
@@ -101,11 +124,16 @@ void LayerQuantizer::write(std::span<const PlannedModule* const> modules,
         write_static(*module, observers);
         break;
       case Kind::kDynamic:
-        dynamic.push_back(module);
+        if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module->name))])
+          write_compensated(*module, *factor);
+        else
+          dynamic.push_back(module);
         break;
       case Kind::kFaScales:
         LATENT8_CHECK(observers.fa.has_value());
-        write_fa_scales(*module, *observers.fa);
+        write_fa_scales(*module, observers);
+        break;
+      case Kind::kNone:
         break;
     }
   }
@@ -139,6 +167,8 @@ void LayerQuantizer::write_dynamic(std::span<const PlannedModule* const> modules
 }
 
 void LayerQuantizer::write_stored(const PlannedModule& module) const {
+  if (tensors_.get(module.name).dtype != module.tensors[0].tensor.dtype)
+    return write_float(module);  // folded
   const auto bytes = static_cast<std::int64_t>(tensors_.get(module.name).bytes.size());
   if (reader_ == nullptr) return writer_.append(module.name, tensors_.get(module.name).bytes);
   AlignedBuffer<std::byte> chunk(std::min(bytes, kChunk));
@@ -159,17 +189,42 @@ void LayerQuantizer::write_float(const PlannedModule& module) const {
   });
 }
 
-void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers) const {
-  const QuantizedWeight weight = quantize_weight(pool_, tensor(module.name + ".weight"), dtype_);
+void LayerQuantizer::append_weight(const PlannedModule& module, const QuantizedWeight& weight,
+                                   const std::vector<float>& bias) const {
   writer_.append(
       module.name + ".weight",
       std::as_bytes(std::span(weight.codes.row(0),
                               static_cast<std::size_t>(weight.codes.rows() * weight.codes.cols()))));
-  const std::vector<float> bias = bias_of(module.name);
   if (!bias.empty()) append_floats(module.name + ".bias", bias);
   append_floats(module.name + ".weight_scale", weight.scale);
   append_floats(module.name + ".weight_offset", std::vector<float>(weight.scale.size()));
+}
+
+void LayerQuantizer::write_compensated(const PlannedModule& module, ConstMat<float> factor) const {
+  const Matrix<float> values = values_of(tensor(module.name + ".weight"));
+  OpContext ctx(pool_);
+  append_weight(module,
+                quantize_compensated(ctx, values.view(), factor, row_scales(pool_, values.view(), dtype_)),
+                bias_of(module.name));
+}
+
+void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers) const {
   const StaticInput input = observers.input_of(module.name).best_input(dtype_);
+  const std::vector<float> bias = bias_of(module.name);
+  QuantizedWeight weight;
+  if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module.name))]) {
+    const Matrix<float> values = values_of(tensor(module.name + ".weight"));
+    const std::vector<float> scale = row_scales(pool_, values.view(), dtype_);
+    // What multiplies the codes when the model runs is deq_scale, which is rounded once more.
+    std::vector<float> effective;
+    for (const float s : scale) effective.push_back(round_to(dtype_, input.scale * s) / input.scale);
+    OpContext ctx(pool_);
+    weight = quantize_compensated(ctx, values.view(), *factor, std::move(effective));
+    weight.scale = scale;
+  } else {
+    weight = quantize_weight(pool_, tensor(module.name + ".weight"), dtype_);
+  }
+  append_weight(module, weight, bias);
   const StaticTensors tensors = static_tensors(dtype_, weight, input, bias);
   append_floats(module.name + ".input_scale", {&input.scale, 1});
   append_floats(module.name + ".input_offset", {&input.offset, 1});
@@ -184,9 +239,9 @@ void LayerQuantizer::write_static(const PlannedModule& module, const LayerObserv
   writer_.append(module.name + ".deq_scale", bytes_of(bits));
 }
 
-void LayerQuantizer::write_fa_scales(const PlannedModule& module, const FaObserver& fa) const {
-  const std::vector<float> q = fa.q_scale(dtype_);
-  const float k = fa.k_scale(dtype_);
+void LayerQuantizer::write_fa_scales(const PlannedModule& module, const LayerObservers& observers) const {
+  const std::vector<float> q = observers.fa->q_scale(dtype_);
+  const float k = observers.k_scale;
   append_floats(module.name + ".fa_q.scale", q);
   append_floats(module.name + ".fa_k.scale", {&k, 1});
   append_floats(module.name + ".fa_v.scale", {&k, 1});  // the latent is key and value

@@ -13,23 +13,29 @@
 #include "quant/plan.h"
 #include "quant/shard_writer.h"
 #include "quant/source_tensor.h"
+#include "quant/weight_quantizer.h"
 
 namespace latent8 {
 
-// The inputs of static linears. Linears that read the same one share its observer, so that the step quantises
+// The inputs of linears. Static linears that read the same one share its observer, so that the step quantises
 // it once.
 enum class InputKind : std::uint8_t {
   kHidden,  // of q_a_proj or q_proj, and of kv_a_proj_with_mqa
   kCQ,      // of q_b_proj
-  kO        // of o_proj
+  kO,       // of o_proj
+  kMlp,     // of gate_proj and up_proj
+  kDown     // of down_proj
 };
-inline constexpr std::size_t kInputKinds = 3;
+inline constexpr std::size_t kInputKinds = 5;
 InputKind input_kind(std::string_view linear);
 
 // What is observed in one layer.
 struct LayerObservers {
   std::array<std::optional<InputObserver>, kInputKinds> inputs;  // by InputKind; those that are needed
   std::optional<FaObserver> fa;
+  float k_scale = 0.0F;  // of the latent's codes; with `fa`
+  // Hessian::factor() by InputKind: linears that have one are rounded so that their errors cancel.
+  std::array<std::optional<ConstMat<float>>, kInputKinds> factors;
 
   // Rows [0, tokens) of s.h, s.c_q, s.o, s.q_absorbed and s.kv.
   void observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
@@ -58,10 +64,14 @@ class LayerQuantizer {
  private:
   SourceTensor tensor(const std::string& name) const;
   void write_dynamic(std::span<const PlannedModule* const> modules) const;
+  void write_compensated(const PlannedModule& module, ConstMat<float> factor) const;
   void write_stored(const PlannedModule& module) const;
   void write_float(const PlannedModule& module) const;
   void write_static(const PlannedModule& module, const LayerObservers& observers) const;
-  void write_fa_scales(const PlannedModule& module, const FaObserver& fa) const;
+  void write_fa_scales(const PlannedModule& module, const LayerObservers& observers) const;
+  // Codes, bias, scale and offset of a weight.
+  void append_weight(const PlannedModule& module, const QuantizedWeight& weight,
+                     const std::vector<float>& bias) const;
   // A tensor of float values in the model's type.
   void append_floats(const std::string& name, std::span<const float> values) const;
   std::vector<float> bias_of(const std::string& linear) const;  // empty without a bias

@@ -76,6 +76,7 @@ Manifest manifest(const Json& json) {
   Manifest out;
   json.at("inputs").get_to(out.inputs);
   json.at("finished").get_to(out.finished);
+  json.at("fallbacks").get_to(out.fallbacks);
   for_each_result_field(out.result,
                         [&](const char* name, auto& field) { json.at("result").at(name).get_to(field); });
   for (const Json& report : json.at("layers")) out.result.per_layer.push_back(layer_report(report));
@@ -101,7 +102,10 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state) {
 }
 
 void write_manifest(const std::filesystem::path& state, const Manifest& manifest) {
-  Json json{{"version", kFormatVersion}, {"inputs", manifest.inputs}, {"finished", manifest.finished}};
+  Json json{{"version", kFormatVersion},
+            {"inputs", manifest.inputs},
+            {"finished", manifest.finished},
+            {"fallbacks", manifest.fallbacks}};
   for_each_result_field(manifest.result,
                         [&](const char* name, const auto& field) { json["result"][name] = field; });
   json["layers"] = Json::array();

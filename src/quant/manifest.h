@@ -15,8 +15,9 @@ namespace latent8 {
 struct Manifest {
   // What decides the result's bytes, as text: options, prompts, the version of latent8, the source's files.
   std::vector<std::pair<std::string, std::string>> inputs;
-  std::int64_t finished = 0;  // units of the plan whose tensors are complete and on the disk
-  QuantizeResult result;      // of these units
+  std::int64_t finished = 0;           // units of the plan whose tensors are complete and on the disk
+  QuantizeResult result;               // of these units
+  std::vector<std::string> fallbacks;  // names of planned modules that fell back
 };
 
 // Throws: Error{kCorrupt} if the file is not one that write_manifest() wrote.

@@ -27,7 +27,10 @@ std::int64_t bytes_per_token(const ModelConfig& c) {
       c.n_routed_experts + 2 * std::max(c.intermediate_size, std::max<std::int64_t>(1, c.n_shared_experts) *
                                                                  c.moe_intermediate_size);
   const std::int64_t mtp = c.num_nextn_predict_layers > 0 ? 2 * c.hidden_size : 0;
-  return kFloat * (4 * c.hidden_size + attention + mlp + mtp);
+  // Beside them: another attention's output, and one input of linears transposed for its Hessian.
+  const std::int64_t heads_v = heads * c.v_head_dim;
+  const std::int64_t statistics = heads_v + std::max({c.hidden_size, heads_v, c.intermediate_size});
+  return kFloat * (4 * c.hidden_size + attention + mlp + mtp + statistics);
 }
 
 // Of one thread's keys, values and scores of a head, and its panel of weights.
@@ -41,7 +44,8 @@ std::int64_t bytes_per_thread(const ModelConfig& c, std::int64_t longest_prompt)
 // expert and the one read ahead, or the MTP layer's input; and the codes of the largest linear among them.
 std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit) {
   using Part = PlannedModule::Part;
-  std::array<std::int64_t, 2> parts{};  // attention, MLP
+  std::array<std::int64_t, 2> parts{};     // attention, MLP
+  std::array<std::int64_t, 2> hessians{};  // of which attention has one at a time, the MLP two
   std::int64_t codes = 0, expert = 0, mtp_input = 0;
   for (const PlannedModule& module : unit.modules) {
     if (module.name.ends_with(".eh_proj.weight")) mtp_input = source_bytes(source, module);
@@ -49,9 +53,16 @@ std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit) {
     if (module.part == Part::kAttention) parts[0] += source_bytes(source, module);
     if (module.part == Part::kMlp) parts[1] += source_bytes(source, module);
     if (module.part == Part::kExpert && module.expert == 0) expert += source_bytes(source, module);
-    if (!module.tensors.empty()) codes = std::max(codes, module.tensors[0].tensor.bytes());
+    if (module.tensors.empty()) continue;
+    const TensorToWrite& weight = module.tensors[0].tensor;
+    codes = std::max(codes, weight.bytes());
+    if (module.part == Part::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2) continue;
+    // The weight in float32 beside its codes, and its input's second moment.
+    const std::int64_t in = weight.shape[1], hessian = kFloat * in * in + kFloat * weight.bytes();
+    std::int64_t& sum = hessians[module.part == Part::kAttention ? 0 : 1];
+    sum = std::max(sum, module.part == Part::kAttention ? hessian : 2 * hessian);
   }
-  return std::max({parts[0], parts[1], 2 * expert, mtp_input}) + codes;
+  return std::max({parts[0] + hessians[0], parts[1] + hessians[1], 2 * expert, mtp_input}) + codes;
 }
 
 // Linears of a unit that is streamed are quantised one at a time.

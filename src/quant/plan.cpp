@@ -35,7 +35,7 @@ class Planner {
     if (config_.is_moe_layer(index))
       moe(name + ".mlp");
     else
-      mlp(name + ".mlp");
+      dense_mlp(name + ".mlp");
     part_ = Part::kAttention;
     copy(name + ".input_layernorm.weight");
     part_ = Part::kMlp;
@@ -108,6 +108,16 @@ class Planner {
     for (const char* part : {".gate_proj", ".up_proj", ".down_proj"}) linear(name + part, Kind::kDynamic);
   }
 
+  // What passes every token of a dense layer may stay float where int8 inputs cost too much.
+  void dense_mlp(const std::string& name) {
+    mlp(name);
+    if (options_.fallback != QuantizeOptions::Fallback::kAuto || keep_weights()) return;
+    const std::string down = name + ".down_proj";
+    if (has(down + ".bias")) return;
+    out_.back().fallback = {
+        {{down + ".weight", dtype_, source_.get(down + ".weight").shape}, QuantType::kFloat}};
+  }
+
   void moe(const std::string& name) {
     part_ = Part::kExpert;
     for (expert_ = 0; expert_ < config_.n_routed_experts; ++expert_)
@@ -146,6 +156,7 @@ class Planner {
 
   void fa_scales(const std::string& name) {
     begin(Kind::kFaScales, name);
+    if (options_.fallback == QuantizeOptions::Fallback::kAuto) out_.back().fallback.emplace();
     for (const char* part : {".fa_q", ".fa_k", ".fa_v"})
       add(name + part + ".scale", dtype_, {fa_rows(part), 1}, QuantType::kFAQuant);
     for (const char* part : {".fa_q", ".fa_k", ".fa_v"})
@@ -170,7 +181,7 @@ class Planner {
     add(name, view.dtype, view.shape, QuantType::kFloat);
   }
 
-  void begin(Kind kind, const std::string& name) { out_.push_back({kind, name, {}, part_, expert_}); }
+  void begin(Kind kind, const std::string& name) { out_.push_back({kind, name, {}, part_, expert_, {}}); }
   void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, QuantType type) {
     out_.back().tensors.push_back({{name, dtype, std::move(shape)}, type});
   }
@@ -202,6 +213,16 @@ std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& o
 
 }  // namespace
 
+void PlannedModule::fall_back() {
+  std::swap(tensors, *fallback);
+  if (tensors.empty()) {
+    kind = Kind::kNone;
+  } else {
+    name += ".weight";
+    kind = Kind::kFloat;
+  }
+}
+
 bool PlannedUnit::needs_calibration() const {
   return std::any_of(modules.begin(), modules.end(), [](const PlannedModule& module) {
     return module.kind == PlannedModule::Kind::kStatic || module.kind == PlannedModule::Kind::kFaScales;
@@ -211,6 +232,12 @@ bool PlannedUnit::needs_calibration() const {
 bool CheckpointPlan::needs_calibration() const {
   return std::any_of(units.begin(), units.end(),
                      [](const PlannedUnit& unit) { return unit.needs_calibration(); });
+}
+
+std::int64_t CheckpointPlan::fa_layers() const {
+  return std::count_if(units.begin(), units.end(), [](const PlannedUnit& unit) {
+    return unit.kind == PlannedUnit::Kind::kLayer && unit.fa;
+  });
 }
 
 bool CheckpointPlan::has(PlannedUnit::Kind kind) const {
@@ -225,7 +252,7 @@ DType model_dtype(const Checkpoint& source) {
 }
 
 std::vector<std::string> source_names(const Checkpoint& source, const PlannedModule& module) {
-  if (module.kind == Kind::kFaScales) return {};
+  if (module.kind == Kind::kFaScales || module.kind == Kind::kNone) return {};
   const bool linear = module.kind == Kind::kStatic || module.kind == Kind::kDynamic;
   std::vector<std::string> names{linear ? module.name + ".weight" : module.name};
   const auto add = [&](const std::string& name) {

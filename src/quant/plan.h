@@ -3,6 +3,7 @@
 // is. Source: facts/format.md 1.1, 1.2, 2; facts/msmodelslim_bytes.md B5, C1 to C4, E1.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,9 @@ struct PlannedModule {
     kFloat,   // one tensor of the source, converted to tensors[0].tensor.dtype
     kStored,  // one tensor of the source, byte for byte
     kStatic,  // weight, [bias], weight_scale, weight_offset, input_scale, input_offset, quant_bias, deq_scale
-    kDynamic,  // weight, [bias], weight_scale, weight_offset
-    kFaScales  // fa_{q,k,v}.scale, fa_{q,k,v}.offset
+    kDynamic,   // weight, [bias], weight_scale, weight_offset
+    kFaScales,  // fa_{q,k,v}.scale, fa_{q,k,v}.offset
+    kNone       // nothing: scales of a layer whose cache stays float after all
   };
   Kind kind = Kind::kFloat;
   std::string name;                    // of the source's tensor, or of the linear without ".weight"
@@ -33,6 +35,11 @@ struct PlannedModule {
   enum class Part { kOther, kAttention, kMlp, kExpert };
   Part part = Part::kOther;  // kMlp: of a decoder layer, but not of a routed expert
   std::int64_t expert = -1;  // kExpert: which
+  // What the tensors become if a measurement says so (Fallback::kAuto): one float tensor, or none at all.
+  // Such modules lie in the last shard, which is made when all is decided.
+  std::optional<std::vector<PlannedTensor>> fallback;
+
+  void fall_back();  // exchanges `tensors` and `fallback`. REQUIRES: fallback
 };
 
 // Modules that are finished together: a run that was interrupted goes on with the first unfinished unit.
@@ -56,7 +63,8 @@ struct PlannedUnit {
 struct CheckpointPlan {
   DType dtype = DType::kBf16;  // of scales, and of float tensors that are converted
   std::vector<PlannedUnit> units;
-  std::int64_t layers = 0;  // decoder layers that are written
+  std::int64_t layers = 0;         // decoder layers that are written
+  std::int64_t fa_layers() const;  // of them with an int8 cache, without MTP
   std::vector<std::int64_t>
       float_cache;  // of these, those that keep a float cache though FA scales are written
 

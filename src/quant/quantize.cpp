@@ -91,7 +91,7 @@ class Pipeline {
       return manifest_.result;
     }
     writer_ = std::make_unique<ShardWriter>(
-        folder_.partial(), plan_,
+        folder_.partial(), folder_.state(), plan_,
         ShardWriterOptions{weight_kind(options_), options_.shard_bytes, /*resume=*/manifest_.finished > 0});
     if (plan_.needs_calibration() && manifest_.finished < units())
       calibration_ = std::make_unique<CalibrationRun>(source_.config(), pool_, prompts_, memory_.step_tokens);
@@ -133,6 +133,7 @@ class Pipeline {
     if (earlier && different.empty() && earlier->finished > 0) {
       folder_.keep();
       manifest_ = std::move(*earlier);
+      for (const std::string& name : manifest_.fallbacks) fall_back(name);
       for (std::int64_t i = 0; i < manifest_.finished; ++i) {
         const PlannedUnit& unit = plan_.units[static_cast<std::size_t>(i)];
         done_bytes_ += bytes_of(unit);
@@ -144,11 +145,20 @@ class Pipeline {
     describe_result();
   }
 
+  // What an earlier run decided.
+  void fall_back(const std::string& name) {
+    for (PlannedUnit& unit : plan_.units)
+      for (PlannedModule& module : unit.modules)
+        if (module.fallback && module.name == name) {
+          if (module.kind == PlannedModule::Kind::kFaScales) unit.fa = false;
+          module.fall_back();
+        }
+  }
+
   // What is known of the result before it is made.
   void describe_result() {
     result().layers = plan_.layers;
-    result().fa_layers =
-        options_.fa_quant ? plan_.layers - static_cast<std::int64_t>(plan_.float_cache.size()) : 0;
+    result().fa_layers = plan_.fa_layers();
     result().mtp = plan_.has(Unit::kMtp) || plan_.has(Unit::kMtpFloat);
     result().prompts = static_cast<std::int64_t>(prompts_.size());
     for (const CalibrationPrompt& prompt : prompts_)
@@ -183,7 +193,8 @@ class Pipeline {
   }
 
   PipelineContext context() {
-    return {reader_,
+    return {options_,
+            reader_,
             plan_.dtype,
             pool_,
             *writer_,
@@ -233,7 +244,7 @@ class Pipeline {
     ActivationStore x = stream_entering(unit_->layer);
     if (unit_->kind == Unit::kMtp) x = mtp_stream(pipeline, *calibration_, x);
     ActivationStore next = stream_leaving(unit_->layer);
-    LayerPipeline(pipeline, *calibration_, *unit_, report, result().warnings).run(x, next, output_needed());
+    LayerPipeline(pipeline, *calibration_, *unit_, report, manifest_).run(x, next, output_needed());
     if (output_needed()) next.save(border(unit_->layer + 1));
   }
 
@@ -260,7 +271,8 @@ class Pipeline {
   }
 
   void finish() {
-    writer_->finish();
+    writer_->finish(plan_);
+    result().fa_layers = plan_.fa_layers();
     write_description(folder_.partial(), plan_, options_);
     write_file_atomically(folder_.partial() / "config.json",
                           quantized_config(read_text_file(options_.model / "config.json"), plan_, options_));
@@ -284,7 +296,7 @@ class Pipeline {
 
   const QuantizeOptions& options_;
   const Checkpoint source_;
-  const CheckpointPlan plan_;
+  CheckpointPlan plan_;
   const std::vector<CalibrationPrompt> prompts_;
   const SourceReader reader_;
   ThreadPool pool_;
@@ -294,7 +306,7 @@ class Pipeline {
   Manifest manifest_;
   std::unique_ptr<ShardWriter> writer_;
   std::unique_ptr<CalibrationRun> calibration_;  // none if nothing has to be observed
-  const PlannedUnit* unit_ = nullptr;            // that is being written
+  PlannedUnit* unit_ = nullptr;                  // that is being written
   std::chrono::steady_clock::time_point start_;  // of the unit
   std::int64_t done_bytes_ = 0, total_bytes_ = 0;
 };

@@ -26,9 +26,11 @@ struct ShardWriterOptions {
 // in any order, and again by a later run. Thread-safety: places may be written at the same time.
 class ShardWriter {
  public:
-  // Makes the shards, with their room on the disk and their headers, or finds them.
-  // Throws: Error{kIo} naming the file that has no room; {kCorrupt} naming a shard that should exist.
-  ShardWriter(std::filesystem::path dir, const CheckpointPlan& plan, ShardWriterOptions options);
+  // Makes the shards, with their room on the disk and their headers, or finds them. Tensors of modules that
+  // may fall back are kept in a file of the folder `state` until finish(). Throws: Error{kIo} naming the file
+  // that has no room; {kCorrupt} naming a shard that should exist.
+  ShardWriter(std::filesystem::path dir, std::filesystem::path state, const CheckpointPlan& plan,
+              ShardWriterOptions options);
 
   // The next bytes of tensor `name`. REQUIRES: planned, and room for them.
   void append(const std::string& name, std::span<const std::byte> bytes);
@@ -40,15 +42,17 @@ class ShardWriter {
   Place place(const std::string& name);
   // Everything written so far is on the disk.
   void sync();
-  // Writes the index.
-  void finish();
+  // Writes the last shard, if there is something undecided, and the index. `plan` says what was decided.
+  void finish(const CheckpointPlan& plan);
 
-  std::int64_t total() const { return total_; }  // bytes of all planned tensors
-  std::int64_t tensors() const { return static_cast<std::int64_t>(weight_map_.size()); }
+  // After finish().
+  std::int64_t total() const { return total_; }      // bytes of all tensors
+  std::int64_t tensors() const { return tensors_; }  // how many
 
  private:
   struct Shard {
     std::string name;
+    std::filesystem::path path;
     std::vector<TensorToWrite> tensors;
     std::int64_t bytes = 0;  // of the tensors, then of the file
     std::optional<StateFile> file;
@@ -61,16 +65,20 @@ class ShardWriter {
   template <class Name>
   void assign(const std::vector<const PlannedModule*>& modules, std::int64_t limit, const Name& name);
   void create(Shard& shard, bool resume);
+  // The shard of what is undecided, without a header: every tensor has room for its larger form.
+  void create_undecided(const std::vector<const PlannedModule*>& modules, bool resume);
+  void write_decided(const CheckpointPlan& plan);
   Range& range(const std::string& name);
   const StateFile& file(Shard& shard);
 
-  std::filesystem::path dir_;
+  std::filesystem::path dir_, state_;
   std::string index_file_;
   int index_indent_;
   std::vector<Shard> shards_;
   std::map<std::string, Range, std::less<>> ranges_;
-  std::vector<std::pair<std::string, std::string>> weight_map_;  // in the order of the plan
-  std::int64_t total_ = 0;
+  std::optional<std::size_t> undecided_;  // index in shards_
+  std::string last_shard_;                // name of the shard that create_undecided() stands for
+  std::int64_t total_ = 0, tensors_ = 0;
 };
 
 }  // namespace latent8

@@ -27,6 +27,7 @@ class QuantizeTest : public testing::Test {
     o.model = model;
     o.out = dir_ / "out";
     o.fa_quant = true;
+    o.fallback = QuantizeOptions::Fallback::kNone;  // the tensors of the reference, whatever is measured
     o.calib = dir_.write("calib.json", kPrompts);
     o.threads = 1;
     return o;

@@ -38,6 +38,7 @@ class QuantizeResume : public QuantizeTest {
   QuantizeOptions sharded(const fs::path& model = kTinyR1) {
     QuantizeOptions o = options(model);
     o.shard_bytes = 2 << 20;
+    o.fallback = QuantizeOptions::Fallback::kAuto;  // some tensors are decided on the way
     return o;
   }
   // A run that dies at its n-th report of progress, from 0; returns whether it lived to its end.
@@ -121,7 +122,8 @@ TEST_F(QuantizeResume, SaysHowManyLayersAnEarlierRunFinished) {
     EXPECT_EQ(report.layer, layer);
     EXPECT_GT(report.bytes_in, 0);
     EXPECT_GT(report.latent_amax, report.latent_rms);
-    EXPECT_NEAR(report.k_scale * 127.0, report.latent_amax, 0.01 * report.latent_amax);
+    EXPECT_GT(report.k_scale * 127.0, 0.5 * report.stored_amax);
+    EXPECT_LT(report.k_scale * 127.0, 1.01 * report.stored_amax);
   }
 }
 

@@ -22,6 +22,7 @@ constexpr std::int64_t kLimit = 3 << 20;
 CheckpointPlan tiny_plan() {
   QuantizeOptions options;
   options.mtp = QuantizeOptions::Mtp::kFloat;
+  options.fallback = QuantizeOptions::Fallback::kNone;
   return plan_checkpoint(Checkpoint::open(kTinyR1), options);
 }
 
@@ -45,10 +46,10 @@ std::set<std::string> indexed_files(const TempDir& dir) {
 TEST(ShardWriter, StartsAShardBeforeItReachesTheLimit) {
   const CheckpointPlan plan = tiny_plan();
   TempDir dir;
-  ShardWriter writer(dir.path(), plan, {"w8a8_dynamic", kLimit});
+  ShardWriter writer(dir.path(), dir.path(), plan, {"w8a8_dynamic", kLimit});
   for (const PlannedUnit& unit : plan.units) write_bytes(writer, unit, std::byte{0});
 
-  writer.finish();
+  writer.finish(plan);
 
   std::int64_t total = 0;
   std::size_t tensors = 0;
@@ -71,17 +72,17 @@ TEST(ShardWriter, WritesAUnitAgainWhereItLay) {
   const CheckpointPlan plan = tiny_plan();
   TempDir once, twice;
   {
-    ShardWriter writer(once.path(), plan, {"w8a8_dynamic", kLimit});
+    ShardWriter writer(once.path(), once.path(), plan, {"w8a8_dynamic", kLimit});
     for (const PlannedUnit& unit : plan.units) write_bytes(writer, unit, std::byte{7});
-    writer.finish();
-    ShardWriter interrupted(twice.path(), plan, {"w8a8_dynamic", kLimit});
+    writer.finish(plan);
+    ShardWriter interrupted(twice.path(), twice.path(), plan, {"w8a8_dynamic", kLimit});
     write_bytes(interrupted, plan.units[0], std::byte{7});
     write_bytes(interrupted, plan.units[1], std::byte{9});
   }
 
-  ShardWriter writer(twice.path(), plan, {"w8a8_dynamic", kLimit, /*resume=*/true});
+  ShardWriter writer(twice.path(), twice.path(), plan, {"w8a8_dynamic", kLimit, /*resume=*/true});
   for (std::size_t i = 1; i < plan.units.size(); ++i) write_bytes(writer, plan.units[i], std::byte{7});
-  writer.finish();
+  writer.finish(plan);
 
   for (const auto& entry : fs::directory_iterator(once.path()))
     EXPECT_TRUE(read_file(entry.path()) == read_file(twice / entry.path().filename().string()))
@@ -92,12 +93,12 @@ TEST(ShardWriter, NamesAShardThatAnEarlierRunShouldHaveLeft) {
   const CheckpointPlan plan = tiny_plan();
   TempDir dir;
   {
-    ShardWriter writer(dir.path(), plan, {"w8a8_dynamic", kLimit});
+    ShardWriter writer(dir.path(), dir.path(), plan, {"w8a8_dynamic", kLimit});
   }
   fs::remove(dir / "quant_model_weight_w8a8_dynamic-00002-of-00005.safetensors");
 
   const std::string message = error_of(ErrorCode::kCorrupt, [&] {
-    ShardWriter writer(dir.path(), plan, {"w8a8_dynamic", kLimit, /*resume=*/true});
+    ShardWriter writer(dir.path(), dir.path(), plan, {"w8a8_dynamic", kLimit, /*resume=*/true});
   });
 
   EXPECT_THAT(message, HasSubstr("00002-of-00005"));
@@ -107,7 +108,7 @@ TEST(ShardWriter, NamesAShardThatAnEarlierRunShouldHaveLeft) {
 TEST(ShardWriter, ReservesTheWholeShardAtOnce) {
   const CheckpointPlan plan = tiny_plan();
   TempDir dir;
-  ShardWriter writer(dir.path(), plan, {"w8a8_dynamic", kLimit});
+  ShardWriter writer(dir.path(), dir.path(), plan, {"w8a8_dynamic", kLimit});
   std::int64_t bytes = 0;
   for (const auto& entry : fs::directory_iterator(dir.path()))
     bytes += static_cast<std::int64_t>(entry.file_size());
