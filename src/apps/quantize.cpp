@@ -8,6 +8,7 @@
 #include "apps/json_lines.h"
 #include "apps/quantize_output.h"
 #include "apps/subcommands.h"
+#include "quant/report.h"
 
 namespace latent8 {
 namespace {
@@ -16,23 +17,19 @@ using Options = QuantizeOptions;
 
 struct QuantizeFlags {
   Options options;
+  std::string report;  // file
   bool no_resume = false, no_rotation = false, json = false;
 };
-
-nlohmann::ordered_json to_json(const Options& options, const QuantizeResult& r) {
-  return {{"out", options.out.string()}, {"layers", r.layers},
-          {"fa_layers", r.fa_layers},    {"mtp", r.mtp},
-          {"prompts", r.prompts},        {"tokens", r.tokens},
-          {"bytes_in", r.bytes_in},      {"bytes_out", r.bytes_out},
-          {"tensors", r.tensors},        {"seconds", r.seconds}};
-}
 
 void run(QuantizeFlags flags) {
   flags.options.resume = !flags.no_resume;
   flags.options.rotate = !flags.no_rotation;
   const QuantizeResult result = quantize_with_progress(flags.options);
-  if (flags.json) return print_result(to_json_line(to_json(flags.options, result)));
-  print_result(quantize_summary(flags.options, result));
+  if (!flags.report.empty()) write_report(flags.report, flags.options, result);
+  if (!flags.json) return print_result(quantize_summary(flags.options, result));
+  nlohmann::ordered_json json = {{"out", flags.options.out.string()}};
+  json.update(to_json(result));
+  print_result(to_json_line(json));
 }
 
 // A flag whose values are names of an enum's.
@@ -59,7 +56,7 @@ void add_recipe_flags(CLI::App& app, Options& o) {
   app.add_flag("--dynamic", o.dynamic, "attention linears too quantise their input per token");
   add_choice<Options::Weights>(app, "--weights", o.weights,
                                {{"w8a8", Options::Weights::kW8A8}, {"float", Options::Weights::kFloat}},
-                               "w8a8, or float: keep weights, write FA scales only");
+                               "w8a8, or float: weights stay float, for the int8 cache alone");
   add_choice<Options::Mtp>(
       app, "--mtp", o.mtp,
       {{"mix", Options::Mtp::kMix}, {"float", Options::Mtp::kFloat}, {"none", Options::Mtp::kNone}},
@@ -106,6 +103,7 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations");
+  app.add_option("--report", flags.report, "write an HTML page of what was measured and decided");
   add_json_flag(app, flags.json);
 }
 

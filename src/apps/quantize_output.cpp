@@ -1,8 +1,13 @@
 #include "apps/quantize_output.h"
 
+#include <ctime>
 #include <map>
 
-#include "base/log.h"
+#include "apps/common.h"
+#include "formats/atomic_file.h"
+#include "quant/report.h"
+#include "sys/cpu_features.h"
+#include "sys/topology.h"
 
 namespace latent8 {
 namespace {
@@ -58,7 +63,31 @@ std::string count_folds(const QuantizeResult& result) {
   return text;
 }
 
+std::string now() {
+  const std::time_t time = std::time(nullptr);
+  std::tm parts{};
+  localtime_r(&time, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M", &parts);
+  return text;
+}
+
 }  // namespace
+
+void write_report(const std::string& path, const QuantizeOptions& options, const QuantizeResult& result) {
+  const Checkpoint checkpoint = Checkpoint::open(options.out);
+  const CacheBytes cache = cache_bytes(checkpoint, CacheType::kF16);
+  ReportContext context{
+      options,
+      fmt::format("latent8 quantize --model {} --out {}", options.model.string(), options.out.string()),
+      fmt::format("{}, {} threads, {}", cpu_name(),
+                  options.threads > 0 ? options.threads : static_cast<int>(physical_cores().size()),
+                  format_bytes(memory_info().total_bytes)),
+      now(),
+      cache.per_token,
+      cache.fp16_per_token};
+  write_file_atomically(path, report_html(result, context));
+}
 
 QuantizeResult quantize_with_progress(QuantizeOptions options) {
   QuantizeProgressBar bar;

@@ -16,4 +16,7 @@ QuantizeResult quantize_with_progress(QuantizeOptions options);
 // At most ten lines: what was made, how large it is, what was chosen, and what was used for it.
 std::string quantize_summary(const QuantizeOptions& options, const QuantizeResult& result);
 
+// Writes the page of report_html(). Throws: Error{kIo} naming the file.
+void write_report(const std::string& path, const QuantizeOptions& options, const QuantizeResult& result);
+
 }  // namespace latent8
