@@ -37,7 +37,7 @@ class Failure(unittest.TestCase):
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
 
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("cannot write", done.stderr)
+        self.assertIn("cannot make room", done.stderr)
         self.assertEqual(self.names(), [])
 
     def test_an_interrupted_quantize_leaves_nothing(self):

@@ -1,0 +1,88 @@
+"""The quantising commands: the reference's own, interruption, the report."""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import support
+
+PROMPTS = ["What is deep learning? Deep learning trains networks of many layers on data.", "int main() { return 0; }"]
+
+
+class Quantize(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.dir = Path(folder.name)
+        self.calib = self.dir / "calib.json"
+        self.calib.write_text(json.dumps(PROMPTS))
+
+    def command(self, out):
+        return ["quantize", "--model", support.FLOAT_MODEL, "--out", out, "--fa-quant", "--calib", self.calib]
+
+    def files(self, folder):
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def test_the_reference_command_runs_under_its_own_name(self):
+        out = self.dir / "out"
+        program = Path(support.PROGRAM).with_name("quant_deepseek_w8a8")
+        arguments = ["--model_path", support.FLOAT_MODEL, "--save_path", out, "--batch_size", 4, "--fa_quant",
+                     "--mindie_format", "--trust_remote_code", "True", "--calib_dataset", self.calib]
+
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--trust_remote_code has no effect", done.stderr)
+        description = json.loads((out / "quant_model_description.json").read_text())
+        self.assertEqual(description["fa_quant_type"], "FAKQuant")
+        self.assertEqual(description, json.loads((out / "quant_model_description_w8a8_dynamic.json").read_text()))
+        self.assertFalse(any(name.startswith("model.layers.5.") for name in description))  # --quant_mtp none
+        self.assertTrue(support.run("verify", out, "--source", support.FLOAT_MODEL))
+
+    def test_the_reference_command_refuses_what_does_not_go_together(self):
+        arguments = ["quant_deepseek_w8a8", "--model_path", support.FLOAT_MODEL, "--save_path", self.dir / "out"]
+        for more in (["--from_fp8"], ["--rot", "--quant_mtp", "float"], ["--layer_count", "6"]):
+            with self.subTest(more):
+                self.assertIn(more[0], support.run(*arguments, *more, expect=1))
+
+    def test_a_killed_run_goes_on_and_gives_the_same_bytes(self):
+        support.run(*self.command(self.dir / "once"))
+        out = self.dir / "out"
+        killed = subprocess.Popen([support.PROGRAM, *map(str, self.command(out))], stderr=subprocess.PIPE, text=True)
+        for line in killed.stderr:
+            if "layer 3 of" in line:
+                os.kill(killed.pid, signal.SIGKILL)
+                break
+        killed.communicate()
+        self.assertFalse(out.exists())
+
+        result = support.run_json(*self.command(out))
+
+        self.assertGreaterEqual(result["resumed_layers"], 2)
+        self.assertEqual(self.files(out), self.files(self.dir / "once"))
+        self.assertFalse((self.dir / "out.partial").exists())
+
+    def test_the_report_is_one_page_that_loads_nothing(self):
+        report = self.dir / "report.html"
+
+        support.run(*self.command(self.dir / "out"), "--report", report)
+
+        page = report.read_text()
+        self.assertIn("<svg", page)
+        for reference in ("src=\"http", "href=\"http", "@import", "url("):
+            self.assertNotIn(reference, page)
+
+    def test_json_says_what_was_chosen_in_every_layer(self):
+        layers = support.run_json(*self.command(self.dir / "out"))["per_layer"]
+
+        self.assertEqual([layer["layer"] for layer in layers], [0, 1, 2, 3, 4, 5])
+        for layer in layers:
+            self.assertIn(layer["fold"], layer["candidates"])
+            self.assertLessEqual(layer["error_after"], layer["error_before"])
+
+
+if __name__ == "__main__":
+    unittest.main()
