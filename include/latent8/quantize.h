@@ -59,7 +59,7 @@ struct QuantizeOptions {
 
 // What was measured and decided in one layer.
 struct LayerReport {
-  // A way to store the latent, and its error: that of the attention's output against float, both relative,
+  // A way to store the latent, and what attention on it changes, relative to the residual stream, rms
   // over the calibration prompts.
   struct Candidate {
     std::string name;  // "none", "fold", "rotation", "both"
@@ -75,8 +75,8 @@ struct LayerReport {
   double k_scale = 0.0;                          // 0 without an int8 cache
   double clipped = 0.0;                          // share of latent values beyond the range of codes
   double error_before = 0.0, error_after = 0.0;  // of the cache: plain largest value, and as chosen
-  double weight_error = 0.0;                     // rms of W8A8 weights minus source, relative
-  double output_error = 0.0;                     // rms of the layer's output minus float, relative
+  double weight_error = 0.0;  // rms of W8A8 weights minus source, relative; 0: not measured
+  double output_error = 0.0;  // rms of the layer's output minus float, relative; 0: not measured
   std::vector<std::pair<std::string, std::int64_t>> tensors;  // bytes written by type: "W8A8", "FLOAT", ...
   std::int64_t bytes_in = 0, bytes_out = 0;
   double seconds = 0.0;

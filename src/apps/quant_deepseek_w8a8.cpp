@@ -77,6 +77,10 @@ void run(const ReferenceFlags& flags) {
                 "--rot: not reproduced by --compat msmodelslim; leave one of them out");
   if (flags.rot)
     log_info("--rot: rotations are chosen per layer, where they lower the error, with and without it");
+  if (flags.compat == "none" && flags.anti_method == "m6")
+    log_info(
+        "--anti_method: smoothing is part of --compat msmodelslim only; rounding with compensation replaces "
+        "it");
   const Options options = to_options(flags);
   print_result(quantize_summary(options, quantize_with_progress(options)));
 }

@@ -64,7 +64,7 @@ void add_recipe_flags(CLI::App& app, Options& o) {
   add_choice<Options::Anti>(
       app, "--anti", o.anti,
       {{"m4", Options::Anti::kM4}, {"m6", Options::Anti::kM6}, {"none", Options::Anti::kNone}},
-      "smoothing of the inputs of attention linears");
+      "smoothing in --compat msmodelslim; no effect elsewhere");
   add_choice<Options::Fallback>(
       app, "--fallback", o.fallback,
       {{"none", Options::Fallback::kNone},

@@ -97,7 +97,8 @@ std::string cache_chart(const QuantizeResult& r) {
   Chart chart;
   chart.title = "Error of the int8 cache";
   chart.text =
-      "rms error of the attention's output, relative to float: with the plain scale of the largest value, "
+      "What the int8 cache changes, relative to the residual stream, rms: with the plain scale of the "
+      "largest value, "
       "and as chosen.";
   chart.unit = "relative error, logarithmic";
   chart.log = chart.percent = chart.connect = true;
