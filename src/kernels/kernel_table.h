@@ -138,9 +138,9 @@ struct SiluMulArgs {
 
 // One run of keys (at most kRunKeys, starting at a multiple of kRunKeys) for a block of query rows, which are
 // any mixture of tokens and heads of one sequence. Keys lie in groups of 16 (kernels/latent_layout.h). Per
-// tile of 128 keys: S = int32(q8 . k8) * qk_scale + q_pe . k_pe; m = max S over visible keys; P = exp(S - m);
-// P8 = rint(255 P) as u8; the tile's sum of fp32 P and its int32 P8 . V8 * v_scale / 255 are combined with
-// the tiles before it in fp32 (flash-attention rescaling).
+// tile of kTileKeys: S = int32(q8 . k8) * qk_scale + q_pe . k_pe; m = max S over visible keys; P = exp(S -
+// m); P8 = rint(255 P) as u8; the tile's sum of fp32 P and its int32 P8 . V8 * v_scale / 255 are combined
+// with the tiles before it in fp32 (flash-attention rescaling).
 struct MlaAttendS8Args {
   const void* const* groups;    // [ceil(n_keys / 16)] groups of the run, first key first
   std::int64_t key_begin;       // absolute position of the run's first key
@@ -172,7 +172,7 @@ struct MlaAttendFloatArgs {
   void* scratch;
 };
 
-inline constexpr std::int64_t kTileKeys = 128;
+inline constexpr std::int64_t kTileKeys = 64;
 inline constexpr std::int64_t kRunKeys = 4096;
 inline constexpr std::int64_t kAttendMaxRows = 128;
 

@@ -80,9 +80,10 @@ void attend_run(OpContext& ctx, const LatentPages& pages, const RowBlock& block,
   }
 }
 
-// into = into + from, both relative to their own maxima.
-void merge(const Partial& into, const Partial& from, std::int64_t rows, std::int64_t rank) {
-  for (std::int64_t r = 0; r < rows; ++r) {
+// into = into + from for rows [begin, end), both relative to their own maxima.
+void merge(const Partial& into, const Partial& from, std::int64_t begin, std::int64_t end,
+           std::int64_t rank) {
+  for (std::int64_t r = begin; r < end; ++r) {
     if (from.max[r] == -std::numeric_limits<float>::infinity()) continue;  // the row sees no key of this run
     const float max = std::max(into.max[r], from.max[r]);
     const float a = std::exp(into.max[r] - max), b = std::exp(from.max[r] - max);
@@ -94,8 +95,10 @@ void merge(const Partial& into, const Partial& from, std::int64_t rows, std::int
   }
 }
 
-void write_rows(const Partial& from, const RowBlock& block, Mat<float> out) {
-  for (std::int64_t r = 0; r < block.rows; ++r) {
+// Rows [begin, end) of a block's result into `out`, normalised.
+void write_rows(const Partial& from, const RowBlock& block, std::int64_t begin, std::int64_t end,
+                Mat<float> out) {
+  for (std::int64_t r = begin; r < end; ++r) {
     const float inverse = 1.0F / from.sum[r];
     const float* values = from.out + r * out.cols;
     float* to = out.row(block.row_begin + r);
@@ -143,9 +146,9 @@ void mla_attend(OpContext& ctx, const LatentPages& pages, std::span<const Attend
           const Partial total = Partial::at(memory, rank), next = Partial::at(memory + floats, rank);
           for (std::int64_t run = 0; run < block.runs(); ++run) {
             attend_run(ctx, pages, block, run, queries, run == 0 ? total : next, ctx.worker_scratch(worker));
-            if (run > 0) merge(total, next, block.rows, rank);
+            if (run > 0) merge(total, next, 0, block.rows, rank);
           }
-          write_rows(total, block, out);
+          write_rows(total, block, 0, block.rows, out);
         });
     return;
   }
@@ -162,14 +165,17 @@ void mla_attend(OpContext& ctx, const LatentPages& pages, std::span<const Attend
     const RowBlock& block = blocks[static_cast<std::size_t>(it - first_item.begin())];
     attend_run(ctx, pages, block, item - *it, queries, partial(item), ctx.worker_scratch(worker));
   });
-  ctx.pool().parallel_for(static_cast<std::int64_t>(blocks.size()), 1,
-                          [&](std::int64_t i, std::int64_t, int) {
-                            const RowBlock& block = blocks[static_cast<std::size_t>(i)];
-                            const std::int64_t first = first_item[static_cast<std::size_t>(i)];
-                            for (std::int64_t run = 1; run < block.runs(); ++run)
-                              merge(partial(first), partial(first + run), block.rows, rank);
-                            write_rows(partial(first), block, out);
-                          });
+  // The merge of a row follows the order of its runs; rows are shared among the threads.
+  const std::int64_t pieces = (ctx.threads() + std::ssize(blocks) - 1) / std::ssize(blocks);
+  ctx.pool().parallel_for(std::ssize(blocks) * pieces, 1, [&](std::int64_t item, std::int64_t, int) {
+    const auto b = static_cast<std::size_t>(item / pieces);
+    const RowBlock& block = blocks[b];
+    const std::int64_t piece = item % pieces;
+    const std::int64_t begin = block.rows * piece / pieces, end = block.rows * (piece + 1) / pieces;
+    for (std::int64_t run = 1; run < block.runs(); ++run)
+      merge(partial(first_item[b]), partial(first_item[b] + run), begin, end, rank);
+    write_rows(partial(first_item[b]), block, begin, end, out);
+  });
 }
 
 }  // namespace latent8

@@ -229,9 +229,9 @@ class MlaAttendShapes : public testing::TestWithParam<std::tuple<const KernelTab
 std::vector<Shape> shapes() {
   std::vector<Shape> all;
   for (const std::int64_t rows : {1, 2, 5, 6, 7, 16, 17})
-    for (const std::int64_t keys : {1, 15, 16, 17, 127, 128, 129, 300})
+    for (const std::int64_t keys : {1, 15, 16, 17, 63, 64, 65, 129, 300})
       all.push_back({rows, keys, rows % 2 == 0 ? 256 : 32, keys % 2 == 0 ? 64 : 32});
-  for (const std::int64_t keys : {1, 64, 65, 129}) all.push_back({6, keys, 512, 64});
+  for (const std::int64_t keys : {1, 32, 33, 64, 65, 129}) all.push_back({6, keys, 512, 64});
   all.push_back({16, 300, 80, 64});  // a last strip of one vector
   all.push_back({128, 300, 64, 64});
   all.push_back({3, 4096, 512, 64});

@@ -84,8 +84,8 @@ void qk_block(const AttendFloat& t, std::int64_t row, std::int64_t key) {
 // out = out * alpha + P.V * beta for R rows and V vectors of dimensions from d on.
 template <class Isa, int R, int V>
 void pv_block(const AttendFloat& t, std::int64_t row, std::int64_t d) {
-  const Strip<Isa> strip(d, t.args.rank, 4);
-  const float* values = t.values + strip.offset / 4 + d - strip.begin;
+  const Strip<Isa> strip(d, t.args.rank);
+  const float* values = t.values + strip.begin * kTileKeys + d - strip.begin;
   const float* p = t.s + row * kTileKeys;
   float* out = t.args.out + row * t.args.rank + d;
   typename Isa::F acc[R][V];

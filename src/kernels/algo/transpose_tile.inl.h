@@ -2,10 +2,11 @@
 // A tile of keys as values: what QK reads with 16 keys in a register, PV reads with 16 dimensions in one.
 //
 //   keys    group g: int8 [rank / 4][16 keys][4 dims]    float [rank][16 keys]
-//   values  strips of kStrip dims (the last may be narrower, w dims), each contiguous:
+//   values  a strip of kStrip dims (the last may be narrower, w dims):
 //           int8 [tile / 4][w dims][4 keys]              float [tile][w dims]
 //
-// A strip is what one block of rows multiplies, so it stays in the L1 cache while the rows pass by.
+// A strip is what one block of rows multiplies, so it stays in the L1 cache while the rows pass by. The int8
+// kernel transposes a strip when its turn comes, the float one the whole tile, strip after strip.
 
 #include <cstdint>
 
@@ -29,24 +30,20 @@ inline constexpr std::int64_t kStrip = kBlockKeys<Isa> > 16 ? kBlockKeys<Isa> : 
 
 inline constexpr std::int64_t kTileGroups = kTileKeys / kGroupKeys;
 
-// The strip that holds dimension d, for elements of `bytes` bytes.
+// The strip that holds dimension d.
 template <class Isa>
 struct Strip {
-  std::int64_t begin, width, offset;  // dims, dims, bytes
-  Strip(std::int64_t d, std::int64_t rank, std::int64_t bytes)
+  std::int64_t begin, width;  // dims
+  Strip(std::int64_t d, std::int64_t rank)
       : begin(d / kStrip<Isa> * kStrip<Isa>),
-        width(rank - begin < kStrip<Isa> ? rank - begin : kStrip<Isa>),
-        offset(begin * kTileKeys * bytes) {}
+        width(rank - begin < kStrip<Isa> ? rank - begin : kStrip<Isa>) {}
 };
 
-// Group `g` of a tile into the tile's int8 values.
+// Dimensions [0, width) of a group's keys into int8 values [16 / 4][width][4 keys].
 template <class Isa>
-void transpose_s8_group(const void* group, std::int64_t g, std::int64_t rank, std::int8_t* values) {
-  for (std::int64_t d = 0; d < rank; d += 16) {
-    const Strip<Isa> strip(d, rank, 1);
-    std::int8_t* to = values + strip.offset + (g * 4 * strip.width + d - strip.begin) * 4;
-    Isa::transpose_s8_16x16(static_cast<const char*>(group) + d * kGroupKeys, to, strip.width * 4);
-  }
+void transpose_s8_strip(const void* group, std::int64_t width, std::int8_t* values) {
+  for (std::int64_t d = 0; d < width; d += 16)
+    Isa::transpose_s8_16x16(static_cast<const char*>(group) + d * kGroupKeys, values + d * 4, width * 4);
 }
 
 // Group `g` of a tile into the tile's float values; keys from `keys` on become 0.
@@ -54,8 +51,8 @@ template <class Isa, class Keys>
 void transpose_float_group(const void* group, std::int64_t g, std::int64_t rank, std::int64_t keys,
                            float* values) {
   for (std::int64_t d = 0; d < rank; d += 16) {
-    const Strip<Isa> strip(d, rank, 4);
-    float* to = values + strip.offset / 4 + g * kGroupKeys * strip.width + d - strip.begin;
+    const Strip<Isa> strip(d, rank);
+    float* to = values + strip.begin * kTileKeys + g * kGroupKeys * strip.width + d - strip.begin;
     Keys::template transpose_16x16<Isa>(static_cast<const char*>(group) + d * kGroupKeys * Keys::kBytes, to,
                                         strip.width);
     for (std::int64_t key = keys; key < kGroupKeys; ++key)
@@ -82,18 +79,16 @@ class TilePrefetch {
   TilePrefetch(const void* const* groups, std::int64_t n_groups, std::int64_t group_bytes, const void* idle)
       : groups_(groups), left_(n_groups), bytes_(group_bytes), idle_(static_cast<const char*>(idle)) {}
 
-  // A block of `steps` steps touches at + i * step at its step i.
+  // A block of `steps` steps touches at + i * step at its step i. Groups that lie one behind the other, as in
+  // a page, are one stretch.
   void take(std::int64_t steps) {
-    at = idle_;
-    step = 0;
-    if (left_ <= 0) return;
-    at = static_cast<const char*>(*groups_) + offset_;
-    step = 64;
+    for (; left_ > 0 && offset_ >= bytes_; ++groups_, --left_) {
+      const bool adjacent = left_ > 1 && groups_[1] == static_cast<const char*>(groups_[0]) + bytes_;
+      offset_ = adjacent ? offset_ - bytes_ : 0;
+    }
+    step = left_ > 0 ? 64 : 0;
+    at = left_ > 0 ? static_cast<const char*>(*groups_) + offset_ : idle_;
     offset_ += steps * 64;
-    if (offset_ < bytes_) return;
-    offset_ = 0;
-    ++groups_;
-    --left_;
   }
   const char* at = nullptr;
   std::int64_t step = 0;
