@@ -6,7 +6,9 @@
 #include <future>
 
 #include "base/error.h"
+#include "quant/down_error.h"
 #include "quant/hessian.h"
+#include "quant/latent_statistics.h"
 
 namespace latent8 {
 namespace {
@@ -16,9 +18,6 @@ using Stage = QuantizeProgress::Stage;
 
 // Experts beyond this do not overlap better.
 constexpr std::int64_t kLargestGroup = std::int64_t{1} << 30;
-
-// Modules that are written between two reports of progress: a gibibyte of a big model's experts.
-constexpr std::size_t kStreamedModules = 72;
 
 // Beginning of a warning about experts; layers are appended to it.
 constexpr const char* kIdleExperts = "experts that no calibration token reached: ";
@@ -30,46 +29,6 @@ constexpr double kDamping = 0.01;
 // of 1 % lets experts be chosen otherwise often enough to dominate what quantisation costs.
 constexpr double kLargestError = 0.01;
 
-// rms over tokens of what int8 inputs of a down_proj change, relative to the residual stream behind it. To be
-// added to when a step's MLP has run: s.x is the stream that entered it, s.delta its output.
-class DownError {
- public:
-  void add(CalibrationRun& run, const Linear& down, ConstMat<float> input,
-           std::span<const std::uint8_t> counts) {
-    OpContext& ctx = run.ctx();
-    const std::int64_t T = input.rows, n = input.cols;
-    ctx.codes.reserve(T, n);
-    Matrix<float> rounding(T, n), change(T, down.out_features);
-    ctx.pool().parallel_for(T, 8, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t t = begin; t < end; ++t) {
-        std::int8_t* q = ctx.codes.q.data() + t * n;
-        ctx.kernels().quantize_dynamic(
-            {input.row(t), q, ctx.codes.scale.data() + t, ctx.codes.sum.data() + t, 1, n, n});
-        for (std::int64_t c = 0; c < n; ++c)
-          rounding.row(t)[c] = static_cast<float>(q[c]) * ctx.codes.scale[t] - input.row(t)[c];
-      }
-    });
-    linear(ctx, down, rounding.view(), change.view());
-    const Scratch& s = run.scratch();
-    for (std::int64_t t = 0; t < T; ++t) {
-      if (counts[static_cast<std::size_t>(t)] == 0) continue;
-      double changed = 0.0, stream = 1e-30;
-      for (std::int64_t c = 0; c < change.cols(); ++c) {
-        changed += double{change.row(t)[c]} * change.row(t)[c];
-        const double x = double{s.x.row(t)[c]} + s.delta.row(t)[c];
-        stream += x * x;
-      }
-      sum_ += changed / stream;
-      ++tokens_;
-    }
-  }
-  double value() const { return tokens_ == 0 ? 0.0 : std::sqrt(sum_ / static_cast<double>(tokens_)); }
-
- private:
-  double sum_ = 0.0;
-  std::int64_t tokens_ = 0;
-};
-
 bool is_int8(const PlannedModule& module) {
   return module.kind == PlannedModule::Kind::kStatic || module.kind == PlannedModule::Kind::kDynamic;
 }
@@ -80,85 +39,7 @@ WorkingLayer read_tensors(const SourceReader& source, const std::vector<std::str
   return out;
 }
 
-// Largest, root mean square and share of clipped values of the latent, over the tokens that count.
-struct LatentStatistics {
-  double amax = 0.0, rms = 0.0, clipped = 0.0;
-};
-
-LatentStatistics latent_statistics(const AttentionActivations& activations, float k_scale) {
-  const std::int64_t rank = activations.run().config().kv_lora_rank;
-  double sum = 0.0, count = 0.0, clipped = 0.0;
-  float amax = 0.0F;
-  activations.for_each_step(
-      [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
-        for (std::int64_t t = 0; t < step.tokens(); ++t) {
-          if (counts[static_cast<std::size_t>(t)] == 0) continue;
-          for (const float c : s.kv.view().row_span(t).first(static_cast<std::size_t>(rank))) {
-            amax = std::max(amax, std::fabs(c));
-            sum += double{c} * c;
-            const float code = std::nearbyint(c / k_scale);
-            clipped += code > 127.0F || code < -128.0F ? 1.0 : 0.0;
-          }
-          count += static_cast<double>(rank);
-        }
-      });
-  if (count == 0.0) return {};
-  return {amax, std::sqrt(sum / count), clipped / count};
-}
-
-// "attention", "MLP", "experts 32 to 63", "embed_tokens".
-std::string part_name(std::span<const PlannedModule* const> modules) {
-  const PlannedModule &first = *modules.front(), &last = *modules.back();
-  if (first.part == Part::kExpert) return fmt::format("experts {} to {}", first.expert, last.expert);
-  if (first.part == Part::kAttention) return "attention";
-  if (first.part == Part::kMlp) return "MLP";
-  std::string name = first.name;
-  if (name.ends_with(".weight")) name.resize(name.rfind('.'));
-  return name.substr(name.rfind('.') + 1);
-}
-
-// How many of the first modules are written together: those of the same part of a layer.
-std::size_t group_size(std::span<const PlannedModule* const> modules) {
-  std::size_t size = 1;
-  while (size < modules.size() && size < kStreamedModules && modules[size]->part == modules[0]->part &&
-         modules[0]->part != Part::kOther)
-    ++size;
-  return size;
-}
-
-void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules) {
-  for (const PlannedModule* module : modules)
-    for (const std::string& name : source_names(source.checkpoint(), *module))
-      source.prefetch(name, 0, static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
-}
-
 }  // namespace
-
-std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module) {
-  std::int64_t sum = 0;
-  for (const std::string& name : source_names(source, module))
-    sum += static_cast<std::int64_t>(source.get(name).bytes.size());
-  return sum;
-}
-
-std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules) {
-  std::int64_t sum = 0;
-  for (const PlannedModule* module : modules) sum += source_bytes(source, *module);
-  return sum;
-}
-
-void stream_modules(const PipelineContext& context, std::span<const PlannedModule* const> modules) {
-  const LayerQuantizer quantizer(context.source, context.dtype, context.pool, context.writer);
-  while (!modules.empty()) {
-    const std::size_t size = group_size(modules);
-    const auto group = modules.first(size);
-    modules = modules.subspan(size);
-    prefetch(context.source, modules.first(std::min(kStreamedModules, modules.size())));
-    context.progress(Stage::kQuantize, part_name(group), 0);
-    quantizer.write(group);
-    context.progress(Stage::kQuantize, part_name(group), source_bytes(context.source.checkpoint(), group));
-  }
-}
 
 LayerPipeline::LayerPipeline(const PipelineContext& context, CalibrationRun& run, PlannedUnit& unit,
                              LayerReport& report, Manifest& manifest)

@@ -2,7 +2,6 @@
 // Quantises one decoder layer (or the MTP layer): runs it over the calibration prompts as far as later layers
 // and its own statistics need that, decides, and writes its tensors.
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,29 +10,10 @@
 #include "quant/layer_activations.h"
 #include "quant/layer_quantizer.h"
 #include "quant/manifest.h"
+#include "quant/module_stream.h"
 #include "quant/working_layer.h"
 
 namespace latent8 {
-
-// Ownership: refers to its members' targets, which must outlive it.
-struct PipelineContext {
-  const QuantizeOptions& options;
-  const SourceReader& source;
-  DType dtype;  // CheckpointPlan::dtype
-  ThreadPool& pool;
-  ShardWriter& writer;
-  MemoryBudget& budget;
-  std::filesystem::path spill;  // for activations that have no room in memory
-  // Says what is worked on, and how many bytes of the source were dealt with since the last call.
-  std::function<void(QuantizeProgress::Stage stage, const std::string& part, std::int64_t bytes)> progress;
-};
-
-// Writes modules of which nothing has to be observed, some rows in memory at a time.
-void stream_modules(const PipelineContext& context, std::span<const PlannedModule* const> modules);
-
-// Bytes of the source's tensors that the modules are made of.
-std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module);
-std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules);
 
 class LayerPipeline {
  public:
