@@ -27,29 +27,23 @@ class LayerPipeline {
  private:
   void attention(const ActivationStore& x, ActivationStore& next);
   void mlp(ActivationStore& next, bool output_needed);
-  void run_experts(const MlpActivations& input, ActivationStore& next);
-  void run_expert_group(std::int64_t begin, std::int64_t end, const WorkingLayer& group,
-                        const MlpActivations& input, ActivationStore& next);
+  // Runs what every token passes, and writes it.
+  void common_mlp(ActivationStore& next, MlpActivations& input);
 
   // Called when the activations of attention are known, before its linears are quantised: what is replaced in
   // `working_` is what gets quantised.
   void decide_attention(AttentionActivations& activations, const ActivationStore& next);
-  // The same for the MLP: before the shared and the routed experts are quantised.
-  void decide_mlp(const MlpActivations& input);
-
   LayerObservers observe(const Checkpoint& tensors, const AttentionActivations& activations);
   void write_attention(const Checkpoint& tensors, const AttentionActivations& activations);
   std::span<const std::uint8_t> counts_of(const CalibrationStep& step) const;
-  // Share of the residual stream that a dense layer's down_proj changes if its input is rounded to int8.
+  // error: DownError::value()
   void fall_back_dense(double error);
   void fall_back(PlannedModule& module, const std::string& why);
   void report_latent(const AttentionActivations& activations, const LatentChoice& choice);
   LatentChoices latent_choices() const;
-  void report_idle_experts(const MlpActivations& input);
   [[noreturn]] void refuse_values_that_are_not_finite() const;
 
   std::vector<const PlannedModule*> modules(PlannedModule::Part part) const;
-  std::vector<std::string> names(const std::vector<const PlannedModule*>& modules) const;
   void write(const std::vector<const PlannedModule*>& modules, const Checkpoint& tensors,
              const LayerObservers& observers);
 

@@ -32,10 +32,17 @@ std::string part_name(std::span<const PlannedModule* const> modules) {
   return name.substr(name.rfind('.') + 1);
 }
 
-void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules) {
+std::vector<std::string> source_names(const Checkpoint& source,
+                                      std::span<const PlannedModule* const> modules) {
+  std::vector<std::string> out;
   for (const PlannedModule* module : modules)
-    for (const std::string& name : source_names(source.checkpoint(), *module))
-      source.prefetch(name, 0, static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
+    for (std::string& name : source_names(source, *module)) out.push_back(std::move(name));
+  return out;
+}
+
+void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules) {
+  for (const std::string& name : source_names(source.checkpoint(), modules))
+    source.prefetch(name, 0, static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
 }
 
 std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module) {

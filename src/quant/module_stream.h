@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "latent8/quantize.h"
 #include "quant/memory_budget.h"
@@ -38,6 +39,10 @@ void stream_modules(const PipelineContext& context, std::span<const PlannedModul
 // Bytes of the source's tensors that the modules are made of.
 std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module);
 std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules);
+
+// source_names() of all of them.
+std::vector<std::string> source_names(const Checkpoint& source,
+                                      std::span<const PlannedModule* const> modules);
 
 // Tells the system that the modules' tensors will be read soon.
 void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules);
