@@ -198,7 +198,10 @@ LatentChoices LayerPipeline::latent_choices() const {
   const auto attention = modules(Part::kAttention);
   // fp8 blocks that are kept as they are take no other values.
   const bool fixed = float_weights && std::any_of(attention.begin(), attention.end(), is_fp8);
-  return {context_.options.rotate, !fixed, float_weights, context_.dtype};
+  // Its bias would have to be rotated too, which no checkpoint has needed.
+  const bool biased = context_.source.checkpoint().find(fmt::format(
+                          "model.layers.{}.self_attn.kv_a_proj_with_mqa.bias", unit_.layer)) != nullptr;
+  return {context_.options.rotate && !biased, !fixed, float_weights, context_.dtype};
 }
 
 LayerObservers LayerPipeline::observe(const Checkpoint& tensors, const AttentionActivations& activations) {
@@ -212,7 +215,7 @@ LayerObservers LayerPipeline::observe(const Checkpoint& tensors, const Attention
   activations.for_each_step(
       [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
         if (observers.fa) absorb_queries(run_, weights.attention, step.tokens());
-        observers.observe(s, run_.config(), step.tokens(), counts);
+        observers.observe(s, step.tokens(), counts);
       });
   return observers;
 }
