@@ -93,43 +93,40 @@ std::string fold_chart(const QuantizeResult& r) {
   return category_html(chart);
 }
 
+// Relative errors of each layer before and after what was decided.
+std::string error_chart(const QuantizeResult& r, Chart chart, const char* before, const char* after,
+                        double LayerReport::* first, double LayerReport::* second, const char* none) {
+  chart.unit = "relative error, logarithmic";
+  chart.log = chart.percent = chart.connect = true;
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [&](const LayerReport& l) {
+    return l.*second > 0.0 ? fmt::format("{} to {}", percent_text(l.*first), percent_text(l.*second)) : none;
+  });
+  chart.series = {
+      {before, "before", Mark::kDot, values_of(r, [&](const LayerReport& l) { return l.*first; })},
+      {after, "after", Mark::kDot, values_of(r, [&](const LayerReport& l) { return l.*second; })}};
+  return chart_html(chart);
+}
+
 std::string cache_chart(const QuantizeResult& r) {
   Chart chart;
   chart.title = "Error of the int8 cache";
   chart.text =
       "What the int8 cache changes, relative to the residual stream, rms: with the plain scale of the "
-      "largest value, "
-      "and as chosen.";
-  chart.unit = "relative error, logarithmic";
-  chart.log = chart.percent = chart.connect = true;
-  chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return l.fa ? fmt::format("{} to {}", percent_text(l.error_before), percent_text(l.error_after))
-                : "float cache";
-  });
-  chart.series = {
-      {"plain scale", "before", Mark::kDot,
-       values_of(r, [](const LayerReport& l) { return l.error_before; })},
-      {"as chosen", "after", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.error_after; })}};
-  return chart_html(chart);
+      "largest value, and as chosen.";
+  return error_chart(r, std::move(chart), "plain scale", "as chosen", &LayerReport::error_before,
+                     &LayerReport::error_after, "float cache");
 }
 
 std::string weight_chart(const QuantizeResult& r) {
   Chart chart;
-  chart.title = "Error of W8A8";
+  chart.title = "Error of int8 weights";
   chart.text =
-      "rms error of the weights, and of the layer's output with quantised weights and activations, relative "
-      "to float.";
-  chart.unit = "relative error";
-  chart.percent = true;
-  chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return fmt::format("weights {}, output {}", percent_text(l.weight_error), percent_text(l.output_error));
-  });
-  chart.series = {
-      {"weights", "weight", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.weight_error; })},
-      {"output", "output", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.output_error; })}};
-  return chart_html(chart);
+      "What int8 weights change in a linear's outputs over the calibration text, relative, rms over the "
+      "layer's linears except its routed experts, inputs in float: every weight rounded to nearest, and as "
+      "written, rounded so that the errors cancel.";
+  return error_chart(r, std::move(chart), "rounded to nearest", "as written",
+                     &LayerReport::output_error_before, &LayerReport::output_error_after, "not measured");
 }
 
 std::string time_chart(const QuantizeResult& r) {
