@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/error.h"
-#include "quant/layer_pipeline.h"
+#include "quant/module_stream.h"
 #include "sys/topology.h"
 
 namespace latent8 {

@@ -13,13 +13,12 @@
 
 namespace latent8 {
 
-// The smallest scale that is written; a row of zeros has it. Source: facts/msmodelslim_bytes.md A1, C6.
-inline constexpr float kSmallestScale = 0x1p-23F;
-
-// x rounded to `type` (kF32, kBf16, kF16) and widened again.
-float round_to(DType type, float x);
-// max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
-float symmetric_scale(DType type, float amax);
+// symmetric_scale() of the largest value of each row.
+//   rows   of `weight`, the first is its row `begin`; scale [rows.m]
+// Throws: Error{kCorrupt} naming tensor and row if a weight is NaN or Inf, Error{kUnsupported} if the type
+// cannot hold the scale.
+void row_scales(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin, DType type,
+                float* scale);
 
 // Quantises rows of one tensor after another, with memory of its own for what lies between.
 // Thread-safety: one thread.
@@ -34,8 +33,7 @@ class RowQuantizer {
 
   // Rows [begin, end) of `weight`, its fold included; `stored` is what weight.stored_rows() returned for
   // them. code = clamp(rint(weight / scale), -127, 127) with scale = symmetric_scale() of the row, so that
-  // the error of the scale's rounding is not added. Throws: Error{kCorrupt} naming tensor and row if a weight
-  // is NaN or Inf.
+  // the error of the scale's rounding is not added. Throws: as row_scales().
   void quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
                 std::span<const std::byte> stored, const Output& out);
 
