@@ -77,10 +77,6 @@ void run(const ReferenceFlags& flags) {
                 "--rot: not reproduced by --compat msmodelslim; leave one of them out");
   if (flags.rot)
     log_info("--rot: rotations are chosen per layer, where they lower the error, with and without it");
-  if (flags.compat == "none" && flags.anti_method == "m6")
-    log_info(
-        "--anti_method: smoothing is part of --compat msmodelslim only; rounding with compensation replaces "
-        "it");
   const Options options = to_options(flags);
   print_result(quantize_summary(options, quantize_with_progress(options)));
 }
@@ -94,7 +90,8 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
   app->add_option("--save_path", flags->save_path, "directory to make")->required();
   app->add_option("--layer_count", flags->layer_count, "write the first N decoder layers only; 0 means all")
       ->capture_default_str();
-  app->add_option("--anti_dataset", flags->anti_dataset, "JSON list of texts for smoothing");
+  app->add_option("--anti_dataset", flags->anti_dataset,
+                  "JSON list of texts for smoothing; used with --compat msmodelslim");
   app->add_option("--calib_dataset", flags->calib_dataset, "JSON list of calibration texts");
   app->add_option("--batch_size", flags->batch_size, "prompts per call")
       ->check(CLI::Range(1, 16))

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "quant/hessian.h"
+#include "quant/smoothing.h"
 
 namespace latent8 {
 namespace {
@@ -190,6 +191,9 @@ void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
     if (!run_attention(run_, weights, x, next, activations)) refuse_values_that_are_not_finite();
   }
   decide_attention(activations, next);
+  const QuantizeOptions& options = context_.options;
+  report_.smoothed = smooth_attention(working_, unit_.layer, attention, options.anti,
+                                      {options.dynamic, context_.dtype}, activations);
   context_.progress(Stage::kQuantize, "attention", 0);
   write_attention(working_.checkpoint(), activations);
   working_.drop(names(attention));
