@@ -76,7 +76,9 @@ void run(const ReferenceFlags& flags) {
     throw_error(ErrorCode::kUnsupported,
                 "--rot: not reproduced by --compat msmodelslim; leave one of them out");
   if (flags.rot)
-    log_info("--rot: rotations are chosen per layer, where they lower the error, with and without it");
+    log_info(
+        "--rot: the hidden state is not rotated; the latent is, in layers where that lowers the error, with "
+        "and without this flag");
   const Options options = to_options(flags);
   print_result(quantize_summary(options, quantize_with_progress(options)));
 }
@@ -106,10 +108,12 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
   app->add_option("--quant_mtp", flags->quant_mtp, "the MTP layer: quantise it, keep it, or leave it out")
       ->check(CLI::IsMember({"mix", "float", "none"}))
       ->capture_default_str();
-  app->add_option("--anti_method", flags->anti_method, "smoothing")
+  app->add_option("--anti_method", flags->anti_method,
+                  "smoothing of attention inputs: m4 the hidden state, m6 also those of q_b_proj and o_proj")
       ->check(CLI::IsMember({"m4", "m6"}))
       ->capture_default_str();
-  app->add_flag("--rot", flags->rot, "rotate (chosen per layer here, with or without this flag)");
+  app->add_flag("--rot", flags->rot,
+                "no effect: only latents are rotated, where that helps, with or without this flag");
   app->add_option("--trust_remote_code", flags->trust_remote_code,
                   "no effect: no code of a checkpoint is run")
       ->expected(0, 1)

@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "quant/weight_quantizer.h"
+#include "quant/rounding.h"
 
 namespace latent8 {
 namespace {
@@ -13,7 +13,8 @@ namespace {
 constexpr std::int64_t kTokens = 2048;
 // Ranges that are tried, as a share of the largest value: rare values are clipped where all others gain more.
 constexpr std::array kClips{1.0F, 0.9F, 0.8F, 0.7F, 0.6F};
-// What a fold has to leave of the error of what was tried before: smaller gains may be chance.
+// A fold takes the place of the best one so far if its error is below this share of that one's: smaller gains
+// may be chance.
 constexpr double kGain = 0.98;
 // Channels that hardly ever differ from 0 are scaled as if they had this share of the mean size.
 constexpr double kSmallestShare = 1e-3;
@@ -27,64 +28,81 @@ std::string kv_a_name(const std::string& prefix) { return prefix + ".kv_a_proj_w
 std::string gamma_name(const std::string& prefix) { return prefix + ".kv_a_layernorm.weight"; }
 std::string kv_b_name(const std::string& prefix) { return prefix + ".kv_b_proj.weight"; }
 
-void round_to_type(Matrix<float>& m, DType type) {
-  std::vector<std::byte> stored(static_cast<std::size_t>(m.cols() * size_of(type)));
-  for (std::int64_t r = 0; r < m.rows(); ++r) {
-    narrow(m.row(r), type, m.cols(), stored.data());
-    widen(stored.data(), type, m.cols(), m.row(r));
-  }
+void round_rows(DType type, Matrix<float>& m) {
+  for (std::int64_t r = 0; r < m.rows(); ++r) round_in_place(type, m.view().row_span(r));
 }
 
-Tensors folded(ThreadPool& pool, const WorkingLayer& working, const std::string& prefix,
-               const LatentFold& fold, const LatentChoices& choices) {
-  Tensors t{working.values(kv_a_name(prefix)), working.values(gamma_name(prefix)),
-            working.values(kv_b_name(prefix))};
-  apply_fold(pool, fold, t.view());
-  if (choices.float_weights) round_to_type(t.kv_a, choices.dtype);
-  round_to_type(t.gamma, choices.dtype);
-  round_to_type(t.kv_b, choices.dtype);
-  return t;
-}
-
-Linear float_linear(const Matrix<float>& w) {
+Linear float_linear(const Matrix<float>& w, const float* bias) {
   Linear out;
   out.out_features = w.rows();
   out.in_features = w.cols();
   out.weight = w.row(0);
+  out.bias = bias;
   return out;
 }
 
-// One layer's attention with other latents.
+// One layer's attention, of which fold() replaces what makes and what reads the latent.
+class FoldedAttention {
+ public:
+  FoldedAttention(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
+                  const LatentChoices& choices, CalibrationRun& run)
+      : working_(working), prefix_(prefix), choices_(choices), run_(run), checkpoint_(working.checkpoint()) {
+    load_attention_half(checkpoint_, layer, {}, storage_, weights_);
+    kv_a_bias_ = weights_.attention.kv_a_proj_with_mqa.bias;
+  }
+
+  void fold(const LatentFold& fold) {
+    tensors_ = {working_.values(kv_a_name(prefix_)), working_.values(gamma_name(prefix_)),
+                working_.values(kv_b_name(prefix_))};
+    apply_fold(run_.ctx().pool(), fold, tensors_.view());
+    if (choices_.float_weights) round_rows(choices_.dtype, tensors_.kv_a);
+    round_rows(choices_.dtype, tensors_.gamma);
+    round_rows(choices_.dtype, tensors_.kv_b);
+    AttentionWeights& w = weights_.attention;
+    w.kv_a_proj_with_mqa = float_linear(tensors_.kv_a, kv_a_bias_);
+    w.kv_a_layernorm.weight = tensors_.gamma.view().row_span(0);
+    w.w_uk.tensor = w.w_uv.tensor = float_linear(tensors_.kv_b, nullptr);
+  }
+
+  // s.kv of the step from its s.h.
+  void project_latent(Scratch& s, const CalibrationStep& step) const {
+    attention().project_latent(run_.ctx(), step.batch, s, s.h.view().row_range(0, step.tokens()));
+  }
+
+  MlaAttention attention() const { return {run_.config(), weights_.attention, run_.rope()}; }
+  const AttentionWeights& weights() const { return weights_.attention; }
+  const Tensors& tensors() const { return tensors_; }
+  std::int64_t rank() const { return tensors_.gamma.cols(); }
+
+ private:
+  const WorkingLayer& working_;
+  const std::string& prefix_;
+  const LatentChoices& choices_;
+  CalibrationRun& run_;
+  const Checkpoint checkpoint_;
+  WeightStorage storage_;
+  LayerWeights weights_;
+  const float* kv_a_bias_ = nullptr;
+  Tensors tensors_;
+};
+
+// What the calibration prompts say of a fold.
 class Trial {
  public:
-  Trial(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
-        const AttentionActivations& activations, const ActivationStore& stream, const LatentChoices& choices)
-      : working_(working),
-        prefix_(prefix),
-        activations_(activations),
-        stream_(stream),
-        choices_(choices),
-        run_(activations.run()),
-        tensors_(working.checkpoint()) {
-    load_attention_half(tensors_, layer, {}, storage_, weights_);
-  }
+  Trial(FoldedAttention& folded, const AttentionActivations& activations, const ActivationStore& stream)
+      : folded_(folded), activations_(activations), stream_(stream), run_(activations.run()) {}
 
   // Everything below is of this fold.
   void set(const LatentFold& fold) {
-    folded_ = folded(run_.ctx().pool(), working_, prefix_, fold, choices_);
-    AttentionWeights& w = weights_.attention;
-    w.kv_a_proj_with_mqa = float_linear(folded_.kv_a);
-    w.kv_a_layernorm.weight = folded_.gamma.view().row_span(0);
-    w.w_uk.tensor = w.w_uv.tensor = float_linear(folded_.kv_b);
+    folded_.fold(fold);
     amax_ = 0.0F;
-    squares_.assign(static_cast<std::size_t>(folded_.gamma.cols()), 0.0);
-    for_each_token([&](Scratch& s, std::int64_t t) {
-      const std::span<const float> c = s.kv.view().row_span(t).first(squares_.size());
-      for (std::size_t i = 0; i < c.size(); ++i) {
-        amax_ = std::max(amax_, std::fabs(c[i]));
-        squares_[i] += double{c[i]} * c[i];
-      }
-    });
+    squares_.assign(static_cast<std::size_t>(folded_.rank()), 0.0);
+    activations_.for_each_step(
+        [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
+          folded_.project_latent(s, step);
+          for (std::int64_t t = 0; t < step.tokens(); ++t)
+            if (counts[static_cast<std::size_t>(t)] != 0) observe(s.kv.view().row_span(t));
+        });
   }
 
   float amax() const { return amax_; }
@@ -93,10 +111,10 @@ class Trial {
   // The same of the absorbed queries, over all heads. Clobbers s.q_absorbed.
   std::vector<double> query_squares() {
     std::vector<double> out(squares_.size());
-    const std::int64_t rank = folded_.gamma.cols();
+    const std::int64_t rank = folded_.rank();
     activations_.for_first_steps(
         kTokens, [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
-          absorb_queries(run_, weights_.attention, step.tokens());
+          absorb_queries(run_, folded_.weights(), step.tokens());
           for (std::int64_t t = 0; t < std::min(step.tokens(), kTokens - step.begin); ++t) {
             if (counts[static_cast<std::size_t>(t)] == 0) continue;
             const float* q = s.q_absorbed.row(t);
@@ -108,24 +126,24 @@ class Trial {
   }
 
   double error(float k_scale) {
-    const MlaAttention attention(run_.config(), weights_.attention, run_.rope());
+    const MlaAttention attention = folded_.attention();
     LatentPages pages = run_.pages();  // float ones, which are larger
     pages.layout.type = CacheType::kInt8;
     pages.scale = k_scale;
     double sum = 0.0;
     std::int64_t count = 0;
-    Matrix<float> expected, difference;
+    Matrix<float> expected;
     activations_.for_first_steps(
         kTokens, [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
           const std::int64_t T = step.tokens();
           if (expected.rows() < T) expected = Matrix<float>(T, s.o.cols());
           std::copy_n(s.o.row(0), T * s.o.cols(), expected.row(0));
-          attention.project_latent(run_.ctx(), step.batch, s, s.h.view().row_range(0, T));
+          folded_.project_latent(s, step);
           attention.attend_cached(run_.ctx(), step.batch, pages, s);
           for (std::int64_t t = 0; t < T; ++t)
             for (std::int64_t c = 0; c < s.o.cols(); ++c) s.o.row(t)[c] -= expected.row(t)[c];
           const Mat<float> delta = s.delta.view().row_range(0, T), x = s.x.view().row_range(0, T);
-          linear(run_.ctx(), weights_.attention.o_proj, s.o.view().row_range(0, T), delta);
+          linear(run_.ctx(), folded_.weights().o_proj, s.o.view().row_range(0, T), delta);
           stream_.read(step.begin, x);
           for (std::int64_t t = 0; t < std::min(T, kTokens - step.begin); ++t) {
             if (counts[static_cast<std::size_t>(t)] == 0) continue;
@@ -136,15 +154,6 @@ class Trial {
     return count == 0 ? 0.0 : std::sqrt(sum / static_cast<double>(count));
   }
 
-  // The latent of the folded weights for all tokens.
-  void update(AttentionActivations& activations) {
-    const MlaAttention attention(run_.config(), weights_.attention, run_.rope());
-    activations.update_each_step([&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t>) {
-      attention.project_latent(run_.ctx(), step.batch, s, s.h.view().row_range(0, step.tokens()));
-    });
-  }
-  const Tensors& tensors() const { return folded_; }
-
  private:
   static double squares_of(std::span<const float> x) {
     double sum = 0.0;
@@ -152,27 +161,17 @@ class Trial {
     return std::max(sum, 1e-30);
   }
 
-  template <class Visit>
-  void for_each_token(const Visit& visit) {
-    const MlaAttention attention(run_.config(), weights_.attention, run_.rope());
-    activations_.for_each_step(
-        [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
-          attention.project_latent(run_.ctx(), step.batch, s, s.h.view().row_range(0, step.tokens()));
-          for (std::int64_t t = 0; t < step.tokens(); ++t)
-            if (counts[static_cast<std::size_t>(t)] != 0) visit(s, t);
-        });
+  void observe(std::span<const float> latent) {
+    for (std::size_t i = 0; i < squares_.size(); ++i) {
+      amax_ = std::max(amax_, std::fabs(latent[i]));
+      squares_[i] += double{latent[i]} * latent[i];
+    }
   }
 
-  const WorkingLayer& working_;
-  const std::string& prefix_;
+  FoldedAttention& folded_;
   const AttentionActivations& activations_;
   const ActivationStore& stream_;
-  const LatentChoices& choices_;
   CalibrationRun& run_;
-  const Checkpoint tensors_;
-  WeightStorage storage_;
-  LayerWeights weights_;
-  Tensors folded_;
   float amax_ = 0.0F;
   std::vector<double> squares_;
 };
@@ -218,7 +217,8 @@ bool changes_nothing(const std::vector<float>& scale) {
 LatentChoice choose_latent(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
                            const AttentionActivations& activations, const ActivationStore& stream,
                            const LatentChoices& choices) {
-  Trial trial(working, prefix, layer, activations, stream, choices);
+  FoldedAttention folded(working, prefix, layer, choices, activations.run());
+  Trial trial(folded, activations, stream);
   LatentChoice best;
   const auto try_fold = [&](const LatentFold& fold) {
     if (!fold.scale.empty() && changes_nothing(fold.scale)) return;
@@ -255,11 +255,12 @@ LatentChoice choose_latent(const WorkingLayer& working, const std::string& prefi
 void take_fold(WorkingLayer& working, const std::string& prefix, std::int64_t layer, const LatentFold& fold,
                const LatentChoices& choices, AttentionActivations& activations) {
   if (!fold.rotate && fold.scale.empty()) return;
-  const ActivationStore none = ActivationStore::in_memory(0, 1);
-  Trial trial(working, prefix, layer, activations, none, choices);
-  trial.set(fold);
-  trial.update(activations);
-  const Tensors& t = trial.tensors();
+  FoldedAttention folded(working, prefix, layer, choices, activations.run());
+  folded.fold(fold);
+  activations.update_each_step([&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t>) {
+    folded.project_latent(s, step);
+  });
+  const Tensors& t = folded.tensors();
   const auto all = [](const Matrix<float>& m) {
     return std::span(m.row(0), static_cast<std::size_t>(m.rows() * m.cols()));
   };

@@ -22,7 +22,7 @@ struct LatentChoice {
 
 // What a choice may be made of.
 struct LatentChoices {
-  bool rotate = true;
+  bool rotate = true;  // kv_a_proj_with_mqa must have no bias then: it would stay as it is
   bool fold = true;
   bool float_weights = false;  // kv_a_proj_with_mqa is stored in float too
   DType dtype = DType::kBf16;  // of scales and float tensors

@@ -2,7 +2,6 @@
 // Quantises one decoder layer (or the MTP layer): runs it over the calibration prompts as far as later layers
 // and its own statistics need that, decides, and writes its tensors.
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,29 +10,10 @@
 #include "quant/layer_activations.h"
 #include "quant/layer_quantizer.h"
 #include "quant/manifest.h"
+#include "quant/module_stream.h"
 #include "quant/working_layer.h"
 
 namespace latent8 {
-
-// Ownership: refers to its members' targets, which must outlive it.
-struct PipelineContext {
-  const QuantizeOptions& options;
-  const SourceReader& source;
-  DType dtype;  // CheckpointPlan::dtype
-  ThreadPool& pool;
-  ShardWriter& writer;
-  MemoryBudget& budget;
-  std::filesystem::path spill;  // for activations that have no room in memory
-  // Says what is worked on, and how many bytes of the source were dealt with since the last call.
-  std::function<void(QuantizeProgress::Stage stage, const std::string& part, std::int64_t bytes)> progress;
-};
-
-// Writes modules of which nothing has to be observed, some rows in memory at a time.
-void stream_modules(const PipelineContext& context, std::span<const PlannedModule* const> modules);
-
-// Bytes of the source's tensors that the modules are made of.
-std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module);
-std::int64_t source_bytes(const Checkpoint& source, std::span<const PlannedModule* const> modules);
 
 class LayerPipeline {
  public:
@@ -47,29 +27,23 @@ class LayerPipeline {
  private:
   void attention(const ActivationStore& x, ActivationStore& next);
   void mlp(ActivationStore& next, bool output_needed);
-  void run_experts(const MlpActivations& input, ActivationStore& next);
-  void run_expert_group(std::int64_t begin, std::int64_t end, const WorkingLayer& group,
-                        const MlpActivations& input, ActivationStore& next);
+  // Runs what every token passes, and writes it.
+  void common_mlp(ActivationStore& next, MlpActivations& input);
 
   // Called when the activations of attention are known, before its linears are quantised: what is replaced in
   // `working_` is what gets quantised.
   void decide_attention(AttentionActivations& activations, const ActivationStore& next);
-  // The same for the MLP: before the shared and the routed experts are quantised.
-  void decide_mlp(const MlpActivations& input);
-
   LayerObservers observe(const Checkpoint& tensors, const AttentionActivations& activations);
   void write_attention(const Checkpoint& tensors, const AttentionActivations& activations);
   std::span<const std::uint8_t> counts_of(const CalibrationStep& step) const;
-  // Share of the residual stream that a dense layer's down_proj changes if its input is rounded to int8.
+  // error: DownError::value()
   void fall_back_dense(double error);
   void fall_back(PlannedModule& module, const std::string& why);
   void report_latent(const AttentionActivations& activations, const LatentChoice& choice);
   LatentChoices latent_choices() const;
-  void report_idle_experts(const MlpActivations& input);
   [[noreturn]] void refuse_values_that_are_not_finite() const;
 
   std::vector<const PlannedModule*> modules(PlannedModule::Part part) const;
-  std::vector<std::string> names(const std::vector<const PlannedModule*>& modules) const;
   void write(const std::vector<const PlannedModule*>& modules, const Checkpoint& tensors,
              const LayerObservers& observers);
 

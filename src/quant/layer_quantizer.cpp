@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "quant/compensated_rounding.h"
 #include "quant/expert_stream.h"
+#include "quant/rounding.h"
 #include "quant/source_tensor.h"
 
 namespace latent8 {
@@ -74,13 +75,12 @@ InputKind input_kind(std::string_view linear) {
   return InputKind::kHidden;
 }
 
-void LayerObservers::observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
-                             std::span<const std::uint8_t> counts) {
+void LayerObservers::observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts) {
   const auto rows = [&](const Matrix<float>& m) { return m.view().row_range(0, tokens); };
   const std::array<const Matrix<float>*, 3> values{&s.h, &s.c_q, &s.o};  // by InputKind
   for (std::size_t i = 0; i < values.size(); ++i)
     if (inputs[i]) inputs[i]->observe(rows(*values[i]), counts);
-  if (fa) fa->observe(rows(s.q_absorbed), rows(s.kv).col_range(0, config.kv_lora_rank), counts);
+  if (fa) fa->observe(rows(s.q_absorbed), counts);
 }
 
 const InputObserver& LayerObservers::input_of(std::string_view linear) const {

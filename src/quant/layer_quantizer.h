@@ -37,9 +37,8 @@ struct LayerObservers {
   // Hessian::factor() by InputKind: linears that have one are rounded so that their errors cancel.
   std::array<std::optional<ConstMat<float>>, kInputKinds> factors;
 
-  // Rows [0, tokens) of s.h, s.c_q, s.o, s.q_absorbed and s.kv.
-  void observe(const Scratch& s, const ModelConfig& config, std::int64_t tokens,
-               std::span<const std::uint8_t> counts);
+  // Rows [0, tokens) of s.h, s.c_q, s.o and s.q_absorbed.
+  void observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts);
   // REQUIRES: the input of `linear` is observed.
   const InputObserver& input_of(std::string_view linear) const;
 };

@@ -4,7 +4,8 @@
 #include <array>
 
 #include "base/error.h"
-#include "quant/layer_pipeline.h"
+#include "quant/layer_quantizer.h"
+#include "quant/module_stream.h"
 #include "quant/smoothing.h"
 #include "sys/topology.h"
 

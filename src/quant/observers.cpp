@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "quant/rounding.h"
 
 namespace latent8 {
 namespace {
@@ -86,13 +87,11 @@ StaticInput InputObserver::best_input(DType type) const {
   return best;
 }
 
-void FaObserver::observe(ConstMat<float> q_absorbed, ConstMat<float> c_kv,
-                         std::span<const std::uint8_t> counts) {
-  const std::int64_t rank = c_kv.cols;
-  LATENT8_CHECK_EQ(static_cast<std::size_t>(q_absorbed.cols / rank), q_amax_.size());
-  for (std::int64_t t = 0; t < c_kv.rows; ++t) {
+void FaObserver::observe(ConstMat<float> q_absorbed, std::span<const std::uint8_t> counts) {
+  const auto heads = static_cast<std::int64_t>(q_amax_.size()), rank = q_absorbed.cols / heads;
+  LATENT8_CHECK_EQ(q_absorbed.cols, heads * rank);
+  for (std::int64_t t = 0; t < q_absorbed.rows; ++t) {
     if (counts[static_cast<std::size_t>(t)] == 0) continue;
-    k_amax_ = amax_of(c_kv.row(t), rank, k_amax_);
     for (std::size_t h = 0; h < q_amax_.size(); ++h)
       q_amax_[h] = amax_of(q_absorbed.row(t) + static_cast<std::int64_t>(h) * rank, rank, q_amax_[h]);
   }
@@ -103,7 +102,5 @@ std::vector<float> FaObserver::q_scale(DType type) const {
   for (const float amax : q_amax_) scale.push_back(symmetric_scale(type, amax));
   return scale;
 }
-
-float FaObserver::k_scale(DType type) const { return symmetric_scale(type, k_amax_); }
 
 }  // namespace latent8

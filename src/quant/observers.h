@@ -37,23 +37,21 @@ class InputObserver {
   float low_ = 0.0F, high_ = 0.0F;
 };
 
-// The latent cache: the absorbed query per head, and the latent.
+// The absorbed query of the int8 latent cache, per head.
 class FaObserver {
  public:
   explicit FaObserver(std::int64_t heads) : q_amax_(static_cast<std::size_t>(heads)) {}
 
-  //   q_absorbed [T, heads * rank] before the softmax scale; c_kv [T, rank] normalised; counts [T]
-  void observe(ConstMat<float> q_absorbed, ConstMat<float> c_kv, std::span<const std::uint8_t> counts);
+  //   q_absorbed [T, heads * rank] before the softmax scale; counts [T]: rows with 0 are left out
+  void observe(ConstMat<float> q_absorbed, std::span<const std::uint8_t> counts);
 
-  // Symmetric scales of the largest values seen. A window that cuts the largest 0.01 %, as the reference has
-  // for both, costs more than it gains where P is rounded to 8 bits too: KL divergence 1.6e-4 against 1.3e-4
-  // on a model whose latents have no strong outliers.
-  std::vector<float> q_scale(DType type) const;  // [heads]
-  float k_scale(DType type) const;
+  // Symmetric scales of the largest values seen, [heads]. A window that cuts the largest 0.01 %, as the
+  // reference has for queries and latents, costs more than it gains where P is rounded to 8 bits too: KL
+  // divergence 1.6e-4 against 1.3e-4 on a model whose latents have no strong outliers.
+  std::vector<float> q_scale(DType type) const;
 
  private:
   std::vector<float> q_amax_;  // [heads]
-  float k_amax_ = 0.0F;
 };
 
 }  // namespace latent8

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "quant/layer_quantizer.h"
+#include "quant/rounding.h"
 #include "quant/smoothing.h"
 
 namespace latent8 {

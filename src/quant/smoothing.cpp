@@ -8,6 +8,7 @@
 #include "ops/linear.h"
 #include "quant/latent_fold.h"
 #include "quant/observers.h"
+#include "quant/rounding.h"
 
 namespace latent8 {
 namespace {

@@ -6,28 +6,16 @@
 
 #include "base/error.h"
 #include "quant/expert_stream.h"
+#include "quant/rounding.h"
 #include "sys/parallel.h"
 
 namespace latent8 {
 namespace {
 
-constexpr float kMaxCode = 127.0F;
 // Widened weights of a fold that are under way at once; they stay in a second-level cache.
 constexpr std::int64_t kWidenedBytes = 128 << 10;
 
 }  // namespace
-
-float round_to(DType type, float x) {
-  std::uint32_t stored = 0;
-  narrow(&x, type, 1, &stored);
-  float out = 0.0F;
-  widen(&stored, type, 1, &out);
-  return out;
-}
-
-float symmetric_scale(DType type, float amax) {
-  return std::max(round_to(type, amax / kMaxCode), kSmallestScale);
-}
 
 void RowQuantizer::quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
                             std::span<const std::byte> stored, const Output& out) {

@@ -13,14 +13,6 @@
 
 namespace latent8 {
 
-// The smallest scale that is written; a row of zeros has it. Source: facts/msmodelslim_bytes.md A1, C6.
-inline constexpr float kSmallestScale = 0x1p-23F;
-
-// x rounded to `type` (kF32, kBf16, kF16) and widened again.
-float round_to(DType type, float x);
-// max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
-float symmetric_scale(DType type, float amax);
-
 // Quantises rows of one tensor after another, with memory of its own for what lies between.
 // Thread-safety: one thread.
 class RowQuantizer {

@@ -10,8 +10,8 @@
 #include "quant/compat/int8_linear.h"
 #include "quant/compat/plan.h"
 #include "quant/compat/recall_window.h"
-#include "quant/compat/rounding.h"
 #include "quant/compat/smoothing.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -65,7 +65,7 @@ TEST(CompatRecallWindow, LooksAtTheEndsOfTheOrderOnly) {
 TEST(CompatInt8, RoundsTheQuotientToTheModelsTypeFirst) {
   ThreadPool pool(1);
   // 127 / 1 sets the scale to 1; 100.3 becomes 100.5 in bf16, which rounds to even.
-  const float w = rounded(DType::kBf16, 1.984375F);
+  const float w = round_to(DType::kBf16, 1.984375F);
 
   const Int8Weight one = quantize_weight(pool, DType::kBf16, matrix(2, {127.0F, 100.3F}));
   const Int8Weight odd = quantize_weight(pool, DType::kBf16, matrix(2, {w, w * 0.5F}));
@@ -101,7 +101,7 @@ TEST(CompatMeanRange, WeighsCallsAlikeAndHoldsZero) {
 
   const StaticInput input = range.input(DType::kBf16);  // [0, 51]
 
-  EXPECT_EQ(input.scale, rounded(DType::kBf16, 51.0F / 255.0F));
+  EXPECT_EQ(input.scale, round_to(DType::kBf16, 51.0F / 255.0F));
   EXPECT_EQ(input.offset, -128.0F);
 }
 
@@ -130,7 +130,7 @@ TEST(CompatSmoothing, ADeadChannelIsDividedByTheSmallestScale) {
 
   const std::vector<float> scale = m4_scale(DType::kBf16, statistics, {&linear});
 
-  EXPECT_THAT(scale, ElementsAre(rounded(DType::kBf16, 1e-5F), 4.0F));
+  EXPECT_THAT(scale, ElementsAre(round_to(DType::kBf16, 1e-5F), 4.0F));
   EXPECT_THAT(m4_shift(DType::kBf16, statistics), ElementsAre(0.0F, -1.5F));
 }
 
@@ -141,9 +141,9 @@ TEST(CompatSmoothing, M6TakesPowersWithExponentsOfTheModelsType) {
 
   const std::vector<float> scale = m6_scale(DType::kBf16, statistics, {&linear}, {0.9F, 0.1F});
 
-  const float a = rounded(DType::kBf16, std::pow(3.0F, rounded(DType::kBf16, 0.9F)));
-  const float w = rounded(DType::kBf16, std::pow(0.5F, rounded(DType::kBf16, 0.1F)));
-  EXPECT_THAT(scale, ElementsAre(rounded(DType::kBf16, a / w)));
+  const float a = round_to(DType::kBf16, std::pow(3.0F, round_to(DType::kBf16, 0.9F)));
+  const float w = round_to(DType::kBf16, std::pow(0.5F, round_to(DType::kBf16, 0.1F)));
+  EXPECT_THAT(scale, ElementsAre(round_to(DType::kBf16, a / w)));
 }
 
 TEST(CompatFallback, TheFirstListThatThePathNamesCounts) {

@@ -8,9 +8,9 @@
 #include "compat_support.h"
 #include "quant/calibration.h"
 #include "quant/compat/exponent_search.h"
-#include "quant/compat/rounding.h"
 #include "quant/compat/smoothing.h"
 #include "quant/compat/token_batches.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -117,7 +117,7 @@ class LayerZeroInBf16 {
         double sum = 0.0;
         for (std::int64_t i = 0; i < h.cols(); ++i)
           sum += double{h.row(t)[i]} * double{w_.q_a_proj.weight.row(j)[i]};
-        c_q.row(t)[j] = rounded(DType::kBf16, static_cast<float>(sum));
+        c_q.row(t)[j] = round_to(DType::kBf16, static_cast<float>(sum));
       }
       norm(w_.q_a_layernorm.weight, c_q.view().row_span(t));
     }
@@ -130,7 +130,7 @@ class LayerZeroInBf16 {
     for (const float value : x) squares += double{value} * value;
     const float factor = 1.0F / std::sqrt(static_cast<float>(squares / static_cast<double>(x.size())) + eps_);
     for (std::size_t i = 0; i < x.size(); ++i)
-      x[i] = rounded(DType::kBf16, weight[i] * rounded(DType::kBf16, x[i] * factor));
+      x[i] = round_to(DType::kBf16, weight[i] * round_to(DType::kBf16, x[i] * factor));
   }
 
   const AttentionTensors& w_;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "quant/rounding.h"
 #include "support/kernels.h"
 
 namespace latent8 {

@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -6,6 +8,7 @@
 #include "model/weights.h"
 #include "quant/quantize_fixture.h"
 #include "quant/source_tensor.h"
+#include "quant/support.h"
 
 namespace latent8 {
 namespace {
@@ -51,6 +54,25 @@ TEST_F(QuantizeTest, WidensFp8Sources) {
     for (std::size_t c = 0; c < row.size(); ++c)
       ASSERT_NEAR(codes[c] * linear.scale[r], row[c], 0.76F * linear.scale[r]) << r << ", " << c;
   }
+}
+
+TEST_F(QuantizeTest, CountsABiasInTheRangeOfTheLatent) {
+  const Checkpoint plain = Checkpoint::open(kTinyR1);
+  const std::string kv_a = "model.layers.1.self_attn.kv_a_proj_with_mqa";
+  std::vector<float> bias(static_cast<std::size_t>(plain.get(kv_a + ".weight").shape[0]));
+  bias[0] = 64.0F;
+  TempDir source;
+  write_changed_model(source, plain, {{kv_a + ".bias", bias}});
+
+  const Checkpoint checkpoint = quantized(options(source.path()));
+
+  EXPECT_EQ(checkpoint.quant()->type_of(kv_a + ".bias"), QuantType::kFloat);
+  const LayerReport& layer = result_.per_layer[1];
+  EXPECT_GT(layer.latent_amax, 2.0 * result_.per_layer[2].latent_amax);
+  for (const LayerReport::Candidate& c : layer.candidates)
+    EXPECT_THAT(c.name, testing::AnyOf("none", "fold"));
+  EXPECT_GT(127.0 * layer.k_scale, 0.55 * layer.stored_amax);
+  EXPECT_EQ(result_.per_layer[2].candidates.size(), 4U);
 }
 
 // A tokenizer whose tokens are BOS and single bytes, those of printable ASCII first: test models have 192.

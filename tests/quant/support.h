@@ -2,6 +2,7 @@
 // Small checkpoints that a test makes itself.
 
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -44,6 +45,27 @@ class SmallCheckpoint {
   std::vector<TensorToWrite> tensors_;
   std::vector<std::vector<std::byte>> values_;
 };
+
+// A copy of the model, stored as bfloat16, in which some tensors have other values; names that it lacks are
+// added as vectors.
+inline void write_changed_model(const TempDir& dir, const Checkpoint& model,
+                                const std::map<std::string, std::vector<float>>& changes) {
+  dir.copy_from(model.dir());
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [name, view] : model.tensors()) tensors.push_back({name, view.dtype, view.shape});
+  for (const auto& [name, values] : changes)
+    if (model.find(name) == nullptr)
+      tensors.push_back({name, DType::kBf16, {static_cast<std::int64_t>(values.size())}});
+  SafetensorsWriter writer(dir / "model.safetensors", tensors);
+  for (const auto& [name, view] : model.tensors())
+    if (!changes.contains(name)) writer.append(name, view.bytes);
+  for (const auto& [name, values] : changes) {
+    std::vector<std::byte> bytes(values.size() * 2);
+    narrow(values.data(), DType::kBf16, static_cast<std::int64_t>(values.size()), bytes.data());
+    writer.append(name, bytes);
+  }
+  writer.finish();
+}
 
 // Changes the bytes of one tensor of a safetensors file.
 template <class Change>

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "quant/rounding.h"
 #include "quant/support.h"
 #include "support/errors.h"
 

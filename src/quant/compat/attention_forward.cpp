@@ -5,7 +5,7 @@
 #include "ops/elementwise.h"
 #include "ops/expanded_attend.h"
 #include "quant/compat/recall_window.h"
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 

@@ -7,8 +7,8 @@
 #include "ops/linear.h"
 #include "quant/compat/attention_forward.h"
 #include "quant/compat/fake_quant.h"
-#include "quant/compat/rounding.h"
 #include "quant/compat/smoothing.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -43,14 +43,15 @@ float rounded_rms(DType type, Matrix<float>& x) {
     for (const float value : row) sum += value;
   }
   const double mean = sum / static_cast<double>(x.rows() * x.cols());
-  return rounded(type, std::sqrt(rounded(type, static_cast<float>(mean))));
+  return round_to(type, std::sqrt(round_to(type, static_cast<float>(mean))));
 }
 
 // Asymmetric codes of the whole tensor's range. They are not clamped, and the range is not widened to hold 0.
 void fake_quantize_input(DType type, Mat<float> x) {
   const Range range = round_and_observe(type, x);
-  const float scale = std::max(rounded(type, rounded(type, range.high - range.low) / 255.0F), kSmallestScale);
-  const float offset = std::nearbyint(rounded(type, -range.low / scale)) - 128.0F;
+  const float scale =
+      std::max(round_to(type, round_to(type, range.high - range.low) / 255.0F), kSmallestScale);
+  const float offset = std::nearbyint(round_to(type, -range.low / scale)) - 128.0F;
   for (std::int64_t r = 0; r < x.rows; ++r) {
     const std::span<float> row = x.row_span(r);
     for (float& value : row) value /= scale;
@@ -66,7 +67,7 @@ void fake_quantize_input(DType type, Mat<float> x) {
 void fake_quantize_rows(DType type, Mat<float> weight) {
   for (std::int64_t r = 0; r < weight.rows; ++r) {
     const std::span<float> row = weight.row_span(r);
-    const float scale = rounded(type, range_of(row).amax() / 127.0F);
+    const float scale = round_to(type, range_of(row).amax() / 127.0F);
     for (float& value : row) value /= scale;
     round_in_place(type, row);
     for (float& value : row) value = std::clamp(std::nearbyint(value), -127.0F, 127.0F) * scale;
@@ -118,12 +119,12 @@ class Search {
 
   // The candidate's scale. Unlike the scale that is applied afterwards it is a product with a negative power.
   std::vector<float> scale_of(Exponents exponents) const {
-    const float alpha = rounded(type_, exponents.alpha), beta = rounded(type_, -exponents.beta);
+    const float alpha = round_to(type_, exponents.alpha), beta = round_to(type_, -exponents.beta);
     std::vector<float> scale;
     for (std::size_t c = 0; c < weight_amax_.size(); ++c) {
-      const float input = rounded(type_, std::pow(statistics_.channels[c].amax(), alpha));
-      const float weight = rounded(type_, std::pow(weight_amax_[c], beta));
-      scale.push_back(rounded(type_, input * weight));
+      const float input = round_to(type_, std::pow(statistics_.channels[c].amax(), alpha));
+      const float weight = round_to(type_, std::pow(weight_amax_[c], beta));
+      scale.push_back(round_to(type_, input * weight));
     }
     return scale;
   }
@@ -142,7 +143,7 @@ class Search {
     Matrix<float> out = output(x, weight);
     for (std::int64_t r = 0; r < out.rows(); ++r)
       for (std::int64_t c = 0; c < out.cols(); ++c) out.row(r)[c] -= golden_.row(r)[c];
-    return rounded(type_, rounded_rms(type_, out) / golden_rms_);
+    return round_to(type_, rounded_rms(type_, out) / golden_rms_);
   }
 
   OpContext& ctx_;

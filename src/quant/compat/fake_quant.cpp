@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -66,7 +66,7 @@ StaticTensors static_tensors(DType type, const Int8Weight& weight, const StaticI
                              const std::vector<float>& bias) {
   StaticTensors out;
   for (std::size_t r = 0; r < weight.scale.size(); ++r) {
-    const float deq = rounded(type, input.scale * weight.scale[r]);
+    const float deq = round_to(type, input.scale * weight.scale[r]);
     std::int64_t sum = 0;
     for (const std::int8_t code : weight.codes.view().row_span(static_cast<std::int64_t>(r))) sum += code;
     const float folded = bias.empty() ? 0.0F : bias[r] / deq;

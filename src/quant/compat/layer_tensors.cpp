@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 #include "quant/source_tensor.h"
 
 namespace latent8::compat {

@@ -3,7 +3,7 @@
 #include <bit>
 
 #include "base/check.h"
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -43,7 +43,7 @@ std::vector<float> shifted_bias(DType type, const Matrix<float>& weight, const s
   for (std::int64_t r = 0; r < weight.rows(); ++r) {
     double sum = 0.0;
     for (std::size_t c = 0; c < shift.size(); ++c) sum += double{weight.row(r)[c]} * double{shift[c]};
-    bias.push_back(rounded(type, static_cast<float>(sum)));
+    bias.push_back(round_to(type, static_cast<float>(sum)));
   }
   return bias;
 }
@@ -87,27 +87,27 @@ std::vector<float> column_amax(const std::vector<LinearTensors*>& linears) {
 
 std::vector<float> m4_scale(DType type, const GroupStatistics& statistics,
                             const std::vector<LinearTensors*>& linears) {
-  const float smallest = rounded(type, kSmallest);
+  const float smallest = round_to(type, kSmallest);
   const std::vector<float> weights = column_amax(linears);
   std::vector<float> scale;
   for (std::size_t c = 0; c < statistics.channels.size(); ++c) {
     const float input = statistics.channels[c].amax(), weight = std::max(weights[c], smallest);
-    const float quotient = rounded(type, std::sqrt(input)) / rounded(type, std::sqrt(weight));
-    scale.push_back(std::max(rounded(type, quotient), smallest));
+    const float quotient = round_to(type, std::sqrt(input)) / round_to(type, std::sqrt(weight));
+    scale.push_back(std::max(round_to(type, quotient), smallest));
   }
   return scale;
 }
 
 std::vector<float> m6_scale(DType type, const GroupStatistics& statistics,
                             const std::vector<LinearTensors*>& linears, Exponents exponents) {
-  const float alpha = rounded(type, exponents.alpha), beta = rounded(type, exponents.beta);
-  const float smallest = rounded(type, kSmallest);
+  const float alpha = round_to(type, exponents.alpha), beta = round_to(type, exponents.beta);
+  const float smallest = round_to(type, kSmallest);
   const std::vector<float> weights = column_amax(linears);
   std::vector<float> scale;
   for (std::size_t c = 0; c < statistics.channels.size(); ++c) {
-    const float input = rounded(type, std::pow(statistics.channels[c].amax(), alpha));
-    const float weight = rounded(type, std::pow(std::max(weights[c], smallest), beta));
-    scale.push_back(std::max(rounded(type, input / weight), smallest));
+    const float input = round_to(type, std::pow(statistics.channels[c].amax(), alpha));
+    const float weight = round_to(type, std::pow(std::max(weights[c], smallest), beta));
+    scale.push_back(std::max(round_to(type, input / weight), smallest));
   }
   return scale;
 }
@@ -115,7 +115,7 @@ std::vector<float> m6_scale(DType type, const GroupStatistics& statistics,
 std::vector<float> m4_shift(DType type, const GroupStatistics& statistics) {
   std::vector<float> shift;
   for (const Range range : statistics.channels)
-    shift.push_back(rounded(type, rounded(type, range.high + range.low) / 2.0F));
+    shift.push_back(round_to(type, round_to(type, range.high + range.low) / 2.0F));
   return shift;
 }
 

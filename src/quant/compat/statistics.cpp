@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "quant/compat/rounding.h"
+#include "quant/rounding.h"
 
 namespace latent8::compat {
 namespace {
@@ -30,11 +30,11 @@ void MeanRange::add(Range call) {
 StaticInput MeanRange::input(DType type) const {
   LATENT8_CHECK(calls_ > 0);
   const auto calls = static_cast<double>(calls_);
-  const float low = std::min(rounded(type, static_cast<float>(low_sum_ / calls)), 0.0F);
-  const float high = std::max(rounded(type, static_cast<float>(high_sum_ / calls)), 0.0F);
+  const float low = std::min(round_to(type, static_cast<float>(low_sum_ / calls)), 0.0F);
+  const float high = std::max(round_to(type, static_cast<float>(high_sum_ / calls)), 0.0F);
   StaticInput out;
-  out.scale = std::max(rounded(type, rounded(type, high - low) / kCodes), kSmallestScale);
-  out.offset = std::nearbyint(rounded(type, -low / out.scale)) - kFirstCode;
+  out.scale = std::max(round_to(type, round_to(type, high - low) / kCodes), kSmallestScale);
+  out.offset = std::nearbyint(round_to(type, -low / out.scale)) - kFirstCode;
   return out;
 }
 

@@ -1,0 +1,23 @@
+#pragma once
+// Rounding to the type of a model's stored values. r(x) of facts/msmodelslim_bytes.md is round_to(): the
+// reference computes in bf16 or fp16, so that every step rounds; here such values are float32 that the type
+// can hold.
+
+#include <span>
+
+#include "base/dtype.h"
+
+namespace latent8 {
+
+// x rounded to `type` (kF32, kBf16, kF16), ties to even, and widened again.
+float round_to(DType type, float x);
+void round_in_place(DType type, std::span<float> values);
+
+// The smallest scale that is written; a row of zeros has it. Source: facts/msmodelslim_bytes.md A1, A2, A5,
+// C6.
+inline constexpr float kSmallestScale = 0x1p-23F;
+
+// max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
+float symmetric_scale(DType type, float amax);
+
+}  // namespace latent8
