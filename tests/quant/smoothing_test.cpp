@@ -75,7 +75,7 @@ TEST_P(ChooseSmoothing, TakesNoTokens) {
   EXPECT_TRUE(choose().scale.empty());
 }
 INSTANTIATE_TEST_SUITE_P(Inputs, ChooseSmoothing, testing::Bool(),
-                         [](const auto& info) { return info.param ? "Dynamic" : "Static"; });
+                         [](const auto& test) { return test.param ? "Dynamic" : "Static"; });
 
 // One layer's attention, whose inputs are uneven.
 class SmoothAttention : public testing::TestWithParam<const char*> {
@@ -185,8 +185,8 @@ TEST_P(SmoothAttention, NoneTouchesNothing) {
   EXPECT_EQ(inputs(activations), before);
 }
 INSTANTIATE_TEST_SUITE_P(Models, SmoothAttention, testing::Values("v3-fp8-small", "v2-lite-small"),
-                         [](const auto& info) {
-                           return std::string(info.param) == "v2-lite-small" ? "WithoutQLora" : "WithQLora";
+                         [](const auto& test) {
+                           return std::string(test.param) == "v2-lite-small" ? "WithoutQLora" : "WithQLora";
                          });
 
 std::vector<float> vector_of(const Checkpoint& checkpoint, const std::string& name) {
