@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "base/check.h"
 #include "ops/linear.h"
 #include "quant/latent_fold.h"
 #include "quant/observers.h"
 #include "quant/rounding.h"
+#include "sys/parallel.h"
 
 namespace latent8 {
 namespace {
@@ -53,14 +55,66 @@ void round_row(const float* row, std::span<const float> scale, const DType* type
     out[c] = std::clamp(std::nearbyint(out[c] / step), -kMaxCode, kMaxCode) * step;
 }
 
+struct Candidate {
+  double alpha = 0.0, beta = 0.0;
+  std::vector<float> scale;
+};
+
+// What differs from having no scale, that first.
+std::vector<Candidate> candidates(ConstMat<float> x, ConstMat<float> w) {
+  const std::vector<double> a = log_sizes(x), b = log_sizes(w);
+  std::vector<Candidate> out{{0.0, 0.0, std::vector<float>(a.size(), 1.0F)}};
+  for (const double alpha : kExponents)
+    for (const double beta : kExponents) {
+      std::vector<float> scale(a.size());
+      for (std::size_t c = 0; c < a.size(); ++c)
+        scale[c] = static_cast<float>(std::exp2(alpha * a[c] - beta * b[c]));
+      scale = to_powers_of_two(std::move(scale));
+      if (std::any_of(scale.begin(), scale.end(), [](float s) { return s != 1.0F; }))
+        out.push_back({alpha, beta, std::move(scale)});
+    }
+  return out;
+}
+
+std::vector<float> inverse(std::span<const float> scale) {
+  std::vector<float> out;
+  for (const float s : scale) out.push_back(1.0F / s);
+  return out;
+}
+
+// The ranges that a layer's observer would choose of x / scale, one per candidate.
+std::vector<StaticInput> ranges(ThreadPool& pool, ConstMat<float> x, ConstMat<float> w, DType dtype,
+                                const std::vector<Candidate>& candidates) {
+  std::vector<double> energy(static_cast<std::size_t>(w.cols));
+  for (std::int64_t r = 0; r < w.rows; ++r)
+    for (std::size_t c = 0; c < energy.size(); ++c) energy[c] += double{w.row(r)[c]} * w.row(r)[c];
+  std::vector<StaticInput> out(candidates.size());
+  parallel_for_or_throw(pool, static_cast<std::int64_t>(out.size()), 1,
+                        [&](std::int64_t i, std::int64_t, int) {
+                          const std::vector<float>& scale = candidates[static_cast<std::size_t>(i)].scale;
+                          const std::vector<float> factor = inverse(scale);
+                          std::vector<double> scaled(energy.size());
+                          for (std::size_t c = 0; c < scaled.size(); ++c)
+                            scaled[c] = energy[c] * scale[c] * scale[c];
+                          InputObserver observer(std::move(scaled));
+                          std::vector<float> row(factor.size());
+                          for (std::int64_t t = 0; t < x.rows; ++t) {
+                            for (std::size_t c = 0; c < row.size(); ++c) row[c] = x.row(t)[c] * factor[c];
+                            observer.observe({row.data(), 1, x.cols}, std::array<std::uint8_t, 1>{1});
+                          }
+                          out[static_cast<std::size_t>(i)] = observer.best_input(dtype);
+                        });
+  return out;
+}
+
 // The error of the outputs with one scale after another.
 class Trial {
  public:
-  Trial(OpContext& ctx, ConstMat<float> x, ConstMat<float> w, const SmoothingTarget& target)
+  Trial(OpContext& ctx, ConstMat<float> x, ConstMat<float> w, DType dtype)
       : ctx_(ctx),
         x_(x),
         w_(w),
-        target_(target),
+        dtype_(dtype),
         wanted_(x.rows, w.rows),
         got_(x.rows, w.rows),
         input_(x.rows, x.cols),
@@ -68,22 +122,28 @@ class Trial {
     multiply(x_, w_, wanted_);
   }
 
-  double error(std::span<const float> scale) {
-    std::vector<float> inverse;
-    for (const float s : scale) inverse.push_back(1.0F / s);
-    for_rows(w_.rows, [&](std::int64_t r) { round_row(w_.row(r), scale, &target_.dtype, weight_.row(r)); });
-    if (target_.dynamic)
-      for_rows(x_.rows, [&](std::int64_t t) { round_row(x_.row(t), inverse, nullptr, input_.row(t)); });
-    else
-      round_static(scale, inverse);
+  // range: of a static input; without, every token has its own
+  double error(const std::vector<float>& scale, const StaticInput* range) {
+    const std::vector<float> factor = inverse(scale);
+    for_rows(w_.rows, [&](std::int64_t r) { round_row(w_.row(r), scale, &dtype_, weight_.row(r)); });
+    for_rows(x_.rows, [&](std::int64_t t) {
+      if (range == nullptr) return round_row(x_.row(t), factor, nullptr, input_.row(t));
+      for (std::size_t c = 0; c < factor.size(); ++c) {
+        const float code = std::nearbyint(x_.row(t)[c] * factor[c] / range->scale + range->offset);
+        input_.row(t)[c] = (std::clamp(code, -128.0F, 127.0F) - range->offset) * range->scale;
+      }
+    });
     multiply(input_.view(), weight_.view(), got_);
-    double sum = 0.0;
-    for (std::int64_t t = 0; t < x_.rows; ++t)
+    std::vector<double> of_token(static_cast<std::size_t>(x_.rows));
+    for_rows(x_.rows, [&](std::int64_t t) {
+      double sum = 0.0;
       for (std::int64_t c = 0; c < w_.rows; ++c) {
         const double d = double{got_.row(t)[c]} - wanted_.row(t)[c];
         sum += d * d;
       }
-    return sum;
+      of_token[static_cast<std::size_t>(t)] = sum;
+    });
+    return std::accumulate(of_token.begin(), of_token.end(), 0.0);
   }
 
  private:
@@ -102,31 +162,9 @@ class Trial {
     linear(ctx_, float_linear, x, out.view());
   }
 
-  // With the range that the layer's observer will choose.
-  void round_static(std::span<const float> scale, std::span<const float> inverse) {
-    std::vector<double> energy(scale.size());
-    for (std::int64_t r = 0; r < w_.rows; ++r)
-      for (std::size_t c = 0; c < scale.size(); ++c) {
-        const double value = double{w_.row(r)[c]} * scale[c];
-        energy[c] += value * value;
-      }
-    for_rows(x_.rows, [&](std::int64_t t) {
-      for (std::size_t c = 0; c < inverse.size(); ++c) input_.row(t)[c] = x_.row(t)[c] * inverse[c];
-    });
-    InputObserver observer(std::move(energy));
-    observer.observe(input_.view(), std::vector<std::uint8_t>(static_cast<std::size_t>(x_.rows), 1));
-    const StaticInput input = observer.best_input(target_.dtype);
-    for_rows(x_.rows, [&](std::int64_t t) {
-      for (float& value : input_.view().row_span(t)) {
-        const float code = std::clamp(std::nearbyint(value / input.scale + input.offset), -128.0F, 127.0F);
-        value = (code - input.offset) * input.scale;
-      }
-    });
-  }
-
   OpContext& ctx_;
   ConstMat<float> x_, w_;
-  const SmoothingTarget& target_;
+  DType dtype_;
   Matrix<float> wanted_, got_;    // [tokens, rows]
   Matrix<float> input_, weight_;  // quantised
 };
@@ -138,22 +176,18 @@ Smoothing choose_smoothing(OpContext& ctx, ConstMat<float> x, ConstMat<float> w,
   LATENT8_CHECK_EQ(x.cols, w.cols);
   Smoothing best;
   if (x.rows == 0) return best;
-  const std::vector<double> a = log_sizes(x), b = log_sizes(w);
-  Trial trial(ctx, x, w, target);
-  const double none = trial.error(std::vector<float>(a.size(), 1.0F));
-  double least = none;
-  for (const double alpha : kExponents)
-    for (const double beta : kExponents) {
-      std::vector<float> scale(a.size());
-      for (std::size_t c = 0; c < a.size(); ++c)
-        scale[c] = static_cast<float>(std::exp2(alpha * a[c] - beta * b[c]));
-      scale = to_powers_of_two(std::move(scale));
-      if (std::all_of(scale.begin(), scale.end(), [](float s) { return s == 1.0F; })) continue;
-      const double error = trial.error(scale);
-      if (error >= kGain * least) continue;
-      least = error;
-      best = {std::move(scale), alpha, beta, error / none};
-    }
+  const std::vector<Candidate> all = candidates(x, w);
+  std::vector<StaticInput> static_ranges;
+  if (!target.dynamic) static_ranges = ranges(ctx.pool(), x, w, target.dtype, all);
+  Trial trial(ctx, x, w, target.dtype);
+  double none = 0.0, least = 0.0;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const double error = trial.error(all[i].scale, target.dynamic ? nullptr : &static_ranges[i]);
+    if (i == 0) none = least = error;
+    if (error >= kGain * least) continue;
+    least = error;
+    best = {all[i].scale, all[i].alpha, all[i].beta, error / none};
+  }
   if (best.error > kLargestShare) return {};
   return best;
 }

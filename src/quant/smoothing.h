@@ -18,7 +18,7 @@
 namespace latent8 {
 
 // Tokens, and rows of one linear, that candidates are compared on, evenly spaced among all.
-inline constexpr std::int64_t kSmoothingTokens = 1024, kSmoothingRows = 2048;
+inline constexpr std::int64_t kSmoothingTokens = 1024, kSmoothingRows = 1024;
 
 struct Smoothing {
   std::vector<float> scale;  // [channels] by which the input is divided; empty: nothing gains
