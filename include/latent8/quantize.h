@@ -85,8 +85,10 @@ struct LayerReport {
   double k_scale = 0.0;                          // 0 without an int8 cache
   double clipped = 0.0;                          // share of latent values beyond the range of codes
   double error_before = 0.0, error_after = 0.0;  // of the cache: plain largest value, and as chosen
-  double weight_error = 0.0;  // rms of W8A8 weights minus source, relative; 0: not measured
-  double output_error = 0.0;  // rms of the layer's output minus float, relative; 0: not measured
+  // What int8 weights change in a linear's outputs over the calibration tokens, relative, with inputs in
+  // float: rms over the linears of attention and of the dense MLP or the shared experts, without those that
+  // stay float. Weights rounded to nearest, and as written. Routed experts are not measured. 0: no linear.
+  double output_error_before = 0.0, output_error_after = 0.0;
   std::vector<std::pair<std::string, std::int64_t>> tensors;  // bytes written by type: "W8A8", "FLOAT", ...
   std::int64_t bytes_in = 0, bytes_out = 0;
   double seconds = 0.0;

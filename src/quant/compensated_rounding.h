@@ -12,7 +12,7 @@ namespace latent8 {
 // error[j] is rounded to the nearest code. Source: the feedback form of GPTQ (Frantar et al. 2022), LDLQ
 // (Chee et al. 2023).
 //   w      [out, in]
-//   l      [in, in] of Hessian::factor()
+//   l      [in, in] of a HessianFactor
 //   scale  [out] values of the stored type
 QuantizedWeight quantize_compensated(OpContext& ctx, ConstMat<float> w, ConstMat<float> l,
                                      std::vector<float> scale);

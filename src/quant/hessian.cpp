@@ -87,14 +87,15 @@ void Hessian::add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_
   rows_ += count;
 }
 
-ConstMat<float> Hessian::factor(OpContext& ctx, double damping) {
+HessianFactor Hessian::factor(OpContext& ctx, double damping) {
   LATENT8_CHECK(rows_ > 0 && damping > 0.0);
   const std::int64_t n = channels(), n_blocks = blocks(n);
   double mean = 0.0;
   for (std::int64_t c = 0; c < n; ++c) mean += diagonal(c) / static_cast<double>(n);
   for (std::int64_t c = 0; c < n; ++c) {
     float& pivot = h_.row(c)[c];
-    pivot = pivot == 0.0F ? 1.0F : pivot + static_cast<float>(damping * mean);
+    added_.push_back(pivot == 0.0F ? 1.0F : static_cast<float>(damping * mean));
+    pivot += added_.back();
   }
   ctx.reserve_worker_scratch(kBlock * kBlock * static_cast<std::int64_t>(sizeof(float)));
   for (std::int64_t k = 0; k < n_blocks; ++k) {
@@ -111,7 +112,10 @@ ConstMat<float> Hessian::factor(OpContext& ctx, double damping) {
     });
   }
   std::vector<float> pivots(static_cast<std::size_t>(n));
-  for (std::int64_t c = 0; c < n; ++c) pivots[static_cast<std::size_t>(c)] = h_.row(c)[c];
+  for (std::int64_t c = 0; c < n; ++c) {
+    pivots[static_cast<std::size_t>(c)] = h_.row(c)[c];
+    d_.push_back(double{h_.row(c)[c]} * h_.row(c)[c]);
+  }
   ctx.pool().parallel_for(n, kBlock, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* row = h_.row(r);
@@ -119,7 +123,7 @@ ConstMat<float> Hessian::factor(OpContext& ctx, double damping) {
       row[r] = 1.0F;
     }
   });
-  return h_.view();
+  return {h_.view(), d_, added_};
 }
 
 }  // namespace latent8

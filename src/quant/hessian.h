@@ -10,6 +10,13 @@
 
 namespace latent8 {
 
+// H + diag(added) = L D L^T. Ownership: refers to the Hessian that made it.
+struct HessianFactor {
+  ConstMat<float> l;             // [channels, channels], ones on the diagonal; what lies above is not read
+  std::span<const double> d;     // [channels]
+  std::span<const float> added;  // [channels] damping, and 1 for channels that were always 0
+};
+
 // H = sum over rows of x^T x, in float32; only the lower triangle is kept up.
 // Results do not depend on the number of threads.
 class Hessian {
@@ -22,12 +29,14 @@ class Hessian {
   std::int64_t channels() const { return h_.rows(); }
   std::int64_t rows() const { return rows_; }  // added so far
   double diagonal(std::int64_t c) const { return double{h_.row(c)[c]}; }
-  // Turns H + damping * mean(diag H) * I into L of L D L^T with ones on L's diagonal, in place. Channels that
-  // were always 0 are as if uncorrelated with the rest. REQUIRES: rows() > 0, damping > 0.
-  ConstMat<float> factor(OpContext& ctx, double damping);
+  // Factors H + damping * mean(diag H) * I in place. Channels that were always 0 are as if uncorrelated with
+  // the rest. REQUIRES: rows() > 0, damping > 0.
+  HessianFactor factor(OpContext& ctx, double damping);
 
  private:
   Matrix<float> h_;
+  std::vector<double> d_;     // after factor(), as in HessianFactor
+  std::vector<float> added_;  // the same
   std::int64_t rows_ = 0;
 };
 

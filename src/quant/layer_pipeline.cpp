@@ -43,6 +43,10 @@ void LayerPipeline::run(const ActivationStore& x, ActivationStore& next, bool ou
   attention(x, next);
   mlp(next, output_needed);
   stream_modules(context_, modules(Part::kOther));
+  if (output_errors_.linears == 0) return;
+  const auto linears = static_cast<double>(output_errors_.linears);
+  report_.output_error_before = std::sqrt(output_errors_.nearest / linears);
+  report_.output_error_after = std::sqrt(output_errors_.written / linears);
 }
 
 void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
@@ -71,10 +75,8 @@ void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
 // Linears that read the same input share its Hessian, of which one is in memory at a time.
 void LayerPipeline::write_attention(const Checkpoint& tensors, const AttentionActivations& activations) {
   LayerObservers observers = observe(tensors, activations);
-  const std::array<Matrix<float> Scratch::*, 3> inputs{&Scratch::h, &Scratch::c_q,
-                                                       &Scratch::o};  // by InputKind
   std::vector<const PlannedModule*> others = modules(Part::kAttention);
-  for (std::size_t kind = 0; kind < inputs.size(); ++kind) {
+  for (std::size_t kind = 0; kind < kAttentionInputs.size(); ++kind) {
     std::vector<const PlannedModule*> readers;
     for (const PlannedModule* module : others)
       if (is_int8(*module) && input_kind(module->name) == static_cast<InputKind>(kind))
@@ -83,10 +85,10 @@ void LayerPipeline::write_attention(const Checkpoint& tensors, const AttentionAc
     std::erase_if(others, [&](const PlannedModule* module) {
       return std::find(readers.begin(), readers.end(), module) != readers.end();
     });
-    Hessian hessian((run_.scratch().*inputs[kind]).cols());
+    Hessian hessian((run_.scratch().*kAttentionInputs[kind]).cols());
     activations.for_each_step(
         [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
-          hessian.add(run_.ctx(), (s.*inputs[kind]).view().row_range(0, step.tokens()), counts);
+          hessian.add(run_.ctx(), (s.*kAttentionInputs[kind]).view().row_range(0, step.tokens()), counts);
         });
     observers.factors[kind] = hessian.factor(run_.ctx(), kDamping);
     write(readers, tensors, observers);
@@ -254,7 +256,8 @@ std::vector<const PlannedModule*> LayerPipeline::modules(Part part) const {
 
 void LayerPipeline::write(const std::vector<const PlannedModule*>& modules, const Checkpoint& tensors,
                           const LayerObservers& observers) {
-  LayerQuantizer(tensors, context_.dtype, context_.pool, context_.writer).write(modules, observers);
+  output_errors_.add(
+      LayerQuantizer(tensors, context_.dtype, context_.pool, context_.writer).write(modules, observers));
   context_.progress(Stage::kQuantize, part_name(modules),
                     source_bytes(context_.source.checkpoint(), modules));
 }

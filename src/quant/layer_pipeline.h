@@ -53,6 +53,7 @@ class LayerPipeline {
   LayerReport& report_;
   Manifest& manifest_;  // takes warnings and fallbacks
   WorkingLayer working_;
+  OutputErrors output_errors_;
   std::optional<LatentChoice> latent_;  // of a layer with an int8 cache, once it is decided
 };
 

@@ -10,6 +10,7 @@
 #include "quant/expert_stream.h"
 #include "quant/rounding.h"
 #include "quant/source_tensor.h"
+#include "sys/parallel.h"
 
 namespace latent8 {
 namespace {
@@ -47,15 +48,16 @@ Matrix<float> values_of(const SourceTensor& tensor) {
   return out;
 }
 
-// Scales of symmetric int8 that hold the largest value of each row.
-std::vector<float> row_scales(ThreadPool& pool, ConstMat<float> w, DType type) {
-  std::vector<float> scale(static_cast<std::size_t>(w.rows));
-  pool.parallel_for(w.rows, 16, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      float amax = 0.0F;
-      for (const float value : w.row_span(r)) amax = std::max(amax, std::fabs(value));
-      scale[static_cast<std::size_t>(r)] = symmetric_scale(type, amax);
-    }
+// All of row_scales(), of a weight that is in memory.
+std::vector<float> scales_of(ThreadPool& pool, const SourceTensor& weight, const Matrix<float>& values,
+                             DType type) {
+  std::vector<float> scale(static_cast<std::size_t>(values.rows()));
+  parallel_for_or_throw(pool, values.rows(), 16, [&](std::int64_t begin, std::int64_t end, int) {
+    WeightRows rows;
+    rows.w = values.row(begin);
+    rows.m = end - begin;
+    rows.k = values.cols();
+    row_scales(weight, rows, begin, type, scale.data() + begin);
   });
   return scale;
 }
@@ -77,9 +79,8 @@ InputKind input_kind(std::string_view linear) {
 
 void LayerObservers::observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts) {
   const auto rows = [&](const Matrix<float>& m) { return m.view().row_range(0, tokens); };
-  const std::array<const Matrix<float>*, 3> values{&s.h, &s.c_q, &s.o};  // by InputKind
-  for (std::size_t i = 0; i < values.size(); ++i)
-    if (inputs[i]) inputs[i]->observe(rows(*values[i]), counts);
+  for (std::size_t i = 0; i < kAttentionInputs.size(); ++i)
+    if (inputs[i]) inputs[i]->observe(rows(s.*kAttentionInputs[i]), counts);
   if (fa) fa->observe(rows(s.q_absorbed), counts);
 }
 
@@ -109,8 +110,9 @@ LayerObservers LayerQuantizer::observers(std::span<const PlannedModule* const> m
   return out;
 }
 
-void LayerQuantizer::write(std::span<const PlannedModule* const> modules,
-                           const LayerObservers& observers) const {
+OutputErrors LayerQuantizer::write(std::span<const PlannedModule* const> modules,
+                                   const LayerObservers& observers) const {
+  OutputErrors errors;
   std::vector<const PlannedModule*> dynamic;
   for (const PlannedModule* module : modules) {
     switch (module->kind) {
@@ -121,11 +123,11 @@ void LayerQuantizer::write(std::span<const PlannedModule* const> modules,
         write_stored(*module);
         break;
       case Kind::kStatic:
-        write_static(*module, observers);
+        write_static(*module, observers, errors);
         break;
       case Kind::kDynamic:
         if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module->name))])
-          write_compensated(*module, *factor);
+          write_compensated(*module, *factor, errors);
         else
           dynamic.push_back(module);
         break;
@@ -138,6 +140,7 @@ void LayerQuantizer::write(std::span<const PlannedModule* const> modules,
     }
   }
   if (!dynamic.empty()) write_dynamic(dynamic);
+  return errors;
 }
 
 // All of them in one parallel loop, since most linears of a layer are the small ones of experts.
@@ -200,29 +203,35 @@ void LayerQuantizer::append_weight(const PlannedModule& module, const QuantizedW
   append_floats(module.name + ".weight_offset", std::vector<float>(weight.scale.size()));
 }
 
-void LayerQuantizer::write_compensated(const PlannedModule& module, ConstMat<float> factor) const {
-  const Matrix<float> values = values_of(tensor(module.name + ".weight"));
+void LayerQuantizer::write_compensated(const PlannedModule& module, const HessianFactor& factor,
+                                       OutputErrors& errors) const {
+  const SourceTensor source = tensor(module.name + ".weight");
+  const Matrix<float> values = values_of(source);
   OpContext ctx(pool_);
-  append_weight(module,
-                quantize_compensated(ctx, values.view(), factor, row_scales(pool_, values.view(), dtype_)),
-                bias_of(module.name));
+  const QuantizedWeight weight =
+      quantize_compensated(ctx, values.view(), factor.l, scales_of(pool_, source, values, dtype_));
+  errors.add(ctx, values.view(), weight, factor);
+  append_weight(module, weight, bias_of(module.name));
 }
 
-void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers) const {
+void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers,
+                                  OutputErrors& errors) const {
   const StaticInput input = observers.input_of(module.name).best_input(dtype_);
   const std::vector<float> bias = bias_of(module.name);
+  const SourceTensor source = tensor(module.name + ".weight");
   QuantizedWeight weight;
   if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module.name))]) {
-    const Matrix<float> values = values_of(tensor(module.name + ".weight"));
-    const std::vector<float> scale = row_scales(pool_, values.view(), dtype_);
+    const Matrix<float> values = values_of(source);
+    const std::vector<float> scale = scales_of(pool_, source, values, dtype_);
     // What multiplies the codes when the model runs is deq_scale, which is rounded once more.
     std::vector<float> effective;
     for (const float s : scale) effective.push_back(round_to(dtype_, input.scale * s) / input.scale);
     OpContext ctx(pool_);
-    weight = quantize_compensated(ctx, values.view(), *factor, std::move(effective));
+    weight = quantize_compensated(ctx, values.view(), factor->l, std::move(effective));
+    errors.add(ctx, values.view(), weight, *factor);
     weight.scale = scale;
   } else {
-    weight = quantize_weight(pool_, tensor(module.name + ".weight"), dtype_);
+    weight = quantize_weight(pool_, source, dtype_);
   }
   append_weight(module, weight, bias);
   const StaticTensors tensors = static_tensors(dtype_, weight, input, bias);

@@ -10,6 +10,7 @@
 
 #include "model/step.h"
 #include "quant/observers.h"
+#include "quant/output_error.h"
 #include "quant/plan.h"
 #include "quant/shard_writer.h"
 #include "quant/source_tensor.h"
@@ -28,6 +29,9 @@ enum class InputKind : std::uint8_t {
 };
 inline constexpr std::size_t kInputKinds = 5;
 InputKind input_kind(std::string_view linear);
+// Where attention keeps the inputs of its linears, by InputKind.
+inline constexpr std::array<Matrix<float> Scratch::*, 3> kAttentionInputs{&Scratch::h, &Scratch::c_q,
+                                                                          &Scratch::o};
 
 // What is observed in one layer.
 struct LayerObservers {
@@ -35,9 +39,9 @@ struct LayerObservers {
   std::optional<FaObserver> fa;
   float k_scale = 0.0F;  // of the latent's codes; with `fa`
   // Hessian::factor() by InputKind: linears that have one are rounded so that their errors cancel.
-  std::array<std::optional<ConstMat<float>>, kInputKinds> factors;
+  std::array<std::optional<HessianFactor>, kInputKinds> factors;
 
-  // Rows [0, tokens) of s.h, s.c_q, s.o and s.q_absorbed.
+  // Rows [0, tokens) of kAttentionInputs and s.q_absorbed.
   void observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts);
   // REQUIRES: the input of `linear` is observed.
   const InputObserver& input_of(std::string_view linear) const;
@@ -55,18 +59,22 @@ class LayerQuantizer {
 
   // Observers for what the modules need.
   LayerObservers observers(std::span<const PlannedModule* const> modules) const;
-  // Writes all tensors of the modules. Throws: Error{kCorrupt} naming a tensor with NaN or Inf.
-  void write(std::span<const PlannedModule* const> modules, const LayerObservers& observers = {}) const;
+  // Writes all tensors of the modules; returns the errors of linears that have a factor. Throws:
+  // Error{kCorrupt} naming a tensor with NaN or Inf, Error{kUnsupported} naming a row whose scale the type
+  // cannot hold.
+  OutputErrors write(std::span<const PlannedModule* const> modules,
+                     const LayerObservers& observers = {}) const;
   // Reads every value of the module's tensors; throws Error{kCorrupt} naming the first with NaN or Inf.
   void refuse_values_that_are_not_finite(const PlannedModule& module) const;
 
  private:
   SourceTensor tensor(const std::string& name) const;
   void write_dynamic(std::span<const PlannedModule* const> modules) const;
-  void write_compensated(const PlannedModule& module, ConstMat<float> factor) const;
+  void write_compensated(const PlannedModule& module, const HessianFactor& factor,
+                         OutputErrors& errors) const;
   void write_stored(const PlannedModule& module) const;
   void write_float(const PlannedModule& module) const;
-  void write_static(const PlannedModule& module, const LayerObservers& observers) const;
+  void write_static(const PlannedModule& module, const LayerObservers& observers, OutputErrors& errors) const;
   void write_fa_scales(const PlannedModule& module, const LayerObservers& observers) const;
   // Codes, bias, scale and offset of a weight.
   void append_weight(const PlannedModule& module, const QuantizedWeight& weight,

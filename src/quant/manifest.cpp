@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kFormatVersion = 1;
+constexpr std::int64_t kFormatVersion = 2;
 constexpr const char* kFileName = "manifest.json";
 
 // Calls visit(name, field) for every field that is a number, a text or a flag; for reading and writing alike.
@@ -31,8 +31,8 @@ void for_each_field(Report& r, const Visit& visit) {
   visit("clipped", r.clipped);
   visit("error_before", r.error_before);
   visit("error_after", r.error_after);
-  visit("weight_error", r.weight_error);
-  visit("output_error", r.output_error);
+  visit("output_error_before", r.output_error_before);
+  visit("output_error_after", r.output_error_after);
   visit("tensors", r.tensors);
   visit("bytes_in", r.bytes_in);
   visit("bytes_out", r.bytes_out);

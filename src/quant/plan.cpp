@@ -203,14 +203,6 @@ constexpr std::array kFallbackLists{FallbackList{"R1", {0, 1, 2, 46, 47, 50, 54,
                                     FallbackList{"V3.1", {0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60}},
                                     FallbackList{"V3", {0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60}}};
 
-std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options) {
-  if (options.layer_count < 0 || options.layer_count > config.num_hidden_layers)
-    throw_error(ErrorCode::kInvalidArgument,
-                "layer count: 0 (all) to {} expected (config.json: 'num_hidden_layers'), got {}",
-                config.num_hidden_layers, options.layer_count);
-  return options.layer_count == 0 ? config.num_hidden_layers : options.layer_count;
-}
-
 }  // namespace
 
 void PlannedModule::fall_back() {
@@ -261,6 +253,23 @@ std::vector<std::string> source_names(const Checkpoint& source, const PlannedMod
   if (module.kind != Kind::kStored) add(names[0] + kBlockScaleSuffix);
   if (linear) add(module.name + ".bias");
   return names;
+}
+
+Checkpoint open_float_checkpoint(const std::filesystem::path& model) {
+  Checkpoint source = Checkpoint::open(model);
+  if (source.quant() != nullptr)
+    throw_error(ErrorCode::kInvalidArgument,
+                "'{}': a float checkpoint expected, got one that is quantised already ({})", model.string(),
+                source.quant()->file_name);
+  return source;
+}
+
+std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options) {
+  if (options.layer_count < 0 || options.layer_count > config.num_hidden_layers)
+    throw_error(ErrorCode::kInvalidArgument,
+                "layer count: 0 (all) to {} expected (config.json: 'num_hidden_layers'), got {}",
+                config.num_hidden_layers, options.layer_count);
+  return options.layer_count == 0 ? config.num_hidden_layers : options.layer_count;
 }
 
 std::vector<std::int64_t> reference_fallback(const std::filesystem::path& model) {

@@ -78,7 +78,14 @@ DType model_dtype(const Checkpoint& source);
 // Names of the source's tensors that a module is made of: the weight, its block scales, its bias.
 std::vector<std::string> source_names(const Checkpoint& source, const PlannedModule& module);
 
-// The layers that the reference leaves without an int8 cache: a list chosen by a part of the model's path.
+// Throws: Error{kInvalidArgument} for a checkpoint that is quantised already, and as Checkpoint::open().
+Checkpoint open_float_checkpoint(const std::filesystem::path& model);
+
+// The decoder layers to write. Throws: Error{kInvalidArgument} for more than there are.
+std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options);
+
+// The layers that the reference leaves without an int8 cache: a list chosen by a part of the model's path, in
+// upper case; the first match counts.
 // Source: facts/format.md 2.
 std::vector<std::int64_t> reference_fallback(const std::filesystem::path& model);
 

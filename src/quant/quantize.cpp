@@ -37,12 +37,7 @@ Checkpoint open_source(const QuantizeOptions& options) {
                 "for w8a8 weights");
   if (options.weights == QuantizeOptions::Weights::kFloat && options.dynamic)
     throw_error(ErrorCode::kInvalidArgument, "'dynamic' needs w8a8 weights, got float weights");
-  Checkpoint source = Checkpoint::open(options.model);
-  if (source.quant() != nullptr)
-    throw_error(ErrorCode::kInvalidArgument,
-                "'{}': a float checkpoint expected, got one that is quantised already ({})",
-                options.model.string(), source.quant()->file_name);
-  return source;
+  return open_float_checkpoint(options.model);
 }
 
 // The calibration prompts, if anything has to be observed.

@@ -54,14 +54,14 @@ std::string tiles(const QuantizeResult& r, const ReportContext& context) {
        r.mtp ? "and an MTP layer is written" : "no MTP layer is written");
   const double before = overall(r, [](const LayerReport& l) { return l.fa ? l.error_before : 0.0; }),
                after = overall(r, [](const LayerReport& l) { return l.fa ? l.error_after : 0.0; }),
-               weight = overall(r, [](const LayerReport& l) { return l.weight_error; }),
-               output = overall(r, [](const LayerReport& l) { return l.output_error; });
+               nearest = overall(r, [](const LayerReport& l) { return l.output_error_before; }),
+               written = overall(r, [](const LayerReport& l) { return l.output_error_after; });
   if (after > 0.0)
     tile("Error of the cache", percent_text(after),
          before > 0.0 ? "plain scales: " + percent_text(before) : "");
-  if (weight > 0.0)
-    tile("Error of weights", percent_text(weight),
-         output > 0.0 ? "outputs of layers: " + percent_text(output) : "");
+  if (written > 0.0)
+    tile("Error of int8 weights", percent_text(written),
+         "in outputs, without routed experts; rounded to nearest: " + percent_text(nearest));
   tile("Time", time_text(r.seconds),
        r.seconds > 0.0
            ? fmt::format("{:.2f} GB/s of the source", static_cast<double>(r.bytes_in) / 1e9 / r.seconds)
@@ -104,8 +104,10 @@ constexpr Column kColumns[] = {
     {"clipped", [](const LayerReport& l) { return l.fa ? percent_text(l.clipped) : "-"; }},
     {"cache error, plain", [](const LayerReport& l) { return share_or_dash(l.error_before); }},
     {"cache error, chosen", [](const LayerReport& l) { return share_or_dash(l.error_after); }},
-    {"weight error", [](const LayerReport& l) { return share_or_dash(l.weight_error); }},
-    {"output error", [](const LayerReport& l) { return share_or_dash(l.output_error); }},
+    {"error of linears except routed experts, nearest",
+     [](const LayerReport& l) { return share_or_dash(l.output_error_before); }},
+    {"error of linears except routed experts, written",
+     [](const LayerReport& l) { return share_or_dash(l.output_error_after); }},
     {"read", [](const LayerReport& l) { return bytes_text(l.bytes_in); }},
     {"written", [](const LayerReport& l) { return bytes_text(l.bytes_out); }},
     {"time", [](const LayerReport& l) { return l.seconds > 0.0 ? time_text(l.seconds) : "-"; }},

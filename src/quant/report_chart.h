@@ -19,7 +19,7 @@ std::string percent_text(double share);  // "0.123 %"; "-" for what is no number
 struct ChartSeries {
   enum class Mark { kDot, kDash, kBar };
   std::string name;
-  std::string style;  // a class of report.css: "before", "after", "weight", "output", "neutral"
+  std::string style;  // a class of report.css: "before", "after", "neutral"
   Mark mark = Mark::kDot;
   std::vector<double> values;
 };

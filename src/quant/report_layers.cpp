@@ -45,27 +45,37 @@ std::vector<std::string> tips_of(const QuantizeResult& r, const auto& text) {
   });
 }
 
-std::string latent_chart(const QuantizeResult& r) {
+Chart chart_of(const QuantizeResult& r, const char* title, std::string text, const char* unit,
+               const auto& tip) {
   Chart chart;
-  chart.title = "Range of the latent";
-  chart.text =
-      "The largest value that a layer's latent took over the calibration text, in the source and as it is "
-      "stored. One "
-      "scale covers a whole layer, so what matters is how far the largest value stands above the rms.";
-  chart.unit = "value, logarithmic";
-  chart.log = true;
-  chart.connect = true;
+  chart.title = title;
+  chart.text = std::move(text);
+  chart.unit = unit;
   chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return fmt::format("largest {} to {}, rms {} to {}", short_number(l.latent_amax),
-                       short_number(l.stored_amax), short_number(l.latent_rms), short_number(l.stored_rms));
-  });
-  chart.series = {{"largest, source", "before", Mark::kDot,
-                   values_of(r, [](const LayerReport& l) { return l.latent_amax; })},
-                  {"largest, stored", "after", Mark::kDot,
-                   values_of(r, [](const LayerReport& l) { return l.stored_amax; })},
-                  {"rms, stored", "neutral", Mark::kDash,
-                   values_of(r, [](const LayerReport& l) { return l.stored_rms; })}};
+  chart.tips = tips_of(r, tip);
+  return chart;
+}
+
+ChartSeries series_of(const QuantizeResult& r, const char* name, const char* style, Mark mark,
+                      double LayerReport::* value) {
+  return {name, style, mark, values_of(r, [&](const LayerReport& l) { return l.*value; })};
+}
+
+std::string latent_chart(const QuantizeResult& r) {
+  Chart chart = chart_of(
+      r, "Range of the latent",
+      "The largest value that a layer's latent took over the calibration text, in the source and as it is "
+      "stored. One scale covers a whole layer, so what matters is how far the largest value stands above the "
+      "rms.",
+      "value, logarithmic", [](const LayerReport& l) {
+        return fmt::format("largest {} to {}, rms {} to {}", short_number(l.latent_amax),
+                           short_number(l.stored_amax), short_number(l.latent_rms),
+                           short_number(l.stored_rms));
+      });
+  chart.log = chart.connect = true;
+  chart.series = {series_of(r, "largest, source", "before", Mark::kDot, &LayerReport::latent_amax),
+                  series_of(r, "largest, stored", "after", Mark::kDot, &LayerReport::stored_amax),
+                  series_of(r, "rms, stored", "neutral", Mark::kDash, &LayerReport::stored_rms)};
   return chart_html(chart);
 }
 
@@ -94,43 +104,36 @@ std::string fold_chart(const QuantizeResult& r) {
   return category_html(chart);
 }
 
-std::string cache_chart(const QuantizeResult& r) {
-  Chart chart;
-  chart.title = "Error of the int8 cache";
-  chart.text =
-      "What the int8 cache changes, relative to the residual stream, rms: with the plain scale of the "
-      "largest value, "
-      "and as chosen.";
-  chart.unit = "relative error, logarithmic";
-  chart.log = chart.percent = chart.connect = true;
-  chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return l.fa ? fmt::format("{} to {}", percent_text(l.error_before), percent_text(l.error_after))
-                : "float cache";
+// Relative errors of each layer before and after what was decided.
+std::string error_chart(const QuantizeResult& r, const char* title, const char* text,
+                        double LayerReport::* before, double LayerReport::* after,
+                        std::array<const char*, 3> names) {
+  const auto [name_before, name_after, none] = names;  // `none`: of layers without an error
+  Chart chart = chart_of(r, title, text, "relative error, logarithmic", [&](const LayerReport& l) {
+    return l.*after > 0.0 ? fmt::format("{} to {}", percent_text(l.*before), percent_text(l.*after)) : none;
   });
-  chart.series = {
-      {"plain scale", "before", Mark::kDot,
-       values_of(r, [](const LayerReport& l) { return l.error_before; })},
-      {"as chosen", "after", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.error_after; })}};
+  chart.log = chart.percent = chart.connect = true;
+  chart.series = {series_of(r, name_before, "before", Mark::kDot, before),
+                  series_of(r, name_after, "after", Mark::kDot, after)};
   return chart_html(chart);
 }
 
+std::string cache_chart(const QuantizeResult& r) {
+  return error_chart(
+      r, "Error of the int8 cache",
+      "What the int8 cache changes, relative to the residual stream, rms: with the plain scale "
+      "of the largest value, and as chosen.",
+      &LayerReport::error_before, &LayerReport::error_after, {"plain scale", "as chosen", "float cache"});
+}
+
 std::string weight_chart(const QuantizeResult& r) {
-  Chart chart;
-  chart.title = "Error of W8A8";
-  chart.text =
-      "rms error of the weights, and of the layer's output with quantised weights and activations, relative "
-      "to float.";
-  chart.unit = "relative error";
-  chart.percent = true;
-  chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return fmt::format("weights {}, output {}", percent_text(l.weight_error), percent_text(l.output_error));
-  });
-  chart.series = {
-      {"weights", "weight", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.weight_error; })},
-      {"output", "output", Mark::kDot, values_of(r, [](const LayerReport& l) { return l.output_error; })}};
-  return chart_html(chart);
+  return error_chart(
+      r, "Error of int8 weights",
+      "What int8 weights change in a linear's outputs over the calibration text, relative, rms "
+      "over the layer's linears except its routed experts, inputs in float: every weight "
+      "rounded to nearest, and as written, rounded so that the errors cancel.",
+      &LayerReport::output_error_before, &LayerReport::output_error_after,
+      {"rounded to nearest", "as written", "not measured"});
 }
 
 std::string smoothing_chart(const QuantizeResult& r) {
@@ -166,18 +169,15 @@ std::string smoothing_chart(const QuantizeResult& r) {
 }
 
 std::string time_chart(const QuantizeResult& r) {
-  Chart chart;
-  chart.title = "Time per layer";
-  chart.text = r.resumed_layers > 0
-                   ? fmt::format("{} layers were finished by an earlier run.", r.resumed_layers)
-                   : "From reading a layer's first tensor to writing its last.";
-  chart.unit = "seconds";
-  chart.labels = texts_of(r, label_of);
-  chart.tips = tips_of(r, [](const LayerReport& l) {
-    return fmt::format("{}, {} to {}", time_text(l.seconds), bytes_text(l.bytes_in), bytes_text(l.bytes_out));
-  });
-  chart.series = {
-      {"seconds", "after", Mark::kBar, values_of(r, [](const LayerReport& l) { return l.seconds; })}};
+  Chart chart = chart_of(r, "Time per layer",
+                         r.resumed_layers > 0
+                             ? fmt::format("{} layers were finished by an earlier run.", r.resumed_layers)
+                             : "From reading a layer's first tensor to writing its last.",
+                         "seconds", [](const LayerReport& l) {
+                           return fmt::format("{}, {} to {}", time_text(l.seconds), bytes_text(l.bytes_in),
+                                              bytes_text(l.bytes_out));
+                         });
+  chart.series = {series_of(r, "seconds", "after", Mark::kBar, &LayerReport::seconds)};
   return chart_html(chart);
 }
 

@@ -17,6 +17,20 @@ constexpr std::int64_t kWidenedBytes = 128 << 10;
 
 }  // namespace
 
+void row_scales(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin, DType type,
+                float* scale) {
+  kernels().weight_amax({rows, scale});
+  for (std::int64_t r = 0; r < rows.m; ++r) {
+    if (!std::isfinite(scale[r]))
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': finite weights expected, row {} has NaN or Inf",
+                  weight.name(), begin + r);
+    scale[r] = symmetric_scale(type, scale[r]);
+    if (!std::isfinite(scale[r]))
+      throw_error(ErrorCode::kUnsupported, "tensor '{}': row {} is too large for a scale of type {}",
+                  weight.name(), begin + r, to_string(type));
+  }
+}
+
 void RowQuantizer::quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
                             std::span<const std::byte> stored, const Output& out) {
   if (weight.fold().empty()) return quantize_rows(weight, weight.weight_rows(begin, end, stored), begin, out);
@@ -38,16 +52,7 @@ void RowQuantizer::quantize(const SourceTensor& weight, std::int64_t begin, std:
 
 void RowQuantizer::quantize_rows(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin,
                                  const Output& out) {
-  kernels().weight_amax({rows, out.scale});
-  for (std::int64_t r = 0; r < rows.m; ++r) {
-    if (!std::isfinite(out.scale[r]))
-      throw_error(ErrorCode::kCorrupt, "tensor '{}': finite weights expected, row {} has NaN or Inf",
-                  weight.name(), begin + r);
-    out.scale[r] = symmetric_scale(scale_type_, out.scale[r]);
-    if (!std::isfinite(out.scale[r]))
-      throw_error(ErrorCode::kUnsupported, "tensor '{}': row {} is too large for a scale of type {}",
-                  weight.name(), begin + r, to_string(scale_type_));
-  }
+  row_scales(weight, rows, begin, scale_type_, out.scale);
   kernels().weight_codes({rows, out.scale, out.codes, out.row_sum});
 }
 

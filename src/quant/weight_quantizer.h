@@ -13,6 +13,13 @@
 
 namespace latent8 {
 
+// symmetric_scale() of the largest value of each row.
+//   rows   of `weight`, the first is its row `begin`; scale [rows.m]
+// Throws: Error{kCorrupt} naming tensor and row if a weight is NaN or Inf, Error{kUnsupported} if the type
+// cannot hold the scale.
+void row_scales(const SourceTensor& weight, const WeightRows& rows, std::int64_t begin, DType type,
+                float* scale);
+
 // Quantises rows of one tensor after another, with memory of its own for what lies between.
 // Thread-safety: one thread.
 class RowQuantizer {
@@ -26,8 +33,7 @@ class RowQuantizer {
 
   // Rows [begin, end) of `weight`, its fold included; `stored` is what weight.stored_rows() returned for
   // them. code = clamp(rint(weight / scale), -127, 127) with scale = symmetric_scale() of the row, so that
-  // the error of the scale's rounding is not added. Throws: Error{kCorrupt} naming tensor and row if a weight
-  // is NaN or Inf.
+  // the error of the scale's rounding is not added. Throws: as row_scales().
   void quantize(const SourceTensor& weight, std::int64_t begin, std::int64_t end,
                 std::span<const std::byte> stored, const Output& out);
 

@@ -82,6 +82,7 @@ class Quantize(unittest.TestCase):
         for layer in layers:
             self.assertIn(layer["fold"], layer["candidates"])
             self.assertLessEqual(layer["error_after"], layer["error_before"])
+            self.assertLess(layer["output_error_after"], layer["output_error_before"])
 
 
 if __name__ == "__main__":

@@ -146,14 +146,5 @@ TEST(CompatSmoothing, M6TakesPowersWithExponentsOfTheModelsType) {
   EXPECT_THAT(scale, ElementsAre(round_to(DType::kBf16, a / w)));
 }
 
-TEST(CompatFallback, TheFirstListThatThePathNamesCounts) {
-  EXPECT_THAT(fallback_layers("/models/deepseek-r1"),
-              ElementsAre(0, 1, 2, 46, 47, 50, 54, 55, 56, 57, 58, 59, 60));
-  EXPECT_THAT(fallback_layers("V3.1"), ElementsAre(0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60));
-  EXPECT_THAT(fallback_layers("v3"), ElementsAre(0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60));
-  EXPECT_EQ(fallback_layers("/V3/r1"), fallback_layers("R1"));
-  EXPECT_TRUE(fallback_layers("/models/moonlight").empty());
-}
-
 }  // namespace
 }  // namespace latent8::compat

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "quant/output_error.h"
 #include "quant/rounding.h"
 #include "support/kernels.h"
 
@@ -70,10 +71,43 @@ QuantizedWeight compensated(const Problem& p, int threads, const KernelTable& ta
   OpContext ctx(pool, table);
   Hessian hessian(kIn);
   hessian.add(ctx, p.x.view(), p.counts);
-  return quantize_compensated(ctx, p.w.view(), hessian.factor(ctx, 0.01), p.scale);
+  return quantize_compensated(ctx, p.w.view(), hessian.factor(ctx, 0.01).l, p.scale);
+}
+
+// Sum of squares of x w^T.
+double output_energy(const Problem& p) {
+  QuantizedWeight zero;
+  zero.codes = Matrix<std::int8_t>(kOut, kIn);
+  zero.scale = p.scale;
+  return output_error(p, zero);
 }
 
 class CompensatedRounding : public KernelTest {};
+
+TEST_P(CompensatedRounding, MeasuresBothErrorsOfTheOutputs) {
+  Problem p = problem();
+  for (std::int64_t t = 0; t < kTokens; ++t) p.x.row(t)[5] = 0.0F;  // a channel that says nothing
+  p.counts[7] = 0;
+  ThreadPool pool(2);
+  OpContext ctx(pool, table());
+  Hessian hessian(kIn);
+  hessian.add(ctx, p.x.view(), p.counts);
+  const HessianFactor factor = hessian.factor(ctx, 0.01);
+  const QuantizedWeight q = quantize_compensated(ctx, p.w.view(), factor.l, p.scale);
+  OutputErrors errors;
+
+  errors.add(ctx, p.w.view(), q, factor);
+
+  for (float& value : p.x.view().row_span(7)) value = 0.0F;  // does not count
+  for (std::int64_t r = 16; r < kOut; ++r)                   // and outputs that are not looked at
+    for (std::int64_t c = 0; c < kIn; ++c) p.w.row(r)[c] = 0.0F;
+  QuantizedWeight written = nearest(p);
+  std::copy_n(q.codes.row(0), 16 * kIn, written.codes.row(0));
+  EXPECT_EQ(errors.linears, 1);
+  EXPECT_NEAR(errors.nearest, output_error(p, nearest(p)) / output_energy(p), 1e-3 * errors.nearest);
+  EXPECT_NEAR(errors.written, output_error(p, written) / output_energy(p), 1e-3 * errors.nearest);
+  EXPECT_LT(errors.written, 0.25 * errors.nearest);
+}
 
 TEST_P(CompensatedRounding, LeavesAFractionOfTheErrorOfNearestRounding) {
   const Problem p = problem();
@@ -114,7 +148,8 @@ TEST(Hessian, LeavesOutRowsThatDoNotCount) {
   std::fill_n(counts.begin(), 10, 1);
   some.add(ctx, p.x.view(), counts);
   EXPECT_EQ(some.rows(), 10);
-  for (std::int64_t c = 0; c < kIn; ++c) EXPECT_FLOAT_EQ(some.diagonal(c), all.diagonal(c));
+  for (std::int64_t c = 0; c < kIn; ++c)
+    EXPECT_NEAR(some.diagonal(c), all.diagonal(c), 1e-6 * all.diagonal(c));
 }
 
 TEST(Hessian, FactorsIntoATriangleThatGivesTheMatrixBack) {
@@ -124,7 +159,7 @@ TEST(Hessian, FactorsIntoATriangleThatGivesTheMatrixBack) {
   Hessian plain(kIn), factored(kIn);
   plain.add(ctx, p.x.view(), p.counts);
   factored.add(ctx, p.x.view(), p.counts);
-  const ConstMat<float> l = factored.factor(ctx, 0.01);
+  const ConstMat<float> l = factored.factor(ctx, 0.01).l;
   // H[i, j] = sum over k of L[i, k] D[k] L[j, k]; D from the diagonal: D[i] = H[i, i] - sum of earlier terms.
   double mean = 0.0;
   for (std::int64_t c = 0; c < kIn; ++c) mean += plain.diagonal(c) / kIn;

@@ -14,9 +14,22 @@
 #include "formats/safetensors.h"
 #include "formats/safetensors_index.h"
 #include "formats/safetensors_writer.h"
+#include "latent8/verify.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {
+
+// A checkpoint of the reference, and the float model it was made of.
+inline const std::filesystem::path kSource = std::filesystem::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
+inline const std::filesystem::path kReference =
+    std::filesystem::path(LATENT8_SOURCE_DIR) / "tests/data/golden/msmodelslim/a_mindie_m4_static";
+
+// The problems as text.
+inline std::vector<std::string> texts_of(const std::vector<VerifyFinding>& problems) {
+  std::vector<std::string> out;
+  for (const VerifyFinding& problem : problems) out.push_back(to_string(problem));
+  return out;
+}
 
 struct OwnedTensor {
   DType dtype = DType::kF32;

@@ -235,6 +235,18 @@ TEST_F(QuantizeTest, ReportsEveryLayer) {
   EXPECT_THAT(parts, testing::IsSupersetOf({"attention", "MLP", "experts 0 to 15 of 16", "lm_head"}));
 }
 
+TEST_F(QuantizeTest, MeasuresWhatInt8WeightsCost) {
+  QuantizeOptions o = options();
+  for (const LayerReport& layer : quantize(o).per_layer) {
+    EXPECT_LT(layer.output_error_before, 0.02);
+    EXPECT_LT(layer.output_error_after, 0.8 * layer.output_error_before);
+    EXPECT_GT(layer.output_error_after, 0.0);
+  }
+  o.out = dir_ / "float";
+  o.weights = QuantizeOptions::Weights::kFloat;
+  for (const LayerReport& layer : quantize(o).per_layer) EXPECT_EQ(layer.output_error_before, 0.0);
+}
+
 TEST_F(QuantizeTest, RunsWithTheBuiltInPrompts) {
   const std::vector<std::string> prompts = read_prompts({});
   EXPECT_GE(prompts.size(), 40U);

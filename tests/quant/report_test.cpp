@@ -41,8 +41,8 @@ QuantizeResult sample(std::int64_t layers) {
     layer.k_scale = 4.0 / 127.0;
     layer.error_before = layer.fa ? 0.01 : 0.0;
     layer.error_after = layer.fa ? 0.004 : 0.0;
-    layer.weight_error = 0.008;
-    layer.output_error = 0.012;
+    layer.output_error_before = 0.012;
+    layer.output_error_after = 0.008;
     layer.tensors = {{"W8A8", 100}, {"FLOAT", 300}};
     layer.bytes_out = 400;
     layer.seconds = 2.0;
@@ -123,9 +123,9 @@ TEST(Report, SaysTheSummary) {
 
 TEST(Report, LeavesOutChartsWithoutValues) {
   QuantizeResult r = sample(5);
-  for (LayerReport& layer : r.per_layer) layer.weight_error = layer.output_error = 0.0;
+  for (LayerReport& layer : r.per_layer) layer.output_error_before = layer.output_error_after = 0.0;
   const std::string html = page(r);
-  EXPECT_THAT(html, Not(HasSubstr("Error of W8A8")));
+  EXPECT_THAT(html, Not(HasSubstr("Error of int8 weights")));
   EXPECT_THAT(html, HasSubstr("Error of the int8 cache"));
 }
 
@@ -234,8 +234,8 @@ TEST(ReportJson, HasTheFactsOfEveryLayer) {
 
 TEST(ReportJson, MakesNullOfWhatIsNoNumber) {
   QuantizeResult r = sample(1);
-  r.per_layer[0].output_error = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_THAT(to_json(r).dump(), HasSubstr("\"output_error\":null"));
+  r.per_layer[0].output_error_after = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(to_json(r).dump(), HasSubstr("\"output_error_after\":null"));
 }
 
 }  // namespace

@@ -18,8 +18,6 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const fs::path kSource = fs::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
-const fs::path kReference = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/msmodelslim/a_mindie_m4_static";
 constexpr std::size_t kRank = 512, kHidden = 256;
 const std::string kAttention = "model.layers.2.self_attn.";
 const std::string kKvB = kAttention + "kv_b_proj.weight", kKvA = kAttention + "kv_a_proj_with_mqa.weight",
@@ -30,9 +28,7 @@ VerifyResult compare(const DamagedCheckpoint& checkpoint) {
 }
 
 std::vector<std::string> problems(const DamagedCheckpoint& checkpoint) {
-  std::vector<std::string> out;
-  for (const VerifyFinding& finding : compare(checkpoint).problems) out.push_back(to_string(finding));
-  return out;
+  return texts_of(compare(checkpoint).problems);
 }
 
 VerifyKind kind(const VerifyResult& result, const std::string& name) {

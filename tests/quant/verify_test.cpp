@@ -18,8 +18,6 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-const fs::path kSource = fs::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
-const fs::path kReference = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/msmodelslim/a_mindie_m4_static";
 const std::string kLayer = "model.layers.2.";
 const std::string kQa = kLayer + "self_attn.q_a_proj", kKvA = kLayer + "self_attn.kv_a_proj_with_mqa",
                   kQb = kLayer + "self_attn.q_b_proj", kExpert = kLayer + "mlp.experts.5.down_proj";
@@ -30,12 +28,7 @@ constexpr const char* kIndex = ".index.json";
 class Verify : public testing::Test {
  protected:
   VerifyResult result(const fs::path& source = {}) { return verify({checkpoint_.path(), source, 1, {}}); }
-  // The problems as text.
-  std::vector<std::string> problems(const fs::path& source = {}) {
-    std::vector<std::string> out;
-    for (const VerifyFinding& finding : result(source).problems) out.push_back(to_string(finding));
-    return out;
-  }
+  std::vector<std::string> problems(const fs::path& source = {}) { return texts_of(result(source).problems); }
   template <class T>
   void set(const std::string& name, std::size_t i, T value) {
     checkpoint_.tensor(name, [&](OwnedTensor& t) { t.set(i, value); });

@@ -11,6 +11,7 @@
 #include "quant/compat/layer_writer.h"
 #include "quant/compat/smoothing.h"
 #include "quant/output_folder.h"
+#include "quant/plan.h"
 
 namespace latent8::compat {
 namespace {
@@ -27,20 +28,12 @@ Checkpoint open_source(const QuantizeOptions& options) {
         ErrorCode::kUnsupported,
         "the msmodelslim mode writes the MTP layer as 'none' or 'float', got 'mix': its values in the "
         "reference depend on how an NPU multiplies float32 by bf16, which is not known");
-  Checkpoint source = Checkpoint::open(options.model);
-  if (source.quant() != nullptr)
-    throw_error(ErrorCode::kInvalidArgument,
-                "'{}': a float checkpoint expected, got one that is quantised already ({})",
-                options.model.string(), source.quant()->file_name);
-  return source;
+  return open_float_checkpoint(options.model);
 }
 
-std::int64_t layers_of(const Checkpoint& source, const QuantizeOptions& options) {
-  const std::int64_t all = source.config().num_hidden_layers;
-  if (options.layer_count < 0 || options.layer_count > all)
-    throw_error(ErrorCode::kInvalidArgument, "layer_count: 0 to {} expected, got {}", all,
-                options.layer_count);
-  return options.layer_count == 0 ? all : options.layer_count;
+std::set<std::int64_t> float_layers(const QuantizeOptions& options) {
+  const std::vector<std::int64_t> layers = reference_fallback(options.model);
+  return {layers.begin(), layers.end()};
 }
 
 // One run over the layers: smooth, quantise, write.
@@ -51,8 +44,8 @@ class Run {
         given_(given),
         source_(open_source(options)),
         config_(source_.config()),
-        plan_(make_plan(source_, options, layers_of(source_, options),
-                        given.float_layers ? *given.float_layers : fallback_layers(options.model.string()))),
+        plan_(make_plan(source_, options, layers_to_write(config_, options),
+                        given.float_layers ? *given.float_layers : float_layers(options))),
         folder_(options.model, options.out, options.overwrite),
         pool_(options.threads),
         reader_(source_, plan_.type),
@@ -80,7 +73,7 @@ class Run {
   }
 
  private:
-  std::int64_t layers() const { return layers_of(source_, options_); }
+  std::int64_t layers() const { return layers_to_write(config_, options_); }
   bool fa(std::int64_t layer) const { return options_.fa_quant && !plan_.float_layers.contains(layer); }
   bool writes_fa_scales() const {
     for (std::int64_t l = 0; l < layers(); ++l)

@@ -13,7 +13,7 @@ namespace latent8::compat {
 
 // What tests put in the place of what a run finds out itself.
 struct Given {
-  std::optional<std::set<std::int64_t>> float_layers;             // instead of fallback_layers(model)
+  std::optional<std::set<std::int64_t>> float_layers;             // instead of reference_fallback(model)
   std::function<LayerStatistics(std::int64_t layer)> statistics;  // instead of a calibration
 };
 

@@ -1,8 +1,6 @@
 #include "quant/compat/plan.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
 
 #include "base/error.h"
 #include "quant/source_tensor.h"
@@ -147,22 +145,6 @@ bool has_norm_bias(const QuantizeOptions& options) { return options.anti == Anti
 
 bool doubles_norms(const QuantizeOptions& options) {
   return has_norm_bias(options) && options.format == QuantizeOptions::Format::kMindie;
-}
-
-std::set<std::int64_t> fallback_layers(const std::string& model_path) {
-  struct List {
-    std::string_view part;
-    std::set<std::int64_t> layers;
-  };
-  static const std::array<List, 3> kLists{{{"R1", {0, 1, 2, 46, 47, 50, 54, 55, 56, 57, 58, 59, 60}},
-                                           {"V3.1", {0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60}},
-                                           {"V3", {0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60}}}};
-  std::string upper = model_path;
-  std::transform(upper.begin(), upper.end(), upper.begin(),
-                 [](char c) { return static_cast<char>(std::toupper(static_cast<unsigned char>(c))); });
-  for (const List& list : kLists)
-    if (upper.find(list.part) != std::string::npos) return list.layers;
-  return {};
 }
 
 Plan make_plan(const Checkpoint& source, const QuantizeOptions& options, std::int64_t layers,

@@ -30,10 +30,6 @@ bool has_norm_bias(const QuantizeOptions& options);
 // Mindie's dialect writes every norm with a bias twice, as X.weight and X.module.weight.
 bool doubles_norms(const QuantizeOptions& options);
 
-// Layers that keep a float cache although scales were asked for: fixed lists for a path that contains, in
-// upper case, "R1", "V3.1" or "V3"; the first match counts. Source: facts/format.md 2.
-std::set<std::int64_t> fallback_layers(const std::string& model_path);
-
 // layers: decoder layers to write, the first ones.
 // Throws: Error{kUnsupported} for a model that the reference's script is not made for, or whose bytes are not
 // known: no q_lora_rank, or a type other than bf16 and fp16.
