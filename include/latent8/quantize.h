@@ -25,7 +25,9 @@ struct QuantizeOptions {
   enum class Compat : std::uint8_t { kNone, kMsmodelslim };
   // kFloat: weights keep their stored form; only the scales of the int8 cache are added.
   enum class Weights : std::uint8_t { kW8A8, kFloat };
-  // Smoothing of the inputs of attention linears. Source: facts/format.md 3.5.
+  // Smoothing of the inputs of attention linears, where it lowers the error of what they give. kM4: of
+  // input_layernorm's output; kM6: also of q_a_layernorm's and of o_proj's input. With kMsmodelslim the
+  // reference's methods. Source: facts/format.md 3.5.
   enum class Anti : std::uint8_t { kNone, kM4, kM6 };
   // The MTP layer: left out, its tensors as they are, or quantised like a decoder layer.
   enum class Mtp : std::uint8_t { kNone, kFloat, kMix };
@@ -65,11 +67,19 @@ struct LayerReport {
     std::string name;  // "none", "fold", "rotation", "both"
     double error = 0.0;
   };
+  // Powers of two that moved from a module into the linears that read it: rms of the input's channels to the
+  // power alpha over rms of the weights' columns to the power beta.
+  struct Smoothed {
+    std::string source;  // "input_layernorm", "q_a_layernorm", "kv_b_proj"
+    double alpha = 0.0, beta = 0.0;
+    double error = 1.0;  // squared error of the linears' outputs over that without
+  };
   std::int64_t layer = 0;
   bool mtp = false;
   bool fa = false;                               // the latent cache is int8
   std::string fold;                              // the chosen candidate; "" without an int8 cache
   std::vector<Candidate> candidates;             // empty without an int8 cache
+  std::vector<Smoothed> smoothed;                // inputs that gained from it
   double latent_amax = 0.0, latent_rms = 0.0;    // of the source's latent
   double stored_amax = 0.0, stored_rms = 0.0;    // of the latent as it is stored, after the fold
   double k_scale = 0.0;                          // 0 without an int8 cache

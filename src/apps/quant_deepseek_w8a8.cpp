@@ -76,11 +76,9 @@ void run(const ReferenceFlags& flags) {
     throw_error(ErrorCode::kUnsupported,
                 "--rot: not reproduced by --compat msmodelslim; leave one of them out");
   if (flags.rot)
-    log_info("--rot: rotations are chosen per layer, where they lower the error, with and without it");
-  if (flags.compat == "none" && flags.anti_method == "m6")
     log_info(
-        "--anti_method: smoothing is part of --compat msmodelslim only; rounding with compensation replaces "
-        "it");
+        "--rot: the hidden state is not rotated; the latent is, in layers where that lowers the error, with "
+        "and without this flag");
   const Options options = to_options(flags);
   print_result(quantize_summary(options, quantize_with_progress(options)));
 }
@@ -94,7 +92,8 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
   app->add_option("--save_path", flags->save_path, "directory to make")->required();
   app->add_option("--layer_count", flags->layer_count, "write the first N decoder layers only; 0 means all")
       ->capture_default_str();
-  app->add_option("--anti_dataset", flags->anti_dataset, "JSON list of texts for smoothing");
+  app->add_option("--anti_dataset", flags->anti_dataset,
+                  "JSON list of texts for smoothing; used with --compat msmodelslim");
   app->add_option("--calib_dataset", flags->calib_dataset, "JSON list of calibration texts");
   app->add_option("--batch_size", flags->batch_size, "prompts per call")
       ->check(CLI::Range(1, 16))
@@ -109,10 +108,12 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
   app->add_option("--quant_mtp", flags->quant_mtp, "the MTP layer: quantise it, keep it, or leave it out")
       ->check(CLI::IsMember({"mix", "float", "none"}))
       ->capture_default_str();
-  app->add_option("--anti_method", flags->anti_method, "smoothing")
+  app->add_option("--anti_method", flags->anti_method,
+                  "smoothing of attention inputs: m4 the hidden state, m6 also those of q_b_proj and o_proj")
       ->check(CLI::IsMember({"m4", "m6"}))
       ->capture_default_str();
-  app->add_flag("--rot", flags->rot, "rotate (chosen per layer here, with or without this flag)");
+  app->add_flag("--rot", flags->rot,
+                "no effect: only latents are rotated, where that helps, with or without this flag");
   app->add_option("--trust_remote_code", flags->trust_remote_code,
                   "no effect: no code of a checkpoint is run")
       ->expected(0, 1)

@@ -64,7 +64,8 @@ void add_recipe_flags(CLI::App& app, Options& o) {
   add_choice<Options::Anti>(
       app, "--anti", o.anti,
       {{"m4", Options::Anti::kM4}, {"m6", Options::Anti::kM6}, {"none", Options::Anti::kNone}},
-      "smoothing in --compat msmodelslim; no effect elsewhere");
+      "smooth inputs of attention linears where that lowers their error: m4 the hidden state, m6 also those "
+      "of q_b_proj and o_proj; with --compat msmodelslim the reference's methods");
   add_choice<Options::Fallback>(
       app, "--fallback", o.fallback,
       {{"none", Options::Fallback::kNone},
@@ -80,7 +81,8 @@ void add_recipe_flags(CLI::App& app, Options& o) {
 
 void add_calibration_flags(CLI::App& app, Options& o) {
   app.add_option("--calib", o.calib, "JSON list of calibration texts; default: built-in prompts");
-  app.add_option("--anti-calib", o.anti_calib, "the same for smoothing; default: those of --calib");
+  app.add_option("--anti-calib", o.anti_calib,
+                 "the same for smoothing with --compat msmodelslim; default: those of --calib");
   app.add_option("--batch-size", o.batch_size, "prompts per call; changes --compat msmodelslim only")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();

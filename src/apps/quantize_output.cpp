@@ -1,5 +1,6 @@
 #include "apps/quantize_output.h"
 
+#include <algorithm>
 #include <ctime>
 #include <map>
 
@@ -105,6 +106,10 @@ std::string quantize_summary(const QuantizeOptions& options, const QuantizeResul
                       format_bytes(r.bytes_in));
   if (const std::string folds = count_folds(r); !folds.empty())
     text += fmt::format("latent       {}\n", folds);
+  if (const auto smoothed = std::count_if(r.per_layer.begin(), r.per_layer.end(),
+                                          [](const LayerReport& l) { return !l.smoothed.empty(); });
+      smoothed > 0)
+    text += fmt::format("smoothed     attention of {} layers\n", smoothed);
   if (r.tokens > 0) text += fmt::format("calibration  {} prompts, {} tokens\n", r.prompts, r.tokens);
   if (r.peak_memory > 0) text += fmt::format("memory       {} at most\n", format_bytes(r.peak_memory));
   text += fmt::format("time         {}, {:.3g} GB/s of the source\n", format_seconds(r.seconds),

@@ -38,6 +38,7 @@ class AttentionActivations {
   void keep(const CalibrationStep& step);
 
   CalibrationRun& run() const { return run_; }
+  std::int64_t tokens_that_count() const;
 
  private:
   struct Kept {
@@ -45,6 +46,9 @@ class AttentionActivations {
     ActivationStore store;
   };
   void load(const CalibrationStep& step) const;
+  std::span<const std::uint8_t> counts_of(const CalibrationStep& step) const {
+    return mtp_ ? step.next_counts : step.counts;
+  }
 
   CalibrationRun& run_;
   bool mtp_;

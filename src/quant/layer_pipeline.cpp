@@ -9,6 +9,7 @@
 #include "quant/hessian.h"
 #include "quant/latent_statistics.h"
 #include "quant/routed_experts.h"
+#include "quant/smoothing.h"
 
 namespace latent8 {
 namespace {
@@ -63,6 +64,9 @@ void LayerPipeline::attention(const ActivationStore& x, ActivationStore& next) {
     if (!run_attention(run_, weights, x, next, activations)) refuse_values_that_are_not_finite();
   }
   decide_attention(activations, next);
+  const QuantizeOptions& options = context_.options;
+  report_.smoothed = smooth_attention(working_, unit_.layer, attention, options.anti,
+                                      {options.dynamic, context_.dtype}, activations);
   context_.progress(Stage::kQuantize, "attention", 0);
   write_attention(working_.checkpoint(), activations);
   working_.drop(source_names(context_.source.checkpoint(), attention));

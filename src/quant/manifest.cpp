@@ -59,6 +59,9 @@ Json to_json(const LayerReport& report) {
   for_each_field(report, [&](const char* name, const auto& field) { out[name] = field; });
   for (const LayerReport::Candidate& candidate : report.candidates)
     out["candidates"].push_back({{"name", candidate.name}, {"error", candidate.error}});
+  for (const LayerReport::Smoothed& s : report.smoothed)
+    out["smoothed"].push_back(
+        {{"source", s.source}, {"alpha", s.alpha}, {"beta", s.beta}, {"error", s.error}});
   return out;
 }
 
@@ -69,6 +72,10 @@ LayerReport layer_report(const Json& json) {
     for (const Json& candidate : json.at("candidates"))
       out.candidates.push_back(
           {candidate.at("name").get<std::string>(), candidate.at("error").get<double>()});
+  if (json.contains("smoothed"))
+    for (const Json& s : json.at("smoothed"))
+      out.smoothed.push_back({s.at("source").get<std::string>(), s.at("alpha").get<double>(),
+                              s.at("beta").get<double>(), s.at("error").get<double>()});
   return out;
 }
 

@@ -4,7 +4,9 @@
 #include <array>
 
 #include "base/error.h"
+#include "quant/layer_quantizer.h"
 #include "quant/module_stream.h"
+#include "quant/smoothing.h"
 #include "sys/topology.h"
 
 namespace latent8 {
@@ -42,11 +44,12 @@ std::int64_t bytes_per_thread(const ModelConfig& c, std::int64_t longest_prompt)
 
 // The weights that a unit needs in memory at once: its attention, or its MLP without routed experts, or one
 // expert and the one read ahead, or the MTP layer's input; and the codes of the largest linear among them.
-std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit) {
+std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit, QuantizeOptions::Anti anti) {
   using Part = PlannedModule::Part;
+  using Anti = QuantizeOptions::Anti;
   std::array<std::int64_t, 2> parts{};     // attention, MLP
   std::array<std::int64_t, 2> hessians{};  // of which attention has one at a time, the MLP two
-  std::int64_t codes = 0, expert = 0, mtp_input = 0;
+  std::int64_t codes = 0, expert = 0, mtp_input = 0, smoothing = 0, smoothed = 0, hidden_rows = 0;
   for (const PlannedModule& module : unit.modules) {
     if (module.name.ends_with(".eh_proj.weight")) mtp_input = source_bytes(source, module);
     if (module.part == Part::kOther) continue;
@@ -59,10 +62,18 @@ std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit) {
     if (module.part == Part::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2) continue;
     // The weight in float32 beside its codes, and its input's second moment.
     const std::int64_t in = weight.shape[1], hessian = kFloat * in * in + kFloat * weight.bytes();
+    const bool hidden = input_kind(module.name) == InputKind::kHidden;
+    if (module.part == Part::kAttention && (anti == Anti::kM6 || (anti == Anti::kM4 && hidden))) {
+      smoothed += kFloat * weight.bytes();  // they stay float32 until they are quantised
+      hidden_rows += hidden ? weight.shape[0] : 0;
+      smoothing = std::max(smoothing, smoothing_bytes(hidden ? hidden_rows : weight.shape[0], in));
+    }
     std::int64_t& sum = hessians[module.part == Part::kAttention ? 0 : 1];
     sum = std::max(sum, module.part == Part::kAttention ? hessian : 2 * hessian);
   }
-  return std::max({parts[0] + hessians[0], parts[1] + hessians[1], 2 * expert, mtp_input}) + codes;
+  return std::max({parts[0] + smoothed + std::max(hessians[0], smoothing), parts[1] + hessians[1], 2 * expert,
+                   mtp_input}) +
+         codes;
 }
 
 // Linears of a unit that is streamed are quantised one at a time.
@@ -82,7 +93,7 @@ MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, con
   const bool calibrated = needs.longest_prompt > 0;
   std::int64_t working = 0;
   for (const PlannedUnit& unit : plan.units)
-    working = std::max(working, calibrated ? working_bytes(source, unit) : streamed_bytes(unit));
+    working = std::max(working, calibrated ? working_bytes(source, unit, needs.anti) : streamed_bytes(unit));
   std::int64_t fixed = resident_bytes() + kSlack + needs.threads * kSlackPerThread + working;
   if (calibrated) fixed += needs.threads * bytes_per_thread(config, needs.longest_prompt);
   const std::int64_t per_token = calibrated ? bytes_per_token(config) : 0;

@@ -16,6 +16,7 @@ struct MemoryNeeds {
   std::int64_t cap = 0;             // bytes; 0: a quarter of the machine's
   std::int64_t longest_prompt = 0;  // tokens; 0: nothing is calibrated
   int threads = 1;
+  QuantizeOptions::Anti anti = QuantizeOptions::Anti::kNone;
 };
 
 // Starts from what is resident now. Throws: Error{kInvalidArgument} saying how much is needed if the cap has

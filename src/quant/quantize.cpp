@@ -56,7 +56,7 @@ std::vector<CalibrationPrompt> prompts_for(const QuantizeOptions& options, const
 
 MemoryNeeds memory_needs(const QuantizeOptions& options, const std::vector<CalibrationPrompt>& prompts,
                          int threads) {
-  MemoryNeeds needs{options.max_memory, 0, threads};
+  MemoryNeeds needs{options.max_memory, 0, threads, options.anti};
   for (const CalibrationPrompt& prompt : prompts)
     needs.longest_prompt = std::max(needs.longest_prompt, static_cast<std::int64_t>(prompt.ids.size()));
   return needs;

@@ -8,14 +8,17 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Json layer_json(const LayerReport& l) {
-  Json candidates = Json::object(), tensors = Json::object();
+  Json candidates = Json::object(), smoothed = Json::object(), tensors = Json::object();
   for (const LayerReport::Candidate& c : l.candidates) candidates[c.name] = c.error;
+  for (const LayerReport::Smoothed& s : l.smoothed)
+    smoothed[s.source] = {{"alpha", s.alpha}, {"beta", s.beta}, {"error", s.error}};
   for (const auto& [type, bytes] : l.tensors) tensors[type] = bytes;
   return {{"layer", l.layer},
           {"mtp", l.mtp},
           {"fa", l.fa},
           {"fold", l.fold},
           {"candidates", std::move(candidates)},
+          {"smoothed", std::move(smoothed)},
           {"latent_amax", l.latent_amax},
           {"latent_rms", l.latent_rms},
           {"stored_amax", l.stored_amax},

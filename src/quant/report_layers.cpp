@@ -136,6 +136,38 @@ std::string weight_chart(const QuantizeResult& r) {
       {"rounded to nearest", "as written", "not measured"});
 }
 
+std::string smoothing_chart(const QuantizeResult& r) {
+  const auto smoothed = [](const LayerReport& l) { return !l.smoothed.empty(); };
+  if (std::none_of(r.per_layer.begin(), r.per_layer.end(), smoothed)) return "";
+  Chart chart;
+  chart.title = "Smoothing of attention inputs";
+  chart.text =
+      "Powers of two per channel that moved from a norm (or kv_b_proj) into the linears behind it, and what "
+      "they leave of the squared error of those linears. They change no result.";
+  chart.unit = "error left";
+  chart.percent = true;
+  chart.labels = texts_of(r, label_of);
+  chart.tips = tips_of(r, [](const LayerReport& l) {
+    std::string text;
+    for (const LayerReport::Smoothed& s : l.smoothed)
+      text += fmt::format("{}{}: alpha {}, beta {}, {} left", text.empty() ? "" : "; ", s.source, s.alpha,
+                          s.beta, percent_text(s.error));
+    return text.empty() ? "none" : text;
+  });
+  const std::array<std::pair<const char*, const char*>, 3> sources{
+      {{"input_layernorm", "before"}, {"q_a_layernorm", "after"}, {"kv_b_proj", "output"}}};
+  for (const auto& [source, color] : sources) {
+    const auto values = values_of(r, [&](const LayerReport& l) {
+      const auto it = std::find_if(l.smoothed.begin(), l.smoothed.end(),
+                                   [&](const auto& s) { return s.source == source; });
+      return it == l.smoothed.end() ? 0.0 : it->error;
+    });
+    if (!std::all_of(values.begin(), values.end(), [](double v) { return std::isnan(v); }))
+      chart.series.push_back({source, color, Mark::kDot, values});
+  }
+  return chart_html(chart);
+}
+
 std::string time_chart(const QuantizeResult& r) {
   Chart chart = chart_of(r, "Time per layer",
                          r.resumed_layers > 0
@@ -194,7 +226,8 @@ std::string time_text(double seconds) {
 }
 
 std::string layer_charts(const QuantizeResult& r) {
-  return latent_chart(r) + fold_chart(r) + cache_chart(r) + weight_chart(r) + type_chart(r) + time_chart(r);
+  return latent_chart(r) + fold_chart(r) + cache_chart(r) + weight_chart(r) + smoothing_chart(r) +
+         type_chart(r) + time_chart(r);
 }
 
 }  // namespace latent8

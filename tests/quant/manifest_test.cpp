@@ -24,6 +24,7 @@ Manifest example() {
   report.fa = true;
   report.fold = "both";
   report.candidates = {{"none", 0.25}, {"both", 0.1}};
+  report.smoothed = {{"input_layernorm", 0.5, 0.25, 0.875}};
   report.latent_amax = 7.1;
   report.tensors = {{"FLOAT", 10}, {"W8A8", 20}};
   report.bytes_out = 30;
@@ -50,6 +51,11 @@ TEST(Manifest, ComesBackAsItWasWritten) {
   ASSERT_EQ(report.candidates.size(), 2U);
   EXPECT_EQ(report.candidates[1].name, "both");
   EXPECT_EQ(report.candidates[1].error, 0.1);
+  ASSERT_EQ(report.smoothed.size(), 1U);
+  EXPECT_EQ(report.smoothed[0].source, "input_layernorm");
+  EXPECT_EQ(report.smoothed[0].alpha, 0.5);
+  EXPECT_EQ(report.smoothed[0].beta, 0.25);
+  EXPECT_EQ(report.smoothed[0].error, 0.875);
   EXPECT_EQ(report.latent_amax, 7.1);
   EXPECT_EQ(report.tensors, example().result.per_layer[0].tensors);
   EXPECT_EQ(report.bytes_out, 30);

@@ -129,6 +129,18 @@ TEST(Report, LeavesOutChartsWithoutValues) {
   EXPECT_THAT(html, HasSubstr("Error of the int8 cache"));
 }
 
+TEST(Report, ShowsWhatSmoothingLeavesOfTheError) {
+  QuantizeResult r = sample(5);
+  EXPECT_THAT(page(r), Not(HasSubstr("Smoothing of attention inputs")));
+  r.per_layer[3].smoothed = {{"input_layernorm", 0.5, 0.25, 0.875}};
+  const std::string html = page(r);
+  EXPECT_EQ(first_mismatch(html), "");
+  EXPECT_THAT(html, HasSubstr("input_layernorm: alpha 0.5, beta 0.25, 87.5"));
+  EXPECT_THAT(html, HasSubstr("layer 2: none"));
+  EXPECT_EQ(to_json(r).at("per_layer").at(3).at("smoothed").at("input_layernorm").at("error").get<double>(),
+            0.875);
+}
+
 TEST(Report, HidesTheLayersWhereThereAreNone) {
   EXPECT_THAT(page({}), HasSubstr("aria-labelledby=\"charts\" hidden"));
 }
