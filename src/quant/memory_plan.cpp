@@ -16,7 +16,7 @@ namespace {
 // only.
 constexpr std::int64_t kStepTokens = 1024;
 // For allocations that are not counted here, and for what the allocator keeps.
-constexpr std::int64_t kSlack = std::int64_t{24} << 20;
+constexpr std::int64_t kSlack = std::int64_t{32} << 20;
 constexpr std::int64_t kSlackPerThread = std::int64_t{2} << 20;
 constexpr std::int64_t kFloat = sizeof(float);
 

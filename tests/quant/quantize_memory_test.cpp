@@ -51,8 +51,9 @@ class QuantizeMemory : public QuantizeTest {
       if (result.peak_memory > peak_resident_bytes()) throw std::runtime_error("reported more than the peak");
     });
     EXPECT_TRUE(child.finished());
-    RecordProperty("peak_mib", static_cast<int>(std::stoll(read_file(dir_ / "peak")) >> 20));
-    return std::stoll(read_file(dir_ / "peak"));
+    const std::int64_t peak = std::stoll(read_file(dir_ / "peak"));
+    RecordProperty("peak_kib_of_" + o.out.filename().string(), static_cast<int>(peak >> 10));
+    return peak;
   }
   static bool same_files(const fs::path& a, const fs::path& b) {
     for (const auto& entry : fs::directory_iterator(a))
