@@ -8,6 +8,7 @@
 #include "compat_support.h"
 #include "quant/compat/attention_forward.h"
 #include "support/errors.h"
+#include "support/small_model.h"
 
 namespace latent8::compat {
 namespace {
@@ -203,7 +204,7 @@ TEST_F(CompatRun, FewerLayersAreTheFirstOnes) {
 
 TEST_F(CompatRun, Fp8BlocksBecomeTheModelsType) {
   QuantizeOptions o = options(kRunC);
-  o.model = kGolden.parent_path() / "v3-fp8-small";
+  o.model = small_model("v3-fp8-small");
   o.fa_quant = false;  // no tokenizer there: nothing may be calibrated
   quantize_as_msmodelslim(o,
                           {.float_layers = {}, .statistics = [](std::int64_t) { return LayerStatistics{}; }});
@@ -223,7 +224,7 @@ TEST_F(CompatRun, RefusesWhatTheReferencesBytesAreNotKnownFor) {
                   batches = options(kRunA), layers = options(kRunA), type = options(kRunA);
   mix.mtp = QuantizeOptions::Mtp::kMix;
   weights.weights = QuantizeOptions::Weights::kFloat;
-  q_proj.model = kGolden.parent_path() / "v2-lite-small";
+  q_proj.model = small_model("v2-lite-small");
   batches.batch_size = 17;
   layers.layer_count = 6;
   type.model = model("wide", [](auto& config) { config["torch_dtype"] = "float32"; });
