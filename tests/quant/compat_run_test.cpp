@@ -45,7 +45,8 @@ class CompatAttention : public testing::Test {
   }
 
   Checkpoint source_ = Checkpoint::open(kTinyR1);
-  TensorReader reader_{source_, DType::kBf16};
+  SourceReader files_{source_};
+  TensorReader reader_{files_, DType::kBf16};
   Matrix<float> table_ = reader_.matrix("model.embed_tokens.weight");
   AttentionTensors weights_ = reader_.attention(0);
   ThreadPool pool_{1};
@@ -211,7 +212,7 @@ TEST_F(CompatRun, Fp8BlocksBecomeTheModelsType) {
 
   const Checkpoint source = Checkpoint::open(o.model), out = Checkpoint::open(o.out);
   const std::string name = "model.layers.0.self_attn.kv_b_proj.weight";
-  const Matrix<float> rounded = TensorReader(source, DType::kBf16).matrix(name);
+  const Matrix<float> rounded = TensorReader(SourceReader(source), DType::kBf16).matrix(name);
   ASSERT_EQ(source.get(name).dtype, DType::kF8E4M3);
   EXPECT_EQ(out.get(name).dtype, DType::kBf16);
   EXPECT_EQ(values_of(out.get(name)),
