@@ -34,10 +34,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights == QuantizeOptions::Weights::kFloat && !options.fa_quant)
     throw_error(ErrorCode::kInvalidArgument,
-                "float weights without scales of the int8 cache are the source itself: ask for fa_quant or "
-                "for w8a8 weights");
+                "float weights without scales of the int8 cache are the source itself: ask for those "
+                "scales or for w8a8 weights");
   if (options.weights == QuantizeOptions::Weights::kFloat && options.dynamic)
-    throw_error(ErrorCode::kInvalidArgument, "'dynamic' needs w8a8 weights, got float weights");
+    throw_error(ErrorCode::kInvalidArgument,
+                "inputs quantised per token need w8a8 weights, got float weights");
   return open_float_checkpoint(options.model);
 }
 

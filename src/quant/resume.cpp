@@ -15,7 +15,7 @@ Manifest resume_or_begin(OutputFolder& folder, Manifest now, bool resume) {
     throw_error(
         ErrorCode::kInvalidArgument,
         "'{}' holds an unfinished result of other inputs ({}); run again with the same ones to go on, "
-        "or start afresh (--no-resume, or remove that folder), or choose another folder",
+        "or start afresh (latent8 quantize --no-resume, or remove that folder), or choose another folder",
         folder.partial().string(), fmt::join(different, "; "));
   }
   if (earlier && different.empty() && earlier->finished > 0) {

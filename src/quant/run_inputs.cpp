@@ -51,7 +51,7 @@ std::vector<std::pair<std::string, std::string>> run_inputs(const QuantizeOption
           {"smoothing prompts", o.anti_calib.empty() ? "those of calibration" : prompts_text(o.anti_calib)},
           {"prompts per call", compat ? std::to_string(o.batch_size) : "any"},
           {"kernels (LATENT8_ISA)", kernels().name},
-          {"fa_quant", yes_or_no(o.fa_quant)},
+          {"int8 cache", yes_or_no(o.fa_quant)},
           {"format", name_of(o.format, std::array<std::string_view, 2>{"mindie", "ascendv1"})},
           {"compat", name_of(o.compat, std::array<std::string_view, 2>{"none", "msmodelslim"})},
           {"dynamic", yes_or_no(o.dynamic)},

@@ -234,7 +234,7 @@ TEST_F(CompatRun, RefusesWhatTheReferencesBytesAreNotKnownFor) {
   EXPECT_THAT(refusal(weights, ErrorCode::kUnsupported), HasSubstr("float weights"));
   EXPECT_THAT(refusal(q_proj, ErrorCode::kUnsupported), HasSubstr("'q_lora_rank'"));
   EXPECT_THAT(refusal(batches, ErrorCode::kInvalidArgument),
-              HasSubstr("batch_size: 1 to 16 expected, got 17"));
+              HasSubstr("prompts per call: 1 to 16 expected, got 17"));
   EXPECT_THAT(refusal(layers, ErrorCode::kInvalidArgument), HasSubstr("0 (all) to 5 expected"));
   EXPECT_THAT(refusal(type, ErrorCode::kUnsupported), HasSubstr("'torch_dtype'"));
 }

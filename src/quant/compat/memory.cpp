@@ -70,12 +70,12 @@ std::int64_t memory_needed(const Checkpoint& source, const QuantizeOptions& opti
 void check_memory(const QuantizeOptions& options, std::int64_t needed) {
   const std::int64_t least = resident_bytes() + needed;
   if (options.max_memory > 0 && least > options.max_memory)
-    throw_error(
-        ErrorCode::kInvalidArgument,
-        "memory: at least {} MiB expected by the msmodelslim mode, which keeps one layer's attention "
-        "and the activations of all prompts in memory, got {} MiB; raise --max-memory or give fewer or "
-        "shorter prompts",
-        (least >> 20) + 1, options.max_memory >> 20);
+    throw_error(ErrorCode::kInvalidArgument,
+                "memory: at least {} MiB expected by the msmodelslim mode, which keeps one layer's attention "
+                "and the activations of all prompts in memory, got {} MiB; raise the cap (latent8 quantize "
+                "--max-memory) or give fewer or "
+                "shorter prompts",
+                (least >> 20) + 1, options.max_memory >> 20);
 }
 
 }  // namespace latent8::compat
