@@ -51,7 +51,9 @@ TEST(Frontend, AnswersGoldenQuestionsAsTheReferenceDoes) {
 
     // Where the reference's two likeliest tokens are close, rounding may choose the other one.
     const auto first = std::mismatch(ids.begin(), ids.end(), answer.ids.begin(), answer.ids.end()).first;
-    if (first == ids.end() || !close.contains(first - ids.begin())) EXPECT_EQ(answer.ids, ids) << golden["q"];
+    if (first == ids.end() || !close.contains(first - ids.begin())) {
+      EXPECT_EQ(answer.ids, ids) << golden["q"];
+    }
     ++compared;
   }
   EXPECT_EQ(compared, 3);
