@@ -52,7 +52,9 @@ struct QuantizeOptions {
   std::filesystem::path anti_calib;  // the same for smoothing; empty: `calib`
   int batch_size = 1;                // prompts per call of kMsmodelslim, whose statistics depend on it
   std::int64_t layer_count = 0;      // decoder layers to write, the first ones; 0: all
-  std::int64_t max_memory = 0;       // bytes of peak resident memory; 0: a quarter of the machine's
+  // Bytes of peak resident memory; 0: a quarter of the machine's, and as needed with compat, which refuses a
+  // cap that is too small instead of using the disk.
+  std::int64_t max_memory = 0;
   std::int64_t shard_bytes = std::int64_t{4} << 30;
   int threads = 0;  // 0: the physical cores of the affinity mask
   // Called on the calling thread. May throw to stop: the error reaches quantize()'s caller.

@@ -10,6 +10,7 @@
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "eval/divergence.h"
 #include "eval/logits.h"
 #include "formats/files.h"
@@ -163,6 +164,11 @@ void run_text(const TextFlags& flags, const std::string& task) {
   reference_flags.model = flags.reference;
   reference_flags.prefill = "float";
   const auto reference_checkpoint = open_checkpoint(reference_flags);
+  if (reference_checkpoint->quant() != nullptr)
+    log_warn(fmt::format(
+        "--reference '{}' is not a float checkpoint but quantised itself ({}): divergences from it "
+        "do not say what quantisation costs",
+        flags.reference, reference_checkpoint->quant()->file_name));
   const auto reference = load_model(reference_flags, reference_checkpoint);
   EvalOptions reference_options;
   reference_options.attention = attention_options(reference_flags);

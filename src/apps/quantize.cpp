@@ -93,8 +93,10 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
   app.add_option("--layers", o.layer_count, "write the first N decoder layers only; 0 means all")
       ->check(at_least(0))
       ->capture_default_str();
-  app.add_option("--max-memory", o.max_memory,
-                 "most resident memory, as 64GiB; default: a quarter of the machine's")
+  app.add_option(
+         "--max-memory", o.max_memory,
+         "most resident memory, as 64GiB; default: a quarter of the machine's. --compat msmodelslim puts "
+         "nothing on the disk: it refuses what is too little, and has no default")
       ->transform(CLI::AsSizeValue(false));
   app.add_option("--shard-size", o.shard_bytes, "largest size of a weight file")
       ->transform(CLI::AsSizeValue(false))

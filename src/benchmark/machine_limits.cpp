@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
+
+#include "benchmark/clock.h"
 
 namespace latent8 {
 namespace {
@@ -11,10 +12,6 @@ namespace {
 constexpr std::int64_t kBytes = std::int64_t{2} << 30;
 constexpr std::int64_t kRounds = 400'000;  // of a peak kernel; about 10 ms
 constexpr int kRepeats = 7;
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // One peak kernel on every thread; returns all MACs.
 template <class Kernel, class Sink>

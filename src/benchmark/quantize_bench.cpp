@@ -5,13 +5,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "benchmark/clock.h"
 #include "benchmark/machine_limits.h"
 #include "benchmark/random_source.h"
 #include "latent8/quantize.h"
@@ -36,10 +36,6 @@ double core_seconds() {
   timespec time{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
-}
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // A folder that is removed with what is in it.

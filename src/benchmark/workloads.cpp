@@ -1,20 +1,16 @@
 #include "benchmark/workloads.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "base/rng.h"
+#include "benchmark/clock.h"
 #include "benchmark/random_model.h"
 #include "kv/block_pool.h"
 #include "sys/topology.h"
 
 namespace latent8 {
 namespace {
-
-double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Runs step(i) for i = 0, 1, ...; the first is not timed.
 void time_steps(BenchRow& row, const BenchOptions& options, const std::function<void(int)>& step) {

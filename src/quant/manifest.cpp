@@ -100,11 +100,13 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state) {
     if (json.at("version").get<std::int64_t>() == kFormatVersion) return manifest(json);
   } catch (const Json::exception& error) {
     throw_error(ErrorCode::kCorrupt,
-                "'{}': the state of an interrupted run expected: {}; start afresh (--no-resume)",
+                "'{}': the state of an interrupted run expected: {}; start afresh (latent8 quantize "
+                "--no-resume, or remove the unfinished folder)",
                 path.string(), error.what());
   }
   throw_error(ErrorCode::kCorrupt,
-              "'{}': the state of an interrupted run of this version expected; start afresh (--no-resume)",
+              "'{}': the state of an interrupted run of this version expected; start afresh (latent8 "
+              "quantize --no-resume, or remove the unfinished folder)",
               path.string());
 }
 

@@ -25,7 +25,7 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state);  // n
 void write_manifest(const std::filesystem::path& state,
                     const Manifest& manifest);  // appears complete or not at all
 
-// One line per input that differs, "fa_quant: true, now false"; empty if `now` continues `then`.
+// One line per input that differs, "format: mindie, now ascendv1"; empty if `now` continues `then`.
 std::vector<std::string> differences(const Manifest& then, const Manifest& now);
 
 }  // namespace latent8

@@ -99,12 +99,14 @@ MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, con
   const std::int64_t per_token = calibrated ? bytes_per_token(config) : 0;
   const std::int64_t least = fixed + needs.longest_prompt * per_token;
   if (least > cap)
-    throw_error(
-        ErrorCode::kInvalidArgument,
-        "memory: at least {} MiB expected for {}, got {} MiB; raise --max-memory{}", (least >> 20) + 1,
-        calibrated ? fmt::format("one layer's attention and a prompt of {} tokens", needs.longest_prompt)
-                   : "the largest linear",
-        cap >> 20, calibrated ? " or split the longest calibration prompts" : "");
+    throw_error(ErrorCode::kInvalidArgument,
+                "memory: at least {} MiB expected for {}, got {} MiB; raise the cap (latent8 quantize "
+                "--max-memory){}",
+                (least >> 20) + 1,
+                calibrated
+                    ? fmt::format("one layer's attention and a prompt of {} tokens", needs.longest_prompt)
+                    : "the largest linear",
+                cap >> 20, calibrated ? " or split the longest calibration prompts" : "");
   MemoryPlan out;
   if (!calibrated) return out;
   // Half of what is left at most: activations that stay in memory save more than long steps.

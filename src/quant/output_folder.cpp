@@ -43,7 +43,7 @@ void check_out(const fs::path& out, bool overwrite) {
   if (!overwrite)
     throw_error(ErrorCode::kInvalidArgument,
                 "'{}': an empty or absent folder expected, got one with files; choose another, or overwrite "
-                "it (--overwrite)",
+                "it (latent8 quantize --overwrite)",
                 out.string());
   const std::vector<std::string> names = list_folder(out);
   const bool quantised = std::any_of(names.begin(), names.end(), [](const std::string& name) {

@@ -16,6 +16,7 @@
 #include "quant/memory_plan.h"
 #include "quant/mtp_stream.h"
 #include "quant/output_folder.h"
+#include "quant/resume.h"
 #include "quant/run_inputs.h"
 #include "sys/topology.h"
 #include "text/tokenizer.h"
@@ -33,10 +34,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights == QuantizeOptions::Weights::kFloat && !options.fa_quant)
     throw_error(ErrorCode::kInvalidArgument,
-                "float weights without scales of the int8 cache are the source itself: ask for fa_quant or "
-                "for w8a8 weights");
+                "float weights without scales of the int8 cache are the source itself: ask for those "
+                "scales or for w8a8 weights");
   if (options.weights == QuantizeOptions::Weights::kFloat && options.dynamic)
-    throw_error(ErrorCode::kInvalidArgument, "'dynamic' needs w8a8 weights, got float weights");
+    throw_error(ErrorCode::kInvalidArgument,
+                "inputs quantised per token need w8a8 weights, got float weights");
   return open_float_checkpoint(options.model);
 }
 
@@ -113,31 +115,16 @@ class Pipeline {
 
   // Finds what an earlier run left, or begins afresh.
   void begin() {
-    manifest_.inputs = run_inputs(options_, reader_, plan_, prompts_);
-    std::optional<Manifest> earlier;
-    if (options_.resume) earlier = read_manifest(folder_.state());
-    const auto different = earlier ? differences(*earlier, manifest_) : std::vector<std::string>{};
-    if (!different.empty() && !folder_.completed()) {
-      folder_.keep();
-      throw_error(
-          ErrorCode::kInvalidArgument,
-          "'{}' holds an unfinished result of other inputs ({}); run again with the same ones to go on, or "
-          "start afresh (--no-resume), or choose another folder",
-          folder_.partial().string(), fmt::join(different, "; "));
+    manifest_.inputs =
+        run_inputs(options_, reader_, {plan_.layers, plan_.float_cache, /*calibrated=*/!prompts_.empty()});
+    manifest_ = resume_or_begin(folder_, std::move(manifest_), options_.resume);
+    if (manifest_.finished == 0) describe_result();
+    for (const std::string& name : manifest_.fallbacks) fall_back(name);
+    for (std::int64_t i = 0; i < manifest_.finished; ++i) {
+      const PlannedUnit& unit = plan_.units[static_cast<std::size_t>(i)];
+      done_bytes_ += bytes_of(unit);
+      result().resumed_layers += unit.kind == Unit::kLayer ? 1 : 0;
     }
-    if (earlier && different.empty() && earlier->finished > 0) {
-      folder_.keep();
-      manifest_ = std::move(*earlier);
-      for (const std::string& name : manifest_.fallbacks) fall_back(name);
-      for (std::int64_t i = 0; i < manifest_.finished; ++i) {
-        const PlannedUnit& unit = plan_.units[static_cast<std::size_t>(i)];
-        done_bytes_ += bytes_of(unit);
-        result().resumed_layers += unit.kind == Unit::kLayer ? 1 : 0;
-      }
-      return;
-    }
-    folder_.clear();
-    describe_result();
   }
 
   // What an earlier run decided.

@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "formats/files.h"
+#include "kernels/kernel_table.h"
 #include "latent8/version.h"
+#include "quant/calibration.h"
 
 namespace latent8 {
 namespace {
@@ -30,22 +32,26 @@ std::string source_text(const SourceReader& source) {
                      small_files.value());
 }
 
-std::string prompts_text(const std::vector<CalibrationPrompt>& prompts) {
-  Fingerprint ids;
-  for (const CalibrationPrompt& prompt : prompts) ids.add(std::as_bytes(std::span(prompt.ids)));
-  return fmt::format("{} prompts {:016x}", prompts.size(), ids.value());
+std::string prompts_text(const std::filesystem::path& file) {
+  const std::vector<std::string> prompts = read_prompts(file);
+  Fingerprint texts;
+  for (const std::string& prompt : prompts) texts.add(prompt);
+  return fmt::format("{} prompts {:016x}", prompts.size(), texts.value());
 }
 
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> run_inputs(const QuantizeOptions& o,
                                                             const SourceReader& source,
-                                                            const CheckpointPlan& plan,
-                                                            const std::vector<CalibrationPrompt>& prompts) {
+                                                            const RunDecisions& decisions) {
+  const bool compat = o.compat != QuantizeOptions::Compat::kNone;
   return {{"latent8", std::string(kVersion)},
           {"source", source_text(source)},
-          {"calibration", prompts_text(prompts)},
-          {"fa_quant", yes_or_no(o.fa_quant)},
+          {"calibration", decisions.calibrated ? prompts_text(o.calib) : "none"},
+          {"smoothing prompts", o.anti_calib.empty() ? "those of calibration" : prompts_text(o.anti_calib)},
+          {"prompts per call", compat ? std::to_string(o.batch_size) : "any"},
+          {"kernels (LATENT8_ISA)", kernels().name},
+          {"int8 cache", yes_or_no(o.fa_quant)},
           {"format", name_of(o.format, std::array<std::string_view, 2>{"mindie", "ascendv1"})},
           {"compat", name_of(o.compat, std::array<std::string_view, 2>{"none", "msmodelslim"})},
           {"dynamic", yes_or_no(o.dynamic)},
@@ -54,9 +60,8 @@ std::vector<std::pair<std::string, std::string>> run_inputs(const QuantizeOption
           {"rotate", yes_or_no(o.rotate)},
           {"mtp", name_of(o.mtp, std::array<std::string_view, 3>{"none", "float", "mix"})},
           {"fallback", name_of(o.fallback, std::array<std::string_view, 3>{"none", "reference", "auto"})},
-          {"float cache", fmt::format("layers [{}]", fmt::join(plan.float_cache, ", "))},
-          {"smoothing prompts", o.anti_calib.string()},
-          {"layers", std::to_string(plan.layers)},
+          {"float cache", fmt::format("layers [{}]", fmt::join(decisions.float_cache, ", "))},
+          {"layers", std::to_string(decisions.layers)},
           {"shard bytes", std::to_string(o.shard_bytes)}};
 }
 

@@ -16,7 +16,8 @@ StateFile::StateFile(std::filesystem::path path, int flags) : path_(std::move(pa
   fd_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CLOEXEC | flags, 0644));
   if (fd_.get() < 0 && errno == ENOENT && (flags & O_CREAT) == 0)
     throw_error(ErrorCode::kCorrupt,
-                "'{}': a file of an interrupted run expected, got none; start afresh (--no-resume)",
+                "'{}': a file of an interrupted run expected, got none; start afresh (latent8 quantize "
+                "--no-resume, or remove the unfinished folder)",
                 path_.string());
   if (fd_.get() < 0) fail("open", errno);
 }
@@ -36,7 +37,8 @@ StateFile StateFile::open(const std::filesystem::path& path, std::int64_t size) 
   if (fstat(file.fd_.get(), &info) != 0) file.fail("read", errno);
   if (info.st_size != size)
     throw_error(ErrorCode::kCorrupt,
-                "'{}': {} bytes of an interrupted run expected, got {}; start afresh (--no-resume)",
+                "'{}': {} bytes of an interrupted run expected, got {}; start afresh (latent8 quantize "
+                "--no-resume, or remove the unfinished folder)",
                 path.string(), size, info.st_size);
   return file;
 }

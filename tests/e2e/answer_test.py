@@ -25,12 +25,15 @@ def run_json(model, *flags, prompt=QUESTION):
 class Run(unittest.TestCase):
     def test_greedy_answers_of_the_float_model_are_the_reference_s(self):
         for case in golden_answers():
-            if case["smallest_margin"] < 0.05:
-                continue  # rounding may decide
             with self.subTest(case["q"]):
-                answer = run_json(support.FLOAT_MODEL, "--max-tokens", len(case["ids"]), prompt=case["q"])
+                expected = case["ids"]
 
-                self.assertEqual(answer["ids"], case["ids"])
+                ids = run_json(support.FLOAT_MODEL, "--max-tokens", len(expected), prompt=case["q"])["ids"]
+
+                # Where the reference's two likeliest tokens are close, rounding may choose the other one.
+                first = next((i for i, (a, b) in enumerate(zip(ids, expected)) if a != b), None)
+                if first not in case["close"]:
+                    self.assertEqual(ids, expected)
 
     def test_the_quantised_model_reasons_and_answers(self):
         answer = run_json(support.quantized_model())
@@ -154,8 +157,9 @@ class RunPa(unittest.TestCase):
 
 
 class Chat(unittest.TestCase):
-    def chat(self, text):
-        out = support.run("chat", "--model", support.quantized_model(), "--temperature", 0, "--json", text=text)
+    def chat(self, text, *flags):
+        out = support.run("chat", "--model", support.quantized_model(), "--json", *(flags or ("--temperature", 0)),
+                          text=text)
         return [json.loads(line) for line in out.splitlines()]
 
     def test_every_line_is_a_question(self):
@@ -171,23 +175,32 @@ class Chat(unittest.TestCase):
         self.assertEqual(first["ids"], again["ids"])
 
     def test_ctrl_c_stops_an_answer_and_not_the_program(self):
+        # Nearly uniform over the vocabulary: EOS hardly comes, so that the answer takes seconds.
+        flags = ["--temperature", "5", "--seed", "1", "--max-tokens", "1000"]
+        whole = self.chat("Define ability.\n", *flags)[0]["ids"]
         master, terminal = pty.openpty()
-        # A stop text never comes, EOS may: a long sampled answer is likely, a short one passes too.
-        process = subprocess.Popen([support.PROGRAM, "chat", "--model", str(support.quantized_model()), "--temperature",
-                                    "1.5", "--json"], stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([support.PROGRAM, "chat", "--model", str(support.quantized_model()), "--json", *flags],
+                                   stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         os.close(terminal)
-        try:
-            time.sleep(2)
-            os.write(master, b"Define ability.\n")
+
+        def interrupted_answer(question):
+            os.write(master, question)
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
-            self.assertIn("answer", json.loads(process.stdout.readline()))
+            return json.loads(process.stdout.readline())["ids"]
+        try:
+            time.sleep(2)
+            cut = interrupted_answer(b"Define ability.\n")
             process.send_signal(signal.SIGINT)  # at the prompt
             time.sleep(0.3)
+            again = interrupted_answer(b"What is a KV cache?\n")
             self.assertIsNone(process.poll())
             os.write(master, b"/exit\n")
 
             self.assertEqual(process.wait(timeout=30), 0)
+            self.assertEqual(cut, whole[:len(cut)])
+            self.assertLess(len(cut), len(whole))
+            self.assertLess(len(again), 1000)
         finally:
             process.kill()
             process.stdout.close()

@@ -1,5 +1,6 @@
 """eval: golden logits, the quantised model's decode path, divergences."""
 import json
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -114,6 +115,17 @@ class Divergence(unittest.TestCase):
     def test_decode_and_prefill_of_the_native_numerics_are_the_same_bits(self):
         self.assertEqual(self.kld(support.quantized_model(), "--windows", 1),
                          self.kld(support.quantized_model(), "--windows", 1, "--path", "decode"))
+
+    def test_a_reference_that_is_quantised_itself_is_named(self):
+        def warnings(reference):
+            command = [support.PROGRAM, "eval", "kld", "--model", support.FLOAT_MODEL, "--reference", reference, "--text",
+                       self.text, "--windows", "1"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return [line for line in done.stderr.splitlines() if "not a float checkpoint" in line]
+
+        self.assertEqual(len(warnings(support.quantized_model())), 1)
+        self.assertEqual(warnings(support.FLOAT_MODEL), [])
 
     def test_perplexity_alone_is_that_of_the_comparison(self):
         alone = support.run_json("eval", "ppl", "--model", support.FLOAT_MODEL, "--text", self.text, "--windows", 1)

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <thread>
 
@@ -43,14 +45,18 @@ TEST(Frontend, AnswersGoldenQuestionsAsTheReferenceDoes) {
   for (std::string line; std::getline(lines, line);) {
     const Json golden = Json::parse(line);
     const auto ids = golden["ids"].get<std::vector<std::int32_t>>();
-    if (golden["smallest_margin"].get<double>() < 0.05) continue;  // rounding may choose the other token
+    const auto close = golden["close"].get<std::set<std::ptrdiff_t>>();
 
     const GeneratedText answer = frontend().generate(question(golden["q"].get<std::string>()));
 
-    EXPECT_EQ(answer.ids, ids) << golden["q"];
+    // Where the reference's two likeliest tokens are close, rounding may choose the other one.
+    const auto first = std::mismatch(ids.begin(), ids.end(), answer.ids.begin(), answer.ids.end()).first;
+    if (first == ids.end() || !close.contains(first - ids.begin())) {
+      EXPECT_EQ(answer.ids, ids) << golden["q"];
+    }
     ++compared;
   }
-  EXPECT_EQ(compared, 2);
+  EXPECT_EQ(compared, 3);
 }
 
 TEST(Frontend, PartsReasoningAndDropsTheEndToken) {

@@ -3,21 +3,27 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
 #include "formats/safetensors.h"
+#include "support/recipe.h"
 
 namespace latent8 {
 namespace {
 
-// One case of tests/data/golden/mla.safetensors (made by an independent implementation, see its README).
+constexpr std::int64_t kRank = 512, kRope = 64;
+
+// One case of tests/data/golden/mla.safetensors: the outputs of an independent implementation, and the inputs
+// that tools/reference/make_mla_golden.py gave it.
 struct Golden {
-  std::vector<float> q_pe, k_pe, qk_descale, pv_descale, scale, out, lse;
+  std::vector<float> q_pe, k_pe, qk_descale, pv_descale, out, lse;
   std::vector<std::int8_t> q8, k8;
-  std::int64_t tokens, heads, context;
+  std::int64_t tokens, heads, context, tile;
 };
 
 std::vector<float> read(const SafetensorsFile& file, const std::string& name) {
@@ -27,28 +33,44 @@ std::vector<float> read(const SafetensorsFile& file, const std::string& name) {
   return values;
 }
 
-std::vector<std::int8_t> read_codes(const SafetensorsFile& file, const std::string& name) {
-  const auto* codes = reinterpret_cast<const std::int8_t*>(file.tensors().at(name).bytes.data());
-  return {codes, codes + file.tensors().at(name).elements()};
+// Every 64th column from 5 is `loud` times as large as the others.
+std::vector<std::int8_t> codes(std::uint64_t stream, std::int64_t rows, int divisor, int loud) {
+  std::vector<std::int8_t> values(static_cast<std::size_t>(rows * kRank));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const int x = recipe_bell(stream, i) * (i % 64 == 5 ? loud : 1);
+    values[i] = static_cast<std::int8_t>(std::clamp(x / divisor, -127, 127));
+  }
+  return values;
 }
 
-Golden read_golden(const std::string& number) {
+std::vector<float> bell(std::uint64_t stream, std::int64_t count, float scale) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(recipe_bell(stream, i)) * scale;
+  return values;
+}
+
+Golden read_golden(int number) {
   const SafetensorsFile file(LATENT8_SOURCE_DIR "/tests/data/golden/mla.safetensors");
-  const std::string n = number + ".";
+  const std::string n = std::to_string(number) + ".";
+  std::array<std::int64_t, 4> meta{};
+  std::memcpy(meta.data(), file.tensors().at(n + "meta").bytes.data(), sizeof(meta));
   Golden g;
-  g.q_pe = read(file, n + "q_rope");
-  g.k_pe = read(file, n + "k_rope");
-  g.qk_descale = read(file, n + "qk_descale");
-  g.pv_descale = read(file, n + "pv_descale");
-  g.scale = read(file, n + "scale");
+  g.context = meta[0];
+  g.tile = meta[1];
+  g.tokens = meta[2];
+  g.heads = meta[3];
+  const auto stream = static_cast<std::uint64_t>(10 * (number + 1));
+  g.q8 = codes(stream, g.tokens * g.heads, 4, 1);
+  g.k8 = codes(stream + 1, g.context, 13, 4);
+  g.q_pe = bell(stream + 2, g.tokens * g.heads * kRope, 1.0F / 64);
+  g.k_pe = bell(stream + 3, g.context * kRope, 1.0F / 128);
+  for (std::int64_t h = 0; h < g.heads; ++h)
+    g.qk_descale.push_back(
+        static_cast<float>(1 + recipe_bits(stream + 4, static_cast<std::uint64_t>(h)) % 32) / 16384);
+  g.pv_descale.assign(static_cast<std::size_t>(g.heads), 15.0F / 128);
   g.out = read(file, n + "out");
   g.lse = read(file, n + "lse");
-  g.q8 = read_codes(file, n + "q8");
-  g.k8 = read_codes(file, n + "k8");
-  const std::vector<std::int64_t>& shape = file.tensors().at(n + "q8").shape;
-  g.tokens = shape[0];
-  g.heads = shape[1];
-  g.context = file.tensors().at(n + "k8").shape[0];
   return g;
 }
 
@@ -60,8 +82,8 @@ Result run(const Golden& g) {
   Result result{std::vector<float>(g.out.size()), std::vector<float>(g.lse.size())};
   mla_ascend_decode({.tokens = g.tokens,
                      .heads = g.heads,
-                     .rank = 512,
-                     .rope = 64,
+                     .rank = kRank,
+                     .rope = kRope,
                      .context = g.context,
                      .q = g.q8.data(),
                      .q_pe = g.q_pe.data(),
@@ -69,16 +91,17 @@ Result run(const Golden& g) {
                      .k_pe = g.k_pe.data(),
                      .qk_descale = g.qk_descale.data(),
                      .pv_descale = g.pv_descale.data(),
-                     .softmax_scale = g.scale[0],
+                     .softmax_scale = 0.1352F,
                      .out = result.out.data(),
                      .lse = result.lse.data()});
   return result;
 }
 
-class MlaAscend : public testing::TestWithParam<const char*> {};
+class MlaAscend : public testing::TestWithParam<int> {};
 
 TEST_P(MlaAscend, StaysWithinTheReferencesOwnBoundOfTheGoldenOutput) {
   const Golden golden = read_golden(GetParam());
+  ASSERT_EQ(ascend_tile_keys(golden.heads, golden.tokens), golden.tile);
   const double epsilon = golden.context < 2048 ? 0x1p-8 : 0x1p-7;  // the reference's accuracy test
 
   const Result result = run(golden);
@@ -98,7 +121,7 @@ TEST_P(MlaAscend, ReturnsTheLogSumExpOfTheGoldenOutput) {
     ASSERT_NEAR(result.lse[i], golden.lse[i], 1e-5 * std::max(1.0F, std::fabs(golden.lse[i]))) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, MlaAscend, testing::Values("0", "1", "2", "3", "4", "5", "6"));
+INSTANTIATE_TEST_SUITE_P(Golden, MlaAscend, testing::Range(0, 7));
 
 // A tile far below the running maximum divides 0 by 0 in the reference; here it counts for nothing.
 TEST(MlaAscendDecode, IgnoresATileFarBelowTheMaximum) {

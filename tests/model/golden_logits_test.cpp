@@ -8,6 +8,7 @@
 #include "base/dtype.h"
 #include "formats/safetensors.h"
 #include "support/model_runner.h"
+#include "support/small_model.h"
 
 namespace latent8 {
 namespace {
@@ -34,8 +35,9 @@ struct Differences {
   int prompts = 0;
 };
 
-Differences compare(const char* model_dir, const char* golden_file, const RunOptions& options) {
-  const auto model = load_model(source_path(model_dir));
+Differences compare(const std::filesystem::path& model_dir, const char* golden_file,
+                    const RunOptions& options) {
+  const auto model = load_model(model_dir);
   const SafetensorsFile golden(source_path(golden_file));
   Differences out;
   for (int n = 0; golden.tensors().count(fmt::format("{}.ids", n)) != 0; ++n, ++out.prompts) {
@@ -58,7 +60,7 @@ Differences compare(const char* model_dir, const char* golden_file, const RunOpt
 class GoldenLogits : public testing::TestWithParam<Prefill> {};
 
 TEST_P(GoldenLogits, TrainedModelEqualsTransformers) {
-  const Differences d = compare("models/tiny-r1", "tests/data/golden/logits.safetensors",
+  const Differences d = compare(source_path("models/tiny-r1"), "tests/data/golden/logits.safetensors",
                                 {.attention = {.prefill = GetParam()}});
 
   EXPECT_GE(d.prompts, 5);
@@ -68,10 +70,9 @@ TEST_P(GoldenLogits, TrainedModelEqualsTransformers) {
 
 TEST_P(GoldenLogits, SmallModelsOfEveryKindEqualTheNumpyReference) {
   for (const char* name : {"kimi-k2-small", "v2-lite-small", "v2-small", "v3-fp8-small"}) {
-    const std::string dir = std::string("tests/data/golden/") + name;
+    const std::string golden = std::string("tests/data/golden/") + name + ".golden.safetensors";
 
-    const Differences d =
-        compare(dir.c_str(), (dir + ".golden.safetensors").c_str(), {.attention = {.prefill = GetParam()}});
+    const Differences d = compare(small_model(name), golden.c_str(), {.attention = {.prefill = GetParam()}});
 
     EXPECT_GE(d.prompts, 3) << name;
     EXPECT_LT(d.main, 1e-4) << name;

@@ -155,7 +155,8 @@ TEST_F(CompatCalibration, PromptsBecomeTheReferencesTokens) {
 TEST_F(CompatCalibration, TheSearchFindsTheReferencesExponentsInItsInputs) {
   const GoldenStatistics golden("e"), tokens("a");
   const Checkpoint source = Checkpoint::open(kTinyR1);
-  const TensorReader reader(source, DType::kBf16);
+  const SourceReader files(source);
+  const TensorReader reader(files, DType::kBf16);
   AttentionTensors w = reader.attention(0);
   const Matrix<float> table = reader.matrix("model.embed_tokens.weight");
   std::vector<std::int32_t> ids;

@@ -8,6 +8,7 @@
 #include "compat_support.h"
 #include "quant/compat/attention_forward.h"
 #include "support/errors.h"
+#include "support/small_model.h"
 
 namespace latent8::compat {
 namespace {
@@ -44,7 +45,8 @@ class CompatAttention : public testing::Test {
   }
 
   Checkpoint source_ = Checkpoint::open(kTinyR1);
-  TensorReader reader_{source_, DType::kBf16};
+  SourceReader files_{source_};
+  TensorReader reader_{files_, DType::kBf16};
   Matrix<float> table_ = reader_.matrix("model.embed_tokens.weight");
   AttentionTensors weights_ = reader_.attention(0);
   ThreadPool pool_{1};
@@ -203,14 +205,14 @@ TEST_F(CompatRun, FewerLayersAreTheFirstOnes) {
 
 TEST_F(CompatRun, Fp8BlocksBecomeTheModelsType) {
   QuantizeOptions o = options(kRunC);
-  o.model = kGolden.parent_path() / "v3-fp8-small";
+  o.model = small_model("v3-fp8-small");
   o.fa_quant = false;  // no tokenizer there: nothing may be calibrated
   quantize_as_msmodelslim(o,
                           {.float_layers = {}, .statistics = [](std::int64_t) { return LayerStatistics{}; }});
 
   const Checkpoint source = Checkpoint::open(o.model), out = Checkpoint::open(o.out);
   const std::string name = "model.layers.0.self_attn.kv_b_proj.weight";
-  const Matrix<float> rounded = TensorReader(source, DType::kBf16).matrix(name);
+  const Matrix<float> rounded = TensorReader(SourceReader(source), DType::kBf16).matrix(name);
   ASSERT_EQ(source.get(name).dtype, DType::kF8E4M3);
   EXPECT_EQ(out.get(name).dtype, DType::kBf16);
   EXPECT_EQ(values_of(out.get(name)),
@@ -223,7 +225,7 @@ TEST_F(CompatRun, RefusesWhatTheReferencesBytesAreNotKnownFor) {
                   batches = options(kRunA), layers = options(kRunA), type = options(kRunA);
   mix.mtp = QuantizeOptions::Mtp::kMix;
   weights.weights = QuantizeOptions::Weights::kFloat;
-  q_proj.model = kGolden.parent_path() / "v2-lite-small";
+  q_proj.model = small_model("v2-lite-small");
   batches.batch_size = 17;
   layers.layer_count = 6;
   type.model = model("wide", [](auto& config) { config["torch_dtype"] = "float32"; });
@@ -232,7 +234,7 @@ TEST_F(CompatRun, RefusesWhatTheReferencesBytesAreNotKnownFor) {
   EXPECT_THAT(refusal(weights, ErrorCode::kUnsupported), HasSubstr("float weights"));
   EXPECT_THAT(refusal(q_proj, ErrorCode::kUnsupported), HasSubstr("'q_lora_rank'"));
   EXPECT_THAT(refusal(batches, ErrorCode::kInvalidArgument),
-              HasSubstr("batch_size: 1 to 16 expected, got 17"));
+              HasSubstr("prompts per call: 1 to 16 expected, got 17"));
   EXPECT_THAT(refusal(layers, ErrorCode::kInvalidArgument), HasSubstr("0 (all) to 5 expected"));
   EXPECT_THAT(refusal(type, ErrorCode::kUnsupported), HasSubstr("'torch_dtype'"));
 }

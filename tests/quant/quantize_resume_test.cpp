@@ -7,10 +7,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <thread>
 
 #include "base/rng.h"
+#include "kernels/kernel_table.h"
 #include "quant/child_process.h"
 #include "quant/quantize_fixture.h"
 #include "quant/support.h"
@@ -151,6 +153,33 @@ TEST_F(QuantizeResume, NamesTheInputsThatDiffer) {
   EXPECT_THAT(message, HasSubstr("format: mindie, now ascendv1"));
   EXPECT_THAT(message, HasSubstr("calibration: 2 prompts"));
   EXPECT_THAT(message, HasSubstr("--no-resume"));
+}
+
+// Float sums of one table are not those of another: a result of both would be neither's.
+TEST_F(QuantizeResume, RefusesAResultOfOtherKernels) {
+  const QuantizeOptions o = sharded();
+  stop_before(o, 3);
+  const fs::path state = dir_ / "out.partial/state/manifest.json";
+  std::string text = read_file(state);
+  const std::string ours = std::string("\"") + kernels().name + '"';
+  ASSERT_NE(text.find(ours), std::string::npos);
+  std::ofstream(state) << text.replace(text.find(ours), ours.size(), R"("another")");
+
+  EXPECT_THAT(error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); }),
+              AllOf(HasSubstr("kernels (LATENT8_ISA): another, now " + std::string(kernels().name)),
+                    HasSubstr("run again with the same"), HasSubstr("--no-resume")));
+}
+
+TEST_F(QuantizeResume, NoticesOtherSmoothingPromptsAndNotAnotherPlaceOfThem) {
+  QuantizeOptions o = sharded();
+  o.anti_calib = dir_.write("anti.json", R"(["One text."])");
+  stop_before(o, 3);
+  dir_.write("anti.json", R"(["Another text."])");
+  EXPECT_THAT(error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); }),
+              HasSubstr("smoothing prompts: 1 prompts"));
+
+  o.anti_calib = dir_.write("moved.json", R"(["One text."])");
+  EXPECT_EQ(quantize(o).resumed_layers, 3);
 }
 
 TEST_F(QuantizeResume, KeepsTheUnfinishedResultOfOtherInputs) {

@@ -9,6 +9,7 @@
 #include "quant/quantize_fixture.h"
 #include "quant/source_tensor.h"
 #include "quant/support.h"
+#include "support/small_model.h"
 
 namespace latent8 {
 namespace {
@@ -34,7 +35,7 @@ TEST_F(QuantizeTest, WritesFloat16ForAFloat16Model) {
 }
 
 TEST_F(QuantizeTest, WidensFp8Sources) {
-  const fs::path fp8 = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  const fs::path fp8 = small_model("v3-fp8-small");
   QuantizeOptions o = options(fp8);
   o.fa_quant = false;
   o.dynamic = true;
@@ -103,7 +104,7 @@ class QuantizeFamily : public QuantizeTest, public testing::WithParamInterface<c
 
 TEST_P(QuantizeFamily, QuantisesWithStaticAttentionAndFaScales) {
   TempDir source;
-  source.copy_from(fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden" / GetParam());
+  source.copy_from(small_model(GetParam()));
   write_character_tokenizer(source);
   QuantizeOptions o = options(source.path());
   o.calib = dir_.write("calib.json", R"(["deep-learning:networks,of,layers", "mean=sum/count;mean>0"])");
@@ -128,7 +129,7 @@ INSTANTIATE_TEST_SUITE_P(Models, QuantizeFamily,
 
 TEST_F(QuantizeTest, KeepsFp8WeightsInTheirStoredForm) {
   TempDir source;
-  source.copy_from(fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small");
+  source.copy_from(small_model("v3-fp8-small"));
   write_character_tokenizer(source);
   QuantizeOptions o = options(source.path());
   o.calib = dir_.write("calib.json", R"(["deep-learning"])");

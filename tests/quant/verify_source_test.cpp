@@ -8,6 +8,7 @@
 #include "latent8/verify.h"
 #include "quant/damage.h"
 #include "quant/latent_fold.h"
+#include "support/small_model.h"
 
 namespace latent8 {
 namespace {
@@ -122,7 +123,7 @@ TEST(VerifySource, NoticesAChangedRowOfAFloatTensor) {
 
 TEST(VerifySource, RefusesTheSourceOfAnotherModel) {
   DamagedCheckpoint checkpoint(kReference);
-  const fs::path other = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  const fs::path other = small_model("v3-fp8-small");
   const VerifyResult r = verify({checkpoint.path(), other, 1, {}});
   ASSERT_FALSE(r.problems.empty());
   EXPECT_THAT(to_string(r.problems.front()), HasSubstr("as the source has"));
@@ -137,7 +138,7 @@ TEST(VerifySource, FindsFloatWeightsEqual) {
 }
 
 TEST(VerifySource, FindsFp8WeightsEqual) {
-  const fs::path source = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  const fs::path source = small_model("v3-fp8-small");
   const FloatCheckpoint checkpoint(source);
   const VerifyResult r = verify({checkpoint.path(), source, 1, {}});
   EXPECT_THAT(r.problems, IsEmpty());
@@ -145,7 +146,7 @@ TEST(VerifySource, FindsFp8WeightsEqual) {
 }
 
 TEST(VerifySource, NoticesAChangedFp8Weight) {
-  const fs::path source = fs::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
+  const fs::path source = small_model("v3-fp8-small");
   FloatCheckpoint checkpoint(source);
   const std::string name = "model.layers.1.mlp.experts.1.up_proj.weight";
   checkpoint.tensor(name, [](OwnedTensor& t) { t.set<std::uint8_t>(5, t.get<std::uint8_t>(5) ^ 0x80); });

@@ -6,12 +6,11 @@
 #include <filesystem>
 
 #include "quant/source_tensor.h"
+#include "support/small_model.h"
 
 namespace latent8 {
 namespace {
 
-const std::filesystem::path kFp8 =
-    std::filesystem::path(LATENT8_SOURCE_DIR) / "tests/data/golden/v3-fp8-small";
 const std::vector<std::string> kNames{"model.layers.1.self_attn.q_b_proj.weight",
                                       "model.layers.1.self_attn.q_b_proj.weight_scale_inv",
                                       "model.layers.1.input_layernorm.weight"};
@@ -20,7 +19,7 @@ class WorkingLayerTest : public testing::Test {
  protected:
   WorkingLayerTest() { layer_.read(reader_, kNames); }
 
-  Checkpoint source_ = Checkpoint::open(kFp8);
+  Checkpoint source_ = Checkpoint::open(small_model("v3-fp8-small"));
   SourceReader reader_{source_};
   WorkingLayer layer_{source_.config()};
 };

@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""Writes small random models and their logits: the goldens of tests/model for configs that models/tiny-r1 lacks.
+"""Writes the goldens of tests/model for configs that models/tiny-r1 lacks: the logits of small random models.
 
-usage: make_small_models.py [OUT]        default OUT: tests/data/golden; needs numpy. Seed: SEED below.
+usage: make_small_models.py [OUT]        default OUT: tests/data/golden; needs numpy.
 
-OUT/<name>/config.json, model.safetensors; OUT/<name>.golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every
-position; with an MTP layer N.mtp [S-1, vocab_size] f32. Computed in float64 by deepseek.py from the stored weights.
+OUT/<name>/config.json, tensors.txt: the model without its weights, which tests/support/small_model.h draws as draw() does
+here. tensors.txt: the attempt, then a tensor per line: name, form (see FORMS), exponent, shape.
+OUT/<name>.golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every position; with an MTP layer
+N.mtp [S-1, vocab_size] f32. Computed in float64 by deepseek.py from the drawn weights.
 The generator refuses a model whose choice of experts hangs on a difference below SMALLEST_MARGIN.
 """
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from deepseek import Model, keep_largest
-from tensors import to_bf16, to_fp8_blocks, write
+from recipe import bell, bits
+from tensors import BLOCK, to_bf16, write
 
-SEED = 20261122
 LENGTHS = [1, 2, 29, 130]
 SMALLEST_MARGIN = 2e-5
 
@@ -116,25 +119,58 @@ def all_shapes(c):
     return shapes
 
 
-def draw(c, rng):
-    """Weights that keep activations near 1, make attention choose, and let every norm and bias matter."""
-    tensors = {}
+def exponent(deviation, wanted):
+    return int(round(np.log2(wanted / deviation)))
+
+
+def recipe(c):
+    """(name, form, exponent, shape) per tensor: activations stay near 1, attention chooses, every norm and bias matters."""
+    lines = []
     fp8 = "quantization_config" in c
     for name, shape in all_shapes(c).items():
         if len(shape) == 1:
-            value = rng.uniform(0.6, 1.4, shape)
+            lines.append((name + ".weight", "norm", -7, shape))
+            continue
+        gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
+        wanted = gain / (1 if "embed" in name else np.sqrt(shape[1]))
+        if fp8 and (".self_attn." in name or ".mlp." in name) and not name.endswith(".gate"):
+            lines.append((name + ".weight", "codes", 0, shape))
+            blocks = [-(-n // BLOCK) for n in shape]
+            lines.append((name + ".weight_scale_inv", "scales", exponent(136 * 128, wanted), blocks))
         else:
-            gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
-            value = rng.standard_normal(shape) * gain / (1 if "embed" in name else np.sqrt(shape[1]))
-        if fp8 and len(shape) == 2 and (".self_attn." in name or ".mlp." in name) and not name.endswith(".gate"):
-            bits, scale = to_fp8_blocks(value)
-            tensors[name + ".weight"], tensors[name + ".weight_scale_inv"] = ("F8_E4M3", bits), scale
-        else:
-            tensors[name + ".weight"] = ("BF16", to_bf16(value))
+            lines.append((name + ".weight", "weight", exponent(37, wanted), shape))
         if name.endswith("mlp.gate") and c["topk_method"] == "noaux_tc":
-            tensors[name + ".e_score_correction_bias"] = rng.uniform(-0.3, 0.1, shape[0]).astype(np.float32)
-    order = {"F8_E4M3": 1, "BF16": 2}  # wide elements first, so that each tensor is aligned for its type
-    return dict(sorted(tensors.items(), key=lambda t: -(order[t[1][0]] if isinstance(t[1], tuple) else 4)))
+            lines.append((name + ".e_score_correction_bias", "bias", -10, shape[:1]))
+    order = ["scales", "bias", "weight", "norm", "codes"]  # wide elements first: every tensor is aligned
+    return sorted(lines, key=lambda line: order.index(line[1]))
+
+
+def below(limit, stream, count):
+    return (bits(stream, count) % limit).astype(np.int64)
+
+
+# What a form's elements are, before the factor 2^exponent; exact in the type that stores them.
+FORMS = {
+    "weight": lambda stream, n: ("BF16", bell(stream, n) >> 2),  # -128 .. 127, deviation 37
+    "norm": lambda stream, n: ("BF16", 77 + below(103, stream, n)),  # 0.60 .. 1.40 by 2^-7
+    "bias": lambda stream, n: ("F32", below(410, stream, n) - 307),  # -0.30 .. 0.10 by 2^-10
+    "scales": lambda stream, n: ("F32", 96 + below(64, stream, n)),
+    # e4m3 of 1 .. 448, deviation 136, of both signs.
+    "codes": lambda stream, n: ("F8_E4M3", 56 + below(71, stream, n) + 128 * (bits(stream, n) >> 63).astype(np.int64)),
+}
+
+
+def draw(lines, attempt):
+    tensors = {}
+    for i, (name, form, power, shape) in enumerate(lines):
+        stored, values = FORMS[form]((attempt << 16) + i, int(np.prod(shape)))
+        values = values.reshape(shape)
+        if stored == "F8_E4M3":
+            tensors[name] = (stored, values.astype(np.uint8))
+        else:
+            scaled = (values * 2.0**power).astype(np.float32)
+            tensors[name] = (stored, to_bf16(scaled)) if stored == "BF16" else scaled
+    return tensors
 
 
 class MarginModel(Model):
@@ -163,25 +199,28 @@ class MarginModel(Model):
 
 
 def make(name, config, out, attempt=0):
-    rng = np.random.default_rng([SEED, list(MODELS).index(name), attempt])
-    folder = out / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    write(folder / "model.safetensors", draw(config, rng))
-    model, golden = MarginModel(folder), {}
-    for n, length in enumerate(LENGTHS):
-        ids = rng.integers(2, config["vocab_size"], length)
-        logits, mtp = model.logits(ids, length)
-        golden |= {f"{n}.ids": ids.astype(np.int64), f"{n}.logits": logits.astype(np.float32)}
-        if mtp is not None:
-            golden[f"{n}.mtp"] = mtp.astype(np.float32)
+    lines, folder = recipe(config), out / name
+    rng = np.random.default_rng([list(MODELS).index(name), attempt])
+    golden = {}
+    with tempfile.TemporaryDirectory() as whole:
+        (Path(whole) / "config.json").write_text(json.dumps(config))
+        write(Path(whole) / "model.safetensors", draw(lines, attempt))
+        model = MarginModel(whole)
+        for n, length in enumerate(LENGTHS):
+            ids = rng.integers(2, config["vocab_size"], length)
+            logits, mtp = model.logits(ids, length)
+            golden |= {f"{n}.ids": ids.astype(np.int64), f"{n}.logits": logits.astype(np.float32)}
+            if mtp is not None:
+                golden[f"{n}.mtp"] = mtp.astype(np.float32)
     if model.margin < SMALLEST_MARGIN:
         return make(name, config, out, attempt + 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    text = [f"{tensor} {form} {power} {' '.join(map(str, shape))}\n" for tensor, form, power, shape in lines]
+    (folder / "tensors.txt").write_text(f"{attempt}\n{''.join(text)}")
     write(out / f"{name}.golden.safetensors", golden)
-    size = sum(f.stat().st_size for f in folder.iterdir()) / 2**20
     spread = golden[f"{len(LENGTHS) - 1}.logits"].std()
-    print(f"{name}: attempt {attempt}, margin of the routing {model.margin:.2g}, "
-          f"logits' deviation {spread:.2f}, {size:.2f} MiB")
+    print(f"{name}: attempt {attempt}, margin of the routing {model.margin:.2g}, logits' deviation {spread:.2f}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 #include "quant/compat/fake_quant.h"
 #include "quant/compat/int8_linear.h"
 #include "quant/compat/smoothing.h"
+#include "quant/state_file.h"
 
 namespace latent8::compat {
 namespace {
@@ -32,6 +33,10 @@ std::vector<Share> shares_of(const Stream::Call& call, std::int64_t expert) {
     if (call.routing.expert[i] == expert)
       shares.push_back({static_cast<std::int64_t>(i) / call.routing.top_k, call.routing.weight[i]});
   return shares;
+}
+
+std::span<float> elements(Matrix<float>& matrix) {
+  return {matrix.row(0), static_cast<std::size_t>(matrix.rows() * matrix.cols())};
 }
 
 void observe_channels(Mat<float> x, std::vector<Range>& channels) {
@@ -74,12 +79,8 @@ Stream::Stream(const ModelConfig& config, OpContext& ctx, DType type, std::vecto
   for (TokenBatch& batch : batches) calls_.push_back({std::move(batch), {}, {}, {}, {}});
 }
 
-void Stream::embed(const Matrix<float>& table) {
-  for (Call& call : calls_) {
-    call.x = Matrix<float>(call.batch.tokens(), config_.hidden_size);
-    for (std::int64_t t = 0; t < call.x.rows(); ++t)
-      std::copy_n(table.row(call.batch.ids[static_cast<std::size_t>(t)]), table.cols(), call.x.row(t));
-  }
+void Stream::embed(const TensorReader& reader) {
+  for (Call& call : calls_) call.x = reader.rows("model.embed_tokens.weight", call.batch.ids);
 }
 
 void Stream::begin_mlp(const NormTensors& norm) {
@@ -132,15 +133,45 @@ void Stream::end_mlp() {
 
 Calibration::Calibration(const ModelConfig& config, DType type, ThreadPool& pool,
                          std::vector<TokenBatch> anti, std::vector<TokenBatch> calib)
-    : type_(type),
+    : config_(config),
+      type_(type),
       ctx_(pool),
       attention_(config, ctx_),
       anti_(config, ctx_, type, std::move(anti), false),
       calib_(config, ctx_, type, std::move(calib), true) {}
 
-void Calibration::embed(const Matrix<float>& table) {
-  anti_.embed(table);
-  calib_.embed(table);
+void Calibration::embed(const TensorReader& reader) {
+  anti_.embed(reader);
+  calib_.embed(reader);
+}
+
+template <class Visit>
+std::int64_t Calibration::for_each_matrix(const Visit& visit) {
+  std::int64_t offset = 0;
+  for (Stream* stream : {&anti_, &calib_})
+    for (Stream::Call& call : stream->calls()) {
+      visit(call, offset);
+      offset += call.batch.tokens() * config_.hidden_size * static_cast<std::int64_t>(sizeof(float));
+    }
+  return offset;
+}
+
+void Calibration::save(const std::filesystem::path& path) {
+  const std::int64_t bytes = for_each_matrix([](Stream::Call&, std::int64_t) {});
+  const StateFile file = StateFile::create(path, bytes);
+  for_each_matrix([&](Stream::Call& call, std::int64_t offset) {
+    file.write_at(offset, std::as_bytes(elements(call.x)));
+  });
+  file.sync();
+}
+
+void Calibration::load(const std::filesystem::path& path) {
+  const std::int64_t bytes = for_each_matrix([](Stream::Call&, std::int64_t) {});
+  const StateFile file = StateFile::open(path, bytes);
+  for_each_matrix([&](Stream::Call& call, std::int64_t offset) {
+    call.x = Matrix<float>(call.batch.tokens(), config_.hidden_size);
+    file.read_at(offset, std::as_writable_bytes(elements(call.x)));
+  });
 }
 
 std::array<GroupStatistics, kGroups> Calibration::observe_groups(QuantizeOptions::Anti anti,

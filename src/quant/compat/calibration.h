@@ -5,6 +5,7 @@
 // C5, D1, D2.
 
 #include <array>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ class Stream {
   };
   std::vector<Call>& calls() { return calls_; }
 
-  void embed(const Matrix<float>& table);
+  void embed(const TensorReader& reader);
   void begin_mlp(const NormTensors& norm);
   void route(const Matrix<float>& gate, const std::vector<float>& bias);
   // Adds the output of the tokens that are routed to `expert`, or of all of them for -1. Weights are those to
@@ -51,7 +52,10 @@ class Calibration {
   Calibration(const ModelConfig& config, DType type, ThreadPool& pool, std::vector<TokenBatch> anti,
               std::vector<TokenBatch> calib);
 
-  void embed(const Matrix<float>& table);
+  void embed(const TensorReader& reader);
+  // The residual streams at the border of a layer, for a later run to go on with. Throws: as StateFile.
+  void save(const std::filesystem::path& file);
+  void load(const std::filesystem::path& file);
   // The anti pass through a layer's attention, with its float weights. m6: searches exponents too.
   std::array<GroupStatistics, kGroups> observe_groups(QuantizeOptions::Anti anti, AttentionTensors& w);
   // The calibration pass through the attention, with its smoothed weights; fills statistics.inputs and .fa.
@@ -63,6 +67,11 @@ class Calibration {
   void end_mlp();
 
  private:
+  // Of both streams, one after the other, at offsets in a file.
+  template <class Visit>
+  std::int64_t for_each_matrix(const Visit& visit);
+
+  const ModelConfig& config_;
   DType type_;
   OpContext ctx_;
   AttentionForward attention_;

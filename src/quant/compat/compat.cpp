@@ -1,7 +1,9 @@
 #include "quant/compat/compat.h"
 
+#include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "formats/atomic_file.h"
@@ -9,9 +11,14 @@
 #include "quant/calibration.h"
 #include "quant/compat/calibration.h"
 #include "quant/compat/layer_writer.h"
+#include "quant/compat/memory.h"
 #include "quant/compat/smoothing.h"
+#include "quant/manifest.h"
 #include "quant/output_folder.h"
 #include "quant/plan.h"
+#include "quant/resume.h"
+#include "quant/run_inputs.h"
+#include "sys/topology.h"
 
 namespace latent8::compat {
 namespace {
@@ -36,7 +43,8 @@ std::set<std::int64_t> float_layers(const QuantizeOptions& options) {
   return {layers.begin(), layers.end()};
 }
 
-// One run over the layers: smooth, quantise, write.
+// One run over the units: the embedding, every decoder layer, what follows the last one. After each,
+// everything that a later run needs to go on is on the disk.
 class Run {
  public:
   Run(const QuantizeOptions& options, const Given& given)
@@ -46,27 +54,29 @@ class Run {
         config_(source_.config()),
         plan_(make_plan(source_, options, layers_to_write(config_, options),
                         given.float_layers ? *given.float_layers : float_layers(options))),
-        folder_(options.model, options.out, options.overwrite),
+        files_(source_),
         pool_(options.threads),
-        reader_(source_, plan_.type),
-        writer_(folder_.partial(), plan_, options.shard_bytes),
-        layer_writer_(options, reader_, pool_, writer_) {
+        reader_(files_, plan_.type) {
     if (!given.statistics) start_calibration();
+    folder_.emplace(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep);
+    begin();
   }
 
   QuantizeResult run() {
-    layer_writer_.copy("model.embed_tokens.weight");
-    if (calibration_) calibration_->embed(reader_.matrix("model.embed_tokens.weight"));
-    for (std::int64_t l = 0; l < layers(); ++l) {
-      report(Stage::kQuantize, l, "attention");
-      attention(l);
-      report(Stage::kQuantize, l, "mlp");
-      mlp(l);
+    if (folder_->completed()) {
+      folder_->commit();
+      return manifest_.result;
     }
-    norm("model.norm");
-    if (!config_.tie_word_embeddings || source_.find("lm_head.weight") != nullptr)
-      layer_writer_.copy("lm_head.weight");
-    for (const PlannedTensor& planned : plan_.mtp) layer_writer_.stored(planned.tensor.name);
+    const bool resumed = manifest_.finished > 0;
+    writer_.emplace(folder_->partial(), plan_, options_.shard_bytes,
+                    resumed ? std::optional(result().bytes_out) : std::nullopt);
+    layer_writer_.emplace(options_, reader_, pool_, *writer_);
+    if (calibration_ && resumed && manifest_.finished < last_unit()) calibration_->load(border());
+    while (manifest_.finished <= last_unit()) {
+      start_ = std::chrono::steady_clock::now();
+      write_unit(manifest_.finished);
+      finish_unit();
+    }
     report(Stage::kFinish, layers(), "");
     finish();
     return result();
@@ -74,11 +84,23 @@ class Run {
 
  private:
   std::int64_t layers() const { return layers_to_write(config_, options_); }
+  std::int64_t last_unit() const { return layers() + 1; }
+  QuantizeResult& result() { return manifest_.result; }
   bool fa(std::int64_t layer) const { return options_.fa_quant && !plan_.float_layers.contains(layer); }
-  bool writes_fa_scales() const {
-    for (std::int64_t l = 0; l < layers(); ++l)
-      if (fa(l)) return true;
-    return false;
+  std::int64_t fa_layers() const {
+    std::int64_t count = 0;
+    for (std::int64_t l = 0; l < layers(); ++l) count += fa(l) ? 1 : 0;
+    return count;
+  }
+
+  // Finds what an earlier run left, or begins afresh.
+  void begin() {
+    manifest_.inputs = run_inputs(
+        options_, files_,
+        {layers(), {plan_.float_layers.begin(), plan_.float_layers.end()}, calibration_ != nullptr});
+    describe_result();
+    manifest_ = resume_or_begin(*folder_, std::move(manifest_), options_.resume);
+    result().resumed_layers = std::clamp<std::int64_t>(manifest_.finished - 1, 0, layers());
   }
 
   void start_calibration() {
@@ -88,14 +110,50 @@ class Run {
     };
     std::vector<TokenBatch> anti, calib = batches(options_.calib);
     for (const TokenBatch& batch : calib) {
-      result_.prompts += batch.sequences;
-      result_.tokens += batch.tokens();
+      result().prompts += batch.sequences;
+      result().tokens += batch.tokens();
     }
     if (options_.anti != QuantizeOptions::Anti::kNone)
       anti = batches(options_.anti_calib.empty() ? options_.calib : options_.anti_calib);
-    if (options_.dynamic && !writes_fa_scales()) calib.clear();
+    if (options_.dynamic && fa_layers() == 0) calib.clear();
+    check_memory(options_, memory_needed(source_, options_, anti, calib, pool_.threads()));
     calibration_ =
         std::make_unique<Calibration>(config_, plan_.type, pool_, std::move(anti), std::move(calib));
+  }
+
+  // The residual streams that enter the next layer.
+  std::filesystem::path border() const {
+    return folder_->state() / fmt::format("activations-{}.bin", manifest_.finished - 1);
+  }
+
+  void write_unit(std::int64_t unit) {
+    if (unit == 0) {
+      layer_writer_->copy("model.embed_tokens.weight");
+      if (calibration_) calibration_->embed(reader_);
+    } else if (unit <= layers()) {
+      report(Stage::kQuantize, unit - 1, "attention");
+      attention(unit - 1);
+      report(Stage::kQuantize, unit - 1, "mlp");
+      mlp(unit - 1);
+    } else {
+      norm("model.norm");
+      if (!config_.tie_word_embeddings || source_.find("lm_head.weight") != nullptr)
+        layer_writer_->copy("lm_head.weight");
+      for (const PlannedTensor& planned : plan_.mtp) layer_writer_->stored(planned.tensor.name);
+    }
+  }
+
+  void finish_unit() {
+    writer_->sync();
+    files_.check_unchanged();
+    const std::filesystem::path former = border();
+    result().bytes_out = writer_->written();
+    result().seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    ++manifest_.finished;
+    if (calibration_ && manifest_.finished < last_unit()) calibration_->save(border());
+    write_manifest(folder_->state(), manifest_);
+    folder_->keep();
+    std::filesystem::remove(former);
   }
 
   void attention(std::int64_t layer) {
@@ -107,7 +165,7 @@ class Run {
       statistics.groups = calibration_->observe_groups(options_.anti, tensors);
     smooth(config_, options_.anti, plan_.type, statistics.groups, tensors);
     if (calibration_) calibration_->observe_inputs(tensors, fa(layer), statistics);
-    layer_writer_.attention(layer, fa(layer), tensors, statistics);
+    layer_writer_->attention(layer, fa(layer), tensors, statistics);
   }
 
   void mlp(std::int64_t layer) {
@@ -124,8 +182,8 @@ class Run {
   void experts(const std::string& name) {
     const std::string gate = name + ".gate.weight", bias = name + ".gate.e_score_correction_bias";
     const bool biased = source_.find(bias) != nullptr;
-    layer_writer_.copy(gate);
-    if (biased) layer_writer_.copy(bias);
+    layer_writer_->copy(gate);
+    if (biased) layer_writer_->copy(bias);
     if (calibration_)
       calibration_->route(reader_.matrix(gate), biased ? reader_.vector(bias) : std::vector<float>{});
     for (std::int64_t e = 0; e < config_.n_routed_experts; ++e)
@@ -135,67 +193,68 @@ class Run {
 
   void gated_mlp(const std::string& name, std::int64_t expert) {
     MlpTensors tensors = reader_.mlp(name);
-    layer_writer_.mlp(name, tensors);
+    layer_writer_->mlp(name, tensors);
     if (calibration_) calibration_->mlp(std::move(tensors), expert);
   }
 
   NormTensors norm(const std::string& name) {
     NormTensors tensors{reader_.vector(name + ".weight"), {}};
-    layer_writer_.norm(name, tensors);
+    layer_writer_->norm(name, tensors);
     return tensors;
   }
 
   void report(Stage stage, std::int64_t layer, std::string part) const {
     if (options_.progress)
-      options_.progress({stage, layer, layers(), std::move(part), writer_.written(), writer_.total()});
+      options_.progress({stage, layer, layers(), std::move(part), writer_->written(), writer_->total()});
   }
 
   void finish() {
-    writer_.finish();
-    write_description(folder_.partial(), plan_, options_);
-    write_file_atomically(folder_.partial() / "config.json",
+    writer_->finish();
+    result().bytes_out = writer_->total();
+    result().tensors = writer_->tensors();
+    result().peak_memory = peak_resident_bytes();
+    write_description(folder_->partial(), plan_, options_);
+    write_file_atomically(folder_->partial() / "config.json",
                           marked_config(read_text_file(options_.model / "config.json"), options_));
-    copy_other_files(options_.model, folder_.partial());
-    set_modes(folder_.partial());
-    folder_.commit();
+    copy_other_files(options_.model, folder_->partial());
+    write_manifest(folder_->state(), manifest_);
+    set_modes(folder_->partial());
+    folder_->commit();
   }
 
-  QuantizeResult result() {
-    result_.layers = layers();
-    for (std::int64_t l = 0; l < layers(); ++l) result_.fa_layers += fa(l) ? 1 : 0;
-    result_.mtp = !plan_.mtp.empty();
+  // What is known of the result before it is made.
+  void describe_result() {
+    result().layers = layers();
+    result().fa_layers = fa_layers();
+    result().mtp = !plan_.mtp.empty();
     for (const auto& [name, view] : source_.tensors())
-      result_.bytes_in += static_cast<std::int64_t>(view.bytes.size());
-    result_.bytes_out = writer_.written();
-    result_.tensors = writer_.tensors();
+      result().bytes_in += static_cast<std::int64_t>(view.bytes.size());
     if (options_.fa_quant && !plan_.float_layers.empty())
-      result_.warnings.push_back(
+      result().warnings.push_back(
           fmt::format("layers {} have no scales of the int8 cache: the reference's list for a path like '{}'",
                       fmt::join(plan_.float_layers, ", "), options_.model.string()));
-    return result_;
   }
 
   const QuantizeOptions& options_;
   const Given& given_;
-  Checkpoint source_;
+  const Checkpoint source_;
   const ModelConfig& config_;
   Plan plan_;
-  OutputFolder folder_;
+  const SourceReader files_;
   ThreadPool pool_;
   TensorReader reader_;
-  Writer writer_;
-  LayerWriter layer_writer_;
-  std::unique_ptr<Calibration> calibration_;  // none if statistics are given
-  QuantizeResult result_;
+  std::optional<OutputFolder> folder_;
+  Manifest manifest_;
+  std::optional<Writer> writer_;
+  std::optional<LayerWriter> layer_writer_;
+  std::unique_ptr<Calibration> calibration_;     // none if statistics are given
+  std::chrono::steady_clock::time_point start_;  // of the unit
 };
 
 }  // namespace
 
 QuantizeResult quantize_as_msmodelslim(const QuantizeOptions& options, const Given& given) {
-  const auto start = std::chrono::steady_clock::now();
-  QuantizeResult result = Run(options, given).run();
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return result;
+  return Run(options, given).run();
 }
 
 }  // namespace latent8::compat

@@ -2,11 +2,15 @@
 // The tensors of one layer in memory, as float32 that the model's type can hold.
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "formats/checkpoint.h"
+#include "base/views.h"
+#include "quant/source_reader.h"
+#include "quant/source_tensor.h"
 
 namespace latent8::compat {
 
@@ -29,21 +33,27 @@ struct MlpTensors {
 };
 
 // Reads tensors of a float checkpoint, rounded to the model's type: fp8 blocks become bf16 as the reference
-// makes them, float32 tensors are cast. Ownership: refers to the checkpoint. Throws: Error{kCorrupt} naming a
+// makes them, float32 tensors are cast. Ownership: refers to the source. Throws: Error{kCorrupt} naming a
 // tensor with NaN or Inf; what SourceTensor throws.
 class TensorReader {
  public:
-  TensorReader(const Checkpoint& source, DType type) : source_(source), type_(type) {}
+  TensorReader(const SourceReader& source, DType type) : source_(source), type_(type) {}
 
   DType type() const { return type_; }
-  const Checkpoint& source() const { return source_; }
+  const SourceReader& source() const { return source_; }
+  // Calls visit(begin, rows) for some rows after the other, of a MiB together or a single one.
+  void for_rows(const std::string& name,
+                const std::function<void(std::int64_t begin, ConstMat<float> rows)>& visit) const;
+  Matrix<float> rows(const std::string& name, std::span<const std::int32_t> indices) const;
   Matrix<float> matrix(const std::string& name) const;       // a vector has one row
   std::vector<float> vector(const std::string& name) const;  // all elements
   AttentionTensors attention(std::int64_t layer) const;
   MlpTensors mlp(const std::string& name) const;  // name: "model.layers.3.mlp.experts.7"
 
  private:
-  const Checkpoint& source_;
+  void read(const SourceTensor& tensor, std::int64_t begin, Mat<float> out) const;
+
+  const SourceReader& source_;
   DType type_;
 };
 

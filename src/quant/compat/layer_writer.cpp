@@ -1,5 +1,6 @@
 #include "quant/compat/layer_writer.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/check.h"
@@ -57,15 +58,24 @@ void LayerWriter::norm(const std::string& name, const NormTensors& norm) const {
 }
 
 void LayerWriter::copy(const std::string& name) const {
-  writer_.write_floats(name, elements(reader_.matrix(name)));
+  reader_.for_rows(name, [&](std::int64_t, ConstMat<float> rows) {
+    writer_.append_floats(name, {rows.data, static_cast<std::size_t>(rows.rows * rows.cols)});
+  });
 }
 
 void LayerWriter::stored(const std::string& name) const {
-  const TensorView& view = reader_.source().get(name);
-  if (view.dtype == DType::kF8E4M3)
+  const TensorView& view = reader_.source().checkpoint().get(name);
+  if (view.dtype == DType::kF8E4M3) {
     copy(name);
-  else
-    writer_.write(name, view.bytes);
+    return;
+  }
+  constexpr std::size_t kChunk = std::size_t{1} << 20;
+  std::vector<std::byte> chunk;
+  for (std::size_t begin = 0; begin < view.bytes.size(); begin += kChunk) {
+    chunk.resize(std::min(kChunk, view.bytes.size() - begin));
+    reader_.source().read(name, static_cast<std::int64_t>(begin), chunk);
+    writer_.append(name, chunk);
+  }
 }
 
 Int8Weight LayerWriter::linear(const std::string& name, const Matrix<float>& weight,

@@ -51,7 +51,7 @@ TokenBatch batch_of(std::span<const Sequence> sequences, std::int32_t pad) {
 std::vector<TokenBatch> make_batches(const Tokenizer& tokenizer, const ModelConfig& config,
                                      const std::vector<std::string>& prompts, int batch_size) {
   if (batch_size < 1 || batch_size > kMaxBatchSize)
-    throw_error(ErrorCode::kInvalidArgument, "batch_size: 1 to {} expected, got {}", kMaxBatchSize,
+    throw_error(ErrorCode::kInvalidArgument, "prompts per call: 1 to {} expected, got {}", kMaxBatchSize,
                 batch_size);
   std::vector<Sequence> sequences;
   for (const std::string& prompt : prompts)

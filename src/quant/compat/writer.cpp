@@ -24,13 +24,14 @@ bool is_mindie(const QuantizeOptions& options) { return options.format == Quanti
 
 }  // namespace
 
-Writer::Writer(fs::path dir, const Plan& plan, std::int64_t shard_bytes)
-    : dir_(std::move(dir)), index_indent_(plan.mtp.empty() ? 2 : 4) {
+Writer::Writer(fs::path dir, const Plan& plan, std::int64_t shard_bytes, std::optional<std::int64_t> written)
+    : dir_(std::move(dir)), index_indent_(plan.mtp.empty() ? 2 : 4), written_(written.value_or(0)) {
   cut(plan.tensors, shard_bytes, [](std::size_t i, std::size_t n) {
     return fmt::format("quant_model_weight_{}-{:05}-of-{:05}.safetensors", kWeightKind, i, n);
   });
   cut(plan.mtp, kMtpShardBytes,
       [](std::size_t i, std::size_t) { return fmt::format("mtp_float-{}.safetensors", i); });
+  for (std::size_t i = 0; i < shards_.size(); ++i) create(i, written.has_value());
 }
 
 template <class Name>
@@ -43,19 +44,40 @@ void Writer::cut(const std::vector<PlannedTensor>& tensors, std::int64_t limit, 
     shard.tensors.push_back(planned.tensor);
     shard.bytes += bytes;
     total_ += bytes;
-    const Place place{shards_.size() - 1, planned.tensor.dtype, bytes};
-    LATENT8_CHECK(places_.emplace(planned.tensor.name, place).second);
   }
   for (std::size_t i = first; i < shards_.size(); ++i) {
     Shard& shard = shards_[i];
-    shard.file = name(i - first + 1, shards_.size() - first);
-    shard.missing = shard.tensors.size();
-    for (const TensorToWrite& tensor : shard.tensors) weight_map_.emplace_back(tensor.name, shard.file);
+    shard.file_name = name(i - first + 1, shards_.size() - first);
+    for (const TensorToWrite& tensor : shard.tensors) weight_map_.emplace_back(tensor.name, shard.file_name);
     order_as_reference(shard.tensors);
   }
 }
 
-const Writer::Place& Writer::place_of(const std::string& name) const {
+void Writer::create(std::size_t index, bool resume) {
+  Shard& shard = shards_[index];
+  const std::vector<TensorToWrite> tensors = std::move(shard.tensors);
+  const std::string header =
+      safetensors_header(tensors, {.header_alignment = kHeaderAlignment}, shard.file_name);
+  auto begin = static_cast<std::int64_t>(header.size());
+  for (const TensorToWrite& tensor : tensors) {
+    const std::int64_t end = begin + tensor.bytes();
+    LATENT8_CHECK(places_.emplace(tensor.name, Place{index, tensor.dtype, begin, end}).second);
+    begin = end;
+  }
+  shard.bytes = begin;
+  if (resume) {
+    // An earlier run that died at its very end has left it as a result.
+    std::error_code ignored;
+    fs::permissions(dir_ / shard.file_name, fs::perms::owner_write, fs::perm_options::add, ignored);
+    StateFile::open(dir_ / shard.file_name, shard.bytes);
+    return;
+  }
+  const StateFile file = StateFile::create(dir_ / shard.file_name, shard.bytes);
+  file.write_at(0, std::as_bytes(std::span(header.data(), header.size())));
+  file.sync();
+}
+
+Writer::Place& Writer::place_of(const std::string& name) {
   const auto found = places_.find(name);
   LATENT8_CHECK(found != places_.end());
   return found->second;
@@ -63,29 +85,44 @@ const Writer::Place& Writer::place_of(const std::string& name) const {
 
 void Writer::write(const std::string& name, std::span<const std::byte> bytes) {
   const Place& place = place_of(name);
-  LATENT8_CHECK_EQ(place.bytes, static_cast<std::int64_t>(bytes.size()));
-  Shard& shard = shards_[place.shard];
-  LATENT8_CHECK(shard.missing > 0);
-  if (!shard.writer)
-    shard.writer =
-        std::make_unique<SafetensorsWriter>(dir_ / shard.file, std::move(shard.tensors),
-                                            SafetensorsWriterOptions{.header_alignment = kHeaderAlignment});
-  shard.writer->append(name, bytes);
-  written_ += place.bytes;
-  if (--shard.missing > 0) return;
-  shard.writer->finish();
-  shard.writer.reset();
+  LATENT8_CHECK_EQ(place.end - place.next, static_cast<std::int64_t>(bytes.size()));
+  append(name, bytes);
 }
 
 void Writer::write_floats(const std::string& name, std::span<const float> values) {
+  const Place& place = place_of(name);
+  LATENT8_CHECK_EQ(place.end - place.next, static_cast<std::int64_t>(values.size()) * size_of(place.dtype));
+  append_floats(name, values);
+}
+
+void Writer::append(const std::string& name, std::span<const std::byte> bytes) {
+  Place& place = place_of(name);
+  const auto size = static_cast<std::int64_t>(bytes.size());
+  LATENT8_CHECK(size <= place.end - place.next);
+  Shard& shard = shards_[place.shard];
+  if (!shard.file) shard.file = StateFile::open(dir_ / shard.file_name, shard.bytes);
+  shard.file->write_at(place.next, bytes);
+  place.next += size;
+  written_ += size;
+}
+
+void Writer::append_floats(const std::string& name, std::span<const float> values) {
   const DType dtype = place_of(name).dtype;
   std::vector<std::byte> stored(values.size() * static_cast<std::size_t>(size_of(dtype)));
   narrow(values.data(), dtype, static_cast<std::int64_t>(values.size()), stored.data());
-  write(name, stored);
+  append(name, stored);
+}
+
+void Writer::sync() {
+  for (Shard& shard : shards_) {
+    if (!shard.file) continue;
+    shard.file->sync();
+    shard.file.reset();  // there may be more shards than files that a process may open
+  }
 }
 
 void Writer::finish() {
-  for (const Shard& shard : shards_) LATENT8_CHECK_EQ(shard.missing, std::size_t{0});
+  LATENT8_CHECK_EQ(written_, total_);
   write_file_atomically(dir_ / fmt::format("quant_model_weight_{}.safetensors.index.json", kWeightKind),
                         safetensors_index_json(total_, weight_map_, index_indent_));
 }

@@ -3,25 +3,36 @@
 
 #include <filesystem>
 #include <map>
-#include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "quant/compat/plan.h"
+#include "quant/state_file.h"
 
 namespace latent8::compat {
 
 // Shards as the reference cuts them: a shard ends before the tensor that would bring it to `shard_bytes`.
-// Tensors come in any order of shards; a shard's file is finished with its last tensor.
+// Tensors come in any order, and again by a later run: where each lies is known from the plan.
 class Writer {
  public:
-  Writer(std::filesystem::path dir, const Plan& plan, std::int64_t shard_bytes);
+  // Makes the shards, with their room on the disk and their headers; or finds them, where an interrupted run
+  // has written `written` bytes of tensors. Throws: Error{kIo} naming the file that has no room; {kCorrupt}
+  // naming a shard that should exist.
+  Writer(std::filesystem::path dir, const Plan& plan, std::int64_t shard_bytes,
+         std::optional<std::int64_t> written = {});
 
   // A whole tensor. REQUIRES: planned, and of the planned size.
   void write(const std::string& name, std::span<const std::byte> bytes);
   // Float values in the planned type.
   void write_floats(const std::string& name, std::span<const float> values);
+  // The same for the next part of a tensor.
+  void append(const std::string& name, std::span<const std::byte> bytes);
+  void append_floats(const std::string& name, std::span<const float> values);
+  // Everything written so far is on the disk.
+  void sync();
   // Writes the index. REQUIRES: every tensor was written.
   void finish();
 
@@ -31,20 +42,20 @@ class Writer {
 
  private:
   struct Shard {
-    std::string file;
+    std::string file_name;
     std::vector<TensorToWrite> tensors;
-    std::int64_t bytes = 0;
-    std::size_t missing = 0;                    // tensors
-    std::unique_ptr<SafetensorsWriter> writer;  // while it is being written
+    std::int64_t bytes = 0;         // of the tensors, then of the file
+    std::optional<StateFile> file;  // from the first tensor until sync()
   };
   struct Place {
     std::size_t shard;
     DType dtype;
-    std::int64_t bytes;
+    std::int64_t next, end;  // in the file
   };
   template <class Name>
   void cut(const std::vector<PlannedTensor>& tensors, std::int64_t limit, const Name& name);
-  const Place& place_of(const std::string& name) const;
+  Place& place_of(const std::string& name);
+  void create(std::size_t index, bool resume);
 
   std::filesystem::path dir_;
   int index_indent_;

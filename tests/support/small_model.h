@@ -1,0 +1,14 @@
+#pragma once
+// The small random models of tests/data/golden: configs that models/tiny-r1 lacks. The repository holds what
+// they consist of (tensors.txt); their weights are drawn here, as tools/reference/make_small_models.py does.
+
+#include <filesystem>
+#include <string>
+
+namespace latent8 {
+
+// The folder of a model, whole: "kimi-k2-small", "v2-lite-small", "v2-small" or "v3-fp8-small". Written at
+// the first call; lives as long as the program.
+std::filesystem::path small_model(const std::string& name);
+
+}  // namespace latent8
