@@ -15,9 +15,6 @@ namespace {
 // Prompts run in steps of this many tokens where memory allows: enough for weights to be read a few times
 // only.
 constexpr std::int64_t kStepTokens = 1024;
-// For allocations that are not counted here, and for what the allocator keeps.
-constexpr std::int64_t kSlack = std::int64_t{32} << 20;
-constexpr std::int64_t kSlackPerThread = std::int64_t{2} << 20;
 constexpr std::int64_t kFloat = sizeof(float);
 
 // Of buffers with one row per token of a step.
@@ -87,6 +84,8 @@ std::int64_t streamed_bytes(const PlannedUnit& unit) {
 
 }  // namespace
 
+std::int64_t memory_slack(int threads) { return (std::int64_t{32} + 2 * threads) << 20; }
+
 MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, const MemoryNeeds& needs) {
   const ModelConfig& config = source.config();
   const std::int64_t cap = needs.cap > 0 ? needs.cap : memory_info().total_bytes / 4;
@@ -94,7 +93,7 @@ MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, con
   std::int64_t working = 0;
   for (const PlannedUnit& unit : plan.units)
     working = std::max(working, calibrated ? working_bytes(source, unit, needs.anti) : streamed_bytes(unit));
-  std::int64_t fixed = resident_bytes() + kSlack + needs.threads * kSlackPerThread + working;
+  std::int64_t fixed = resident_bytes() + memory_slack(needs.threads) + working;
   if (calibrated) fixed += needs.threads * bytes_per_thread(config, needs.longest_prompt);
   const std::int64_t per_token = calibrated ? bytes_per_token(config) : 0;
   const std::int64_t least = fixed + needs.longest_prompt * per_token;

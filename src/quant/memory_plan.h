@@ -7,6 +7,9 @@
 
 namespace latent8 {
 
+// Bytes for allocations that no plan counts, and for what the allocator keeps.
+std::int64_t memory_slack(int threads);
+
 struct MemoryPlan {
   std::int64_t step_tokens = 0;  // of a calibration step
   std::int64_t budget = 0;  // bytes for what may lie in memory or on the disk: activations, groups of experts

@@ -155,7 +155,7 @@ std::string smoothing_chart(const QuantizeResult& r) {
     return text.empty() ? "none" : text;
   });
   const std::array<std::pair<const char*, const char*>, 3> sources{
-      {{"input_layernorm", "before"}, {"q_a_layernorm", "after"}, {"kv_b_proj", "output"}}};
+      {{"input_layernorm", "before"}, {"q_a_layernorm", "after"}, {"kv_b_proj", "neutral"}}};
   for (const auto& [source, color] : sources) {
     const auto values = values_of(r, [&](const LayerReport& l) {
       const auto it = std::find_if(l.smoothed.begin(), l.smoothed.end(),

@@ -142,6 +142,7 @@ std::vector<LayerReport::Smoothed> smooth_attention(WorkingLayer& working, std::
     if (best.scale.empty()) continue;
     SourceScale source(working, run.config(), group, target.dtype);
     source.keep_exact(best.scale);
+    if (std::all_of(best.scale.begin(), best.scale.end(), [](float s) { return s == 1.0F; })) continue;
     source.divide(best.scale);
     for (const std::string& reader : group.readers) multiply_columns(working, reader, best.scale);
     done.push_back({short_name(group.source), best.alpha, best.beta, best.error});

@@ -3,14 +3,13 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "quant/memory_plan.h"
 #include "sys/topology.h"
 
 namespace latent8::compat {
 namespace {
 
 constexpr std::int64_t kFloat = sizeof(float);
-// For allocations that are not counted here, and for what the allocator keeps.
-constexpr std::int64_t kSlack = std::int64_t{24} << 20, kSlackPerThread = std::int64_t{2} << 20;
 
 struct Tokens {
   std::int64_t all = 0, largest_call = 0, longest = 0;
@@ -64,7 +63,7 @@ std::int64_t memory_needed(const Checkpoint& source, const QuantizeOptions& opti
     attention_half += kFloat * (kept + copies);
   }
   const std::int64_t streams = 3 * kFloat * tokens.all * c.hidden_size;  // x, the MLP's input and output
-  return streams + std::max(attention_half, mlp_half) + kSlack + threads * kSlackPerThread;
+  return streams + std::max(attention_half, mlp_half) + memory_slack(threads);
 }
 
 void check_memory(const QuantizeOptions& options, std::int64_t needed) {
@@ -73,8 +72,7 @@ void check_memory(const QuantizeOptions& options, std::int64_t needed) {
     throw_error(ErrorCode::kInvalidArgument,
                 "memory: at least {} MiB expected by the msmodelslim mode, which keeps one layer's attention "
                 "and the activations of all prompts in memory, got {} MiB; raise the cap (latent8 quantize "
-                "--max-memory) or give fewer or "
-                "shorter prompts",
+                "--max-memory) or give fewer or shorter prompts",
                 (least >> 20) + 1, options.max_memory >> 20);
 }
 
