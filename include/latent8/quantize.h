@@ -45,7 +45,10 @@ struct QuantizeOptions {
   bool dynamic = false;  // attention linears too quantise their input per token
   Weights weights = Weights::kW8A8;
   Anti anti = Anti::kM4;
-  bool rotate = true;  // let rotations be among the choices of a layer
+  bool rotate_latent = true;  // let rotations of the latent be among the choices of a layer
+  // Rotate the hidden state, q_a_proj's output and the heads' values, all offline, by the reference's
+  // matrices. Source: facts/format.md 3.5 (--rot).
+  bool rotate_model = false;
   Mtp mtp = Mtp::kMix;
   Fallback fallback = Fallback::kAuto;
   std::filesystem::path calib;       // a JSON list of strings; empty: the built-in prompts

@@ -37,6 +37,7 @@ std::string json_text(const Flags& f, const QuantizeBench& b) {
   out["threads"] = b.threads;
   out["dtype"] = f.dtype;
   out["experts"] = f.experts;
+  out["rotated"] = f.options.rotate_model;
   out["layer_bytes"] = b.layer_bytes;
   out["hot_bytes"] = b.hot_bytes;
   out["calibration_tokens"] = b.tokens;
@@ -71,7 +72,7 @@ std::string table_text(const Flags& f, const QuantizeBench& b) {
                        format_bytes(run.peak_memory));
   };
   out += "\nlayer from disk to disk\n";
-  layer("streamed", b.streamed);
+  layer(f.options.rotate_model ? "streamed, rotated" : "streamed", b.streamed);
   layer(fmt::format("calibrated with {} tokens", b.tokens), b.calibrated);
   return out;
 }
@@ -107,6 +108,7 @@ void add_bench_quantize(CLI::App& bench) {
       ->capture_default_str();
   app->add_option("--dir", flags->dir, "a folder on the disk to measure; the layer is made in it and removed")
       ->check(CLI::ExistingDirectory);
+  app->add_flag("--rot", flags->options.rotate_model, "rotate the model while its layer is read");
   app->add_option("--threads", flags->options.threads, "0: the physical cores of the affinity mask")
       ->check(CLI::Range(0, 4096));
   app->add_option("--max-memory", flags->options.max_memory,

@@ -30,9 +30,6 @@ bool is_fp8(const Checkpoint& source) {
 void check(const ReferenceFlags& flags) {
   if (flags.from_fp8 && flags.from_bf16)
     throw_error(ErrorCode::kInvalidArgument, "--from_fp8 and --from_bf16: one of them expected, got both");
-  if (flags.rot && flags.quant_mtp == "float")
-    throw_error(ErrorCode::kInvalidArgument,
-                "--rot with --quant_mtp float: the MTP layer would read what is rotated; use mix or none");
   const Checkpoint source = Checkpoint::open(flags.model_path);
   if ((flags.from_fp8 && !is_fp8(source)) || (flags.from_bf16 && is_fp8(source)))
     throw_error(ErrorCode::kInvalidArgument,
@@ -61,6 +58,7 @@ Options to_options(const ReferenceFlags& flags) {
   else
     o.mtp = flags.quant_mtp == "float" ? Options::Mtp::kFloat : Options::Mtp::kNone;
   o.fallback = o.compat == Options::Compat::kNone ? Options::Fallback::kAuto : Options::Fallback::kReference;
+  o.rotate_model = flags.rot;
   o.calib = flags.calib_dataset;
   o.anti_calib = flags.anti_dataset;
   o.batch_size = flags.batch_size;
@@ -72,13 +70,6 @@ void run(const ReferenceFlags& flags) {
   check(flags);
   if (flags.trust_remote_code != "False")
     log_info("--trust_remote_code has no effect: latent8 runs no code of a checkpoint");
-  if (flags.rot && flags.compat != "none")
-    throw_error(ErrorCode::kUnsupported,
-                "--rot: not reproduced by --compat msmodelslim; leave one of them out");
-  if (flags.rot)
-    log_info(
-        "--rot: the hidden state is not rotated; the latent is, in layers where that lowers the error, with "
-        "and without this flag");
   const Options options = to_options(flags);
   print_result(quantize_summary(options, quantize_with_progress(options)));
 }
@@ -113,7 +104,7 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
       ->check(CLI::IsMember({"m4", "m6"}))
       ->capture_default_str();
   app->add_flag("--rot", flags->rot,
-                "no effect: only latents are rotated, where that helps, with or without this flag");
+                "rotate the hidden state, q_a_proj's output and the heads' values offline");
   app->add_option("--trust_remote_code", flags->trust_remote_code,
                   "no effect: no code of a checkpoint is run")
       ->expected(0, 1)

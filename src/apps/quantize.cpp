@@ -23,7 +23,7 @@ struct QuantizeFlags {
 
 void run(QuantizeFlags flags) {
   flags.options.resume = !flags.no_resume;
-  flags.options.rotate = !flags.no_rotation;
+  flags.options.rotate_latent = !flags.no_rotation;
   const QuantizeResult result = quantize_with_progress(flags.options);
   if (!flags.report.empty()) write_report(flags.report, flags.options, result);
   if (!flags.json) return print_result(quantize_summary(flags.options, result));
@@ -66,6 +66,10 @@ void add_recipe_flags(CLI::App& app, Options& o) {
       {{"m4", Options::Anti::kM4}, {"m6", Options::Anti::kM6}, {"none", Options::Anti::kNone}},
       "smooth inputs of attention linears where that lowers their error: m4 the hidden state, m6 also those "
       "of q_b_proj and o_proj; with --compat msmodelslim the reference's methods");
+  app.add_flag(
+      "--rot", o.rotate_model,
+      "rotate the hidden state, q_a_proj's output and the heads' values offline, as msModelSlim does; "
+      "reading becomes slower");
   add_choice<Options::Fallback>(
       app, "--fallback", o.fallback,
       {{"none", Options::Fallback::kNone},
@@ -106,7 +110,7 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
   app.add_option("--threads", o.threads, "threads; 0 means one per physical core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
-  app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations");
+  app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations of the latent");
   app.add_option("--report", flags.report, "write an HTML page of what was measured and decided");
   add_json_flag(app, flags.json);
 }

@@ -16,6 +16,7 @@
 #include "benchmark/random_source.h"
 #include "latent8/quantize.h"
 #include "quant/expert_stream.h"
+#include "quant/source_reader.h"
 #include "quant/state_file.h"
 #include "sys/parallel.h"
 #include "sys/topology.h"
@@ -67,7 +68,7 @@ std::vector<Piece> pieces_of(const Checkpoint& source, const std::vector<std::st
                              std::int64_t limit) {
   std::vector<Piece> pieces;
   for (const std::string& name : names) {
-    const auto size = static_cast<std::int64_t>(source.get(name).bytes.size());
+    const std::int64_t size = source.get(name).size_bytes();
     for (std::int64_t at = 0; at < size && limit > 0; at += kReadPiece) {
       pieces.push_back({name, at, std::min(kReadPiece, size - at)});
       limit -= kReadPiece;
@@ -78,7 +79,7 @@ std::vector<Piece> pieces_of(const Checkpoint& source, const std::vector<std::st
 
 std::int64_t bytes_of(const Checkpoint& source, const std::vector<std::string>& names) {
   std::int64_t sum = 0;
-  for (const std::string& name : names) sum += static_cast<std::int64_t>(source.get(name).bytes.size());
+  for (const std::string& name : names) sum += source.get(name).size_bytes();
   return sum;
 }
 
@@ -138,6 +139,7 @@ class Bench {
     o.fa_quant = calibrate;
     o.calib = source_ / "calib.json";
     o.threads = options_.threads;
+    o.rotate_model = options_.rotate_model;
     o.max_memory = options_.max_memory;
     o.progress = [&](const QuantizeProgress&) {
       if (options_.progress) options_.progress(step_ - 1, kSteps, what);

@@ -14,6 +14,7 @@ struct QuantizeBenchOptions {
   std::filesystem::path dir;  // a temporary folder is made in it, and removed at the end
   ModelConfig config;         // random_source_config()
   bool fp8 = true;            // the source's weights, else bf16
+  bool rotate_model = false;  // while the layer is read; rates of experts are without
   int threads = 0;
   std::int64_t max_memory = 0;  // of the quantiser; 0: its default
   std::int64_t prompts = 4, prompt_tokens = 128;

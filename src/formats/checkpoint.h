@@ -32,7 +32,8 @@ class Checkpoint {
   // of each file throw.
   static Checkpoint open(const std::filesystem::path& dir);
   // A checkpoint in memory, without files and without a folder: views of bytes that the caller owns and keeps
-  // while this object lives. REQUIRES: every view has the bytes that its shape and type ask for.
+  // while this object lives. REQUIRES: every view has the bytes that its shape and type ask for, or none:
+  // somebody else knows its values.
   static Checkpoint of_tensors(ModelConfig config, TensorMap tensors,
                                std::optional<QuantDescription> quant = std::nullopt);
 

@@ -115,7 +115,11 @@ void check_coverage(const TensorMap& tensors, std::span<const std::byte> data, c
 
 }  // namespace
 
-std::int64_t TensorView::elements() const { return static_cast<std::int64_t>(bytes.size()) / size_of(dtype); }
+std::int64_t TensorView::elements() const {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) count *= extent;
+  return count;
+}
 
 std::string TensorView::shape_text() const {
   std::string text = "[";

@@ -21,8 +21,9 @@ inline constexpr std::int64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 struct TensorView {
   DType dtype = DType::kF32;
   std::vector<std::int64_t> shape;   // every extent >= 0; empty for a scalar
-  std::span<const std::byte> bytes;  // elements() * size_of(dtype)
+  std::span<const std::byte> bytes;  // size_bytes() of them
   std::int64_t elements() const;
+  std::int64_t size_bytes() const { return elements() * size_of(dtype); }
   std::string shape_text() const;  // "[256, 7168]"
 };
 

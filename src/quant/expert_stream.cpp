@@ -18,7 +18,8 @@ std::vector<Piece> cut(std::span<const SourceTensor> tensors, std::int64_t piece
   std::vector<Piece> pieces;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const std::int64_t bytes = std::max<std::int64_t>(tensors[t].row_bytes(), 1);
-    const std::int64_t rows = std::max<std::int64_t>(piece_bytes / bytes, 1);
+    const std::int64_t unit = tensors[t].row_unit();
+    const std::int64_t rows = std::max<std::int64_t>(piece_bytes / bytes / unit, 1) * unit;
     for (std::int64_t row = 0; row < tensors[t].rows(); row += rows)
       pieces.push_back({t, row, std::min(row + rows, tensors[t].rows())});
   }

@@ -27,7 +27,7 @@ struct QuantizedRows {
 using RowSink = std::function<void(std::size_t tensor, const QuantizedRows& rows)>;
 
 // Every row of every tensor, once. What is quantised does not depend on threads or pieces.
-// Throws: Error{kCorrupt} naming a tensor and a row with NaN or Inf, what SourceReader::read() throws, and
+// Throws: Error{kCorrupt} naming a tensor and a row with NaN or Inf, what TensorSource::read() throws, and
 // what the sink throws; pieces after it may then be missing.
 void stream_weights(ThreadPool& pool, std::span<const SourceTensor> tensors, DType scale_type,
                     const RowSink& sink, std::int64_t piece_bytes = kStreamPieceBytes);

@@ -207,7 +207,7 @@ LatentChoices LayerPipeline::latent_choices() const {
   // Its bias would have to be rotated too, which no checkpoint has needed.
   const bool biased = context_.source.checkpoint().find(fmt::format(
                           "model.layers.{}.self_attn.kv_a_proj_with_mqa.bias", unit_.layer)) != nullptr;
-  return {context_.options.rotate && !biased, !fixed, float_weights, context_.dtype};
+  return {context_.options.rotate_latent && !biased, !fixed, float_weights, context_.dtype};
 }
 
 LayerObservers LayerPipeline::observe(const Checkpoint& tensors, const AttentionActivations& activations) {
@@ -244,7 +244,7 @@ void LayerPipeline::refuse_values_that_are_not_finite() const {
   for (const PlannedModule& module : unit_.modules) quantizer.refuse_values_that_are_not_finite(module);
   throw_error(ErrorCode::kCorrupt,
               "'{}': layer {}: finite activations expected, got NaN or Inf although its weights are finite",
-              context_.source.checkpoint().dir().string(), unit_.layer);
+              context_.source.stored().dir().string(), unit_.layer);
 }
 
 std::vector<const PlannedModule*> LayerPipeline::modules(Part part) const {
@@ -258,8 +258,7 @@ void LayerPipeline::write(const std::vector<const PlannedModule*>& modules, cons
                           const LayerObservers& observers) {
   output_errors_.add(
       LayerQuantizer(tensors, context_.dtype, context_.pool, context_.writer).write(modules, observers));
-  context_.progress(Stage::kQuantize, part_name(modules),
-                    source_bytes(context_.source.checkpoint(), modules));
+  context_.progress(Stage::kQuantize, part_name(modules), source_bytes(context_.source.stored(), modules));
 }
 
 }  // namespace latent8

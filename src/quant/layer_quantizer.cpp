@@ -91,7 +91,7 @@ const InputObserver& LayerObservers::input_of(std::string_view linear) const {
 }
 
 SourceTensor LayerQuantizer::tensor(const std::string& name) const {
-  return reader_ != nullptr ? SourceTensor(*reader_, name) : SourceTensor(tensors_, name);
+  return source_ != nullptr ? SourceTensor(*source_, name) : SourceTensor(tensors_, name);
 }
 
 LayerObservers LayerQuantizer::observers(std::span<const PlannedModule* const> modules) const {
@@ -172,12 +172,12 @@ void LayerQuantizer::write_dynamic(std::span<const PlannedModule* const> modules
 void LayerQuantizer::write_stored(const PlannedModule& module) const {
   if (tensors_.get(module.name).dtype != module.tensors[0].tensor.dtype)
     return write_float(module);  // folded
-  const auto bytes = static_cast<std::int64_t>(tensors_.get(module.name).bytes.size());
-  if (reader_ == nullptr) return writer_.append(module.name, tensors_.get(module.name).bytes);
+  const std::int64_t bytes = tensors_.get(module.name).size_bytes();
+  if (source_ == nullptr) return writer_.append(module.name, tensors_.get(module.name).bytes);
   AlignedBuffer<std::byte> chunk(std::min(bytes, kChunk));
   for (std::int64_t begin = 0; begin < bytes; begin += kChunk) {
     const auto part = chunk.span().first(static_cast<std::size_t>(std::min(kChunk, bytes - begin)));
-    reader_->read(module.name, begin, part);
+    source_->read(module.name, begin, part);
     writer_.append(module.name, part);
   }
 }

@@ -52,10 +52,10 @@ class LayerQuantizer {
  public:
   // Tensors in memory.
   LayerQuantizer(const Checkpoint& tensors, DType dtype, ThreadPool& pool, ShardWriter& writer)
-      : tensors_(tensors), reader_(nullptr), dtype_(dtype), pool_(pool), writer_(writer) {}
+      : tensors_(tensors), source_(nullptr), dtype_(dtype), pool_(pool), writer_(writer) {}
   // Tensors of the source, of which a few rows are in memory at a time.
-  LayerQuantizer(const SourceReader& reader, DType dtype, ThreadPool& pool, ShardWriter& writer)
-      : tensors_(reader.checkpoint()), reader_(&reader), dtype_(dtype), pool_(pool), writer_(writer) {}
+  LayerQuantizer(const TensorSource& source, DType dtype, ThreadPool& pool, ShardWriter& writer)
+      : tensors_(source.checkpoint()), source_(&source), dtype_(dtype), pool_(pool), writer_(writer) {}
 
   // Observers for what the modules need.
   LayerObservers observers(std::span<const PlannedModule* const> modules) const;
@@ -84,7 +84,7 @@ class LayerQuantizer {
   std::vector<float> bias_of(const std::string& linear) const;  // empty without a bias
 
   const Checkpoint& tensors_;
-  const SourceReader* reader_;  // nullptr: the tensors' bytes are in memory
+  const TensorSource* source_;  // nullptr: the tensors' bytes are in memory
   DType dtype_;
   ThreadPool& pool_;
   ShardWriter& writer_;

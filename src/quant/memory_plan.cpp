@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "quant/layer_quantizer.h"
+#include "quant/model_rotation.h"
 #include "quant/module_stream.h"
 #include "quant/smoothing.h"
 #include "sys/topology.h"
@@ -82,18 +83,36 @@ std::int64_t streamed_bytes(const PlannedUnit& unit) {
   return codes;
 }
 
+// Rows that are computed together while they are read, and where they are read to: every thread has those of
+// a rotated hidden state, one those of the largest tensor.
+std::int64_t computed_bytes(const TensorSource& source, const CheckpointPlan& plan, int threads) {
+  std::int64_t largest = 0, common = 0;
+  for (const PlannedUnit& unit : plan.units)
+    for (const PlannedModule& module : unit.modules)
+      for (const std::string& name : source_names(source.checkpoint(), module)) {
+        const std::int64_t rows = source.row_unit(name);
+        if (rows == 1) continue;
+        const std::int64_t bytes = 2 * rows * kFloat * source.checkpoint().get(name).shape.back();
+        largest = std::max(largest, bytes);
+        if (rows == BlockRotation::kBlock) common = std::max(common, bytes);
+      }
+  return largest + threads * common;
+}
+
 }  // namespace
 
 std::int64_t memory_slack(int threads) { return (std::int64_t{32} + 2 * threads) << 20; }
 
-MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, const MemoryNeeds& needs) {
-  const ModelConfig& config = source.config();
+MemoryPlan plan_memory(const TensorSource& source, const CheckpointPlan& plan, const MemoryNeeds& needs) {
+  const ModelConfig& config = source.checkpoint().config();
   const std::int64_t cap = needs.cap > 0 ? needs.cap : memory_info().total_bytes / 4;
   const bool calibrated = needs.longest_prompt > 0;
   std::int64_t working = 0;
   for (const PlannedUnit& unit : plan.units)
-    working = std::max(working, calibrated ? working_bytes(source, unit, needs.anti) : streamed_bytes(unit));
-  std::int64_t fixed = resident_bytes() + memory_slack(needs.threads) + working;
+    working = std::max(
+        working, calibrated ? working_bytes(source.checkpoint(), unit, needs.anti) : streamed_bytes(unit));
+  std::int64_t fixed =
+      resident_bytes() + memory_slack(needs.threads) + working + computed_bytes(source, plan, needs.threads);
   if (calibrated) fixed += needs.threads * bytes_per_thread(config, needs.longest_prompt);
   const std::int64_t per_token = calibrated ? bytes_per_token(config) : 0;
   const std::int64_t least = fixed + needs.longest_prompt * per_token;

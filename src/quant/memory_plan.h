@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "quant/plan.h"
+#include "quant/tensor_source.h"
 
 namespace latent8 {
 
@@ -24,6 +25,6 @@ struct MemoryNeeds {
 
 // Starts from what is resident now. Throws: Error{kInvalidArgument} saying how much is needed if the cap has
 // no room for the largest layer's attention and the longest prompt.
-MemoryPlan plan_memory(const Checkpoint& source, const CheckpointPlan& plan, const MemoryNeeds& needs);
+MemoryPlan plan_memory(const TensorSource& source, const CheckpointPlan& plan, const MemoryNeeds& needs);
 
 }  // namespace latent8

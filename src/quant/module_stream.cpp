@@ -40,15 +40,13 @@ std::vector<std::string> source_names(const Checkpoint& source,
   return out;
 }
 
-void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules) {
-  for (const std::string& name : source_names(source.checkpoint(), modules))
-    source.prefetch(name, 0, static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
+void prefetch(const TensorSource& source, std::span<const PlannedModule* const> modules) {
+  for (const std::string& name : source_names(source.checkpoint(), modules)) source.prefetch(name);
 }
 
 std::int64_t source_bytes(const Checkpoint& source, const PlannedModule& module) {
   std::int64_t sum = 0;
-  for (const std::string& name : source_names(source, module))
-    sum += static_cast<std::int64_t>(source.get(name).bytes.size());
+  for (const std::string& name : source_names(source, module)) sum += source.get(name).size_bytes();
   return sum;
 }
 
@@ -67,7 +65,7 @@ void stream_modules(const PipelineContext& context, std::span<const PlannedModul
     prefetch(context.source, modules.first(std::min(kStreamedModules, modules.size())));
     context.progress(Stage::kQuantize, part_name(group), 0);
     quantizer.write(group);
-    context.progress(Stage::kQuantize, part_name(group), source_bytes(context.source.checkpoint(), group));
+    context.progress(Stage::kQuantize, part_name(group), source_bytes(context.source.stored(), group));
   }
 }
 

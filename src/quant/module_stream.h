@@ -12,7 +12,7 @@
 #include "quant/memory_budget.h"
 #include "quant/plan.h"
 #include "quant/shard_writer.h"
-#include "quant/source_reader.h"
+#include "quant/tensor_source.h"
 #include "sys/thread_pool.h"
 
 namespace latent8 {
@@ -20,7 +20,7 @@ namespace latent8 {
 // Ownership: refers to its members' targets, which must outlive it.
 struct PipelineContext {
   const QuantizeOptions& options;
-  const SourceReader& source;
+  const TensorSource& source;
   DType dtype;  // CheckpointPlan::dtype
   ThreadPool& pool;
   ShardWriter& writer;
@@ -45,7 +45,7 @@ std::vector<std::string> source_names(const Checkpoint& source,
                                       std::span<const PlannedModule* const> modules);
 
 // Tells the system that the modules' tensors will be read soon.
-void prefetch(const SourceReader& source, std::span<const PlannedModule* const> modules);
+void prefetch(const TensorSource& source, std::span<const PlannedModule* const> modules);
 
 // How progress names modules of one part: "attention", "MLP", "experts 32 to 63", "embed_tokens".
 std::string part_name(std::span<const PlannedModule* const> modules);

@@ -17,6 +17,7 @@
 #include "quant/mtp_stream.h"
 #include "quant/output_folder.h"
 #include "quant/resume.h"
+#include "quant/rotated_source.h"
 #include "quant/run_inputs.h"
 #include "sys/topology.h"
 #include "text/tokenizer.h"
@@ -39,7 +40,22 @@ Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights == QuantizeOptions::Weights::kFloat && options.dynamic)
     throw_error(ErrorCode::kInvalidArgument,
                 "inputs quantised per token need w8a8 weights, got float weights");
+  if (options.weights == QuantizeOptions::Weights::kFloat && options.rotate_model)
+    throw_error(ErrorCode::kInvalidArgument,
+                "rotations of the model (--rot) need w8a8 weights, got float weights");
+  if (options.mtp == QuantizeOptions::Mtp::kFloat && options.rotate_model)
+    throw_error(ErrorCode::kInvalidArgument,
+                "rotations of the model (--rot) with an MTP layer in float: it would read what is rotated; "
+                "quantise it (mix) or leave it out (none)");
   return open_float_checkpoint(options.model);
+}
+
+// What is quantised: the files' tensors, or the rotated model.
+std::shared_ptr<const TensorSource> source_for(const QuantizeOptions& options, const SourceReader& reader) {
+  if (!options.rotate_model) return {std::shared_ptr<void>(), &reader};  // not owned
+  auto rotated = std::make_shared<const RotatedSource>(reader);
+  if (options.mtp != QuantizeOptions::Mtp::kNone) rotated->check_mtp_head();
+  return rotated;
 }
 
 // The calibration prompts, if anything has to be observed.
@@ -70,12 +86,13 @@ class Pipeline {
  public:
   explicit Pipeline(const QuantizeOptions& options)
       : options_(options),
-        source_(open_source(options)),
-        plan_(plan_checkpoint(source_, options)),
-        prompts_(prompts_for(options, source_.config(), plan_)),
-        reader_(source_),
+        stored_(open_source(options)),
+        reader_(stored_),
+        source_(source_for(options, reader_)),
+        plan_(plan_checkpoint(source_->checkpoint(), options)),
+        prompts_(prompts_for(options, config(), plan_)),
         pool_(options.threads),
-        memory_(plan_memory(source_, plan_, memory_needs(options, prompts_, pool_.threads()))),
+        memory_(plan_memory(*source_, plan_, memory_needs(options, prompts_, pool_.threads()))),
         budget_(memory_.budget),
         folder_(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep) {
     for (const PlannedUnit& unit : plan_.units) total_bytes_ += bytes_of(unit);
@@ -91,7 +108,7 @@ class Pipeline {
         folder_.partial(), folder_.state(), plan_,
         ShardWriterOptions{weight_kind(options_), options_.shard_bytes, /*resume=*/manifest_.finished > 0});
     if (plan_.needs_calibration() && manifest_.finished < units())
-      calibration_ = std::make_unique<CalibrationRun>(source_.config(), pool_, prompts_, memory_.step_tokens);
+      calibration_ = std::make_unique<CalibrationRun>(config(), pool_, prompts_, memory_.step_tokens);
     while (manifest_.finished < units()) {
       unit_ = &plan_.units[static_cast<std::size_t>(manifest_.finished)];
       write_unit();
@@ -104,12 +121,13 @@ class Pipeline {
   }
 
  private:
+  const ModelConfig& config() const { return stored_.config(); }
   std::int64_t units() const { return static_cast<std::int64_t>(plan_.units.size()); }
   QuantizeResult& result() { return manifest_.result; }
 
   std::int64_t bytes_of(const PlannedUnit& unit) const {
     std::int64_t sum = 0;
-    for (const PlannedModule& module : unit.modules) sum += source_bytes(source_, module);
+    for (const PlannedModule& module : unit.modules) sum += source_bytes(stored_, module);
     return sum;
   }
 
@@ -145,15 +163,13 @@ class Pipeline {
     result().prompts = static_cast<std::int64_t>(prompts_.size());
     for (const CalibrationPrompt& prompt : prompts_)
       result().tokens += std::count(prompt.counts.begin(), prompt.counts.end(), 1);
-    for (const auto& [name, view] : source_.tensors())
-      result().bytes_in += static_cast<std::int64_t>(view.bytes.size());
+    for (const auto& [name, view] : stored_.tensors()) result().bytes_in += view.size_bytes();
     if (!plan_.float_cache.empty())
       result().warnings.push_back(
           fmt::format("layers that keep a float cache, by the reference's list for this model: {}",
                       fmt::join(plan_.float_cache, ", ")));
-    if (options_.mtp != QuantizeOptions::Mtp::kNone && !result().mtp &&
-        source_.config().num_nextn_predict_layers > 0)
-      result().warnings.push_back(plan_.layers < source_.config().num_hidden_layers
+    if (options_.mtp != QuantizeOptions::Mtp::kNone && !result().mtp && config().num_nextn_predict_layers > 0)
+      result().warnings.push_back(plan_.layers < config().num_hidden_layers
                                       ? "the MTP layer is left out: it needs all decoder layers"
                                       : "the source has no tensors of the MTP layer: it is left out");
   }
@@ -176,7 +192,7 @@ class Pipeline {
 
   PipelineContext context() {
     return {options_,
-            reader_,
+            *source_,
             plan_.dtype,
             pool_,
             *writer_,
@@ -202,15 +218,14 @@ class Pipeline {
     return folder_.state() / fmt::format("activations-{}.bin", layer);
   }
   ActivationStore stream_entering(std::int64_t layer) const {
-    return ActivationStore::existing(border(layer), calibration_->tokens(), source_.config().hidden_size);
+    return ActivationStore::existing(border(layer), calibration_->tokens(), config().hidden_size);
   }
   ActivationStore stream_leaving(std::int64_t layer) {
-    return ActivationStore::within(budget_, border(layer + 1), calibration_->tokens(),
-                                   source_.config().hidden_size);
+    return ActivationStore::within(budget_, border(layer + 1), calibration_->tokens(), config().hidden_size);
   }
 
   void embed() {
-    const SourceTensor table(reader_, "model.embed_tokens.weight");
+    const SourceTensor table(*source_, "model.embed_tokens.weight");
     ActivationStore x = stream_leaving(-1);
     std::vector<float> row(static_cast<std::size_t>(table.cols()));
     for (const CalibrationStep& step : calibration_->steps())
@@ -277,10 +292,11 @@ class Pipeline {
   }
 
   const QuantizeOptions& options_;
-  const Checkpoint source_;
+  const Checkpoint stored_;
+  const SourceReader reader_;
+  const std::shared_ptr<const TensorSource> source_;
   CheckpointPlan plan_;
   const std::vector<CalibrationPrompt> prompts_;
-  const SourceReader reader_;
   ThreadPool pool_;
   const MemoryPlan memory_;
   MemoryBudget budget_;

@@ -19,7 +19,7 @@ constexpr std::int64_t kLargestGroup = std::int64_t{1} << 30;
 // Beginning of a warning about experts; layers are appended to it.
 constexpr const char* kIdleExperts = "experts that no calibration token reached: ";
 
-WorkingLayer read_tensors(const SourceReader& source, const std::vector<std::string>& names) {
+WorkingLayer read_tensors(const TensorSource& source, const std::vector<std::string>& names) {
   WorkingLayer out(source.checkpoint().config());
   out.read(source, names);
   return out;
@@ -63,7 +63,7 @@ void run_experts(const PipelineContext& context, CalibrationRun& run, std::int64
     context.progress(Stage::kCalibrate, part, 0);
     const Checkpoint tensors = weights.checkpoint();
     LayerQuantizer(tensors, context.dtype, context.pool, context.writer).write(group.modules);
-    context.progress(Stage::kQuantize, part, source_bytes(tensors, group.modules));
+    context.progress(Stage::kQuantize, part, source_bytes(context.source.stored(), group.modules));
     for (std::int64_t expert = group.begin; expert < group.end; ++expert) {
       WeightStorage storage;
       run_expert(run, load_expert(tensors, layer, expert, storage), expert, input, next);

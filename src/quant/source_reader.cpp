@@ -48,8 +48,8 @@ SourceReader::SourceReader(const Checkpoint& checkpoint) : checkpoint_(checkpoin
 
 void SourceReader::read(std::string_view name, std::int64_t offset, std::span<std::byte> out) const {
   const TensorPlace place = checkpoint_.place_of(name);
-  LATENT8_CHECK(offset >= 0 && offset + static_cast<std::int64_t>(out.size()) <=
-                                   static_cast<std::int64_t>(checkpoint_.get(name).bytes.size()));
+  LATENT8_CHECK(offset >= 0 &&
+                offset + static_cast<std::int64_t>(out.size()) <= checkpoint_.get(name).size_bytes());
   std::int64_t at = place.offset + offset;
   while (!out.empty()) {
     const ssize_t got = pread(shards_[place.file].file.get(), out.data(), out.size(), at);
@@ -63,11 +63,11 @@ void SourceReader::read(std::string_view name, std::int64_t offset, std::span<st
   }
 }
 
-void SourceReader::prefetch(std::string_view name, std::int64_t offset, std::int64_t bytes) const {
+void SourceReader::prefetch(std::string_view name) const {
   const TensorPlace place = checkpoint_.place_of(name);
   // Only advice: where it fails, read() is slower.
-  static_cast<void>(
-      posix_fadvise(shards_[place.file].file.get(), place.offset + offset, bytes, POSIX_FADV_WILLNEED));
+  static_cast<void>(posix_fadvise(shards_[place.file].file.get(), place.offset,
+                                  checkpoint_.get(name).size_bytes(), POSIX_FADV_WILLNEED));
 }
 
 void SourceReader::check_unchanged() const {

@@ -1,6 +1,6 @@
 #pragma once
-// Reads tensors of a checkpoint with pread: bytes go into memory of the caller, so that resident memory is
-// what the caller holds and not what was ever touched.
+// Reads tensors of a checkpoint's files with pread: bytes go into memory of the caller, so that resident
+// memory is what the caller holds and not what was ever touched.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,25 +9,23 @@
 #include <vector>
 
 #include "formats/checkpoint.h"
+#include "quant/tensor_source.h"
 #include "sys/file_descriptor.h"
 
 namespace latent8 {
 
 // Ownership: a view of the checkpoint, which must outlive it; owns a file descriptor per shard.
-// Thread-safety: const.
-class SourceReader {
+class SourceReader final : public TensorSource {
  public:
   // Throws: Error{kNotFound | kIo} naming the file; {kIo} if it is not the one that the checkpoint mapped.
   // REQUIRES: `checkpoint` was opened from a folder.
   explicit SourceReader(const Checkpoint& checkpoint);
 
-  const Checkpoint& checkpoint() const { return checkpoint_; }
-
-  // Bytes [offset, offset + out.size()) of tensor `name`. REQUIRES: the tensor has them. Throws:
-  // Error{kNotFound} for an unknown name, {kIo} naming the file if it became shorter or its disk failed.
-  void read(std::string_view name, std::int64_t offset, std::span<std::byte> out) const;
-  // Lets the operating system start reading `bytes` bytes that read() will want soon.
-  void prefetch(std::string_view name, std::int64_t offset, std::int64_t bytes) const;
+  const Checkpoint& checkpoint() const override { return checkpoint_; }
+  const Checkpoint& stored() const override { return checkpoint_; }
+  void read(std::string_view name, std::int64_t offset, std::span<std::byte> out) const override;
+  void prefetch(std::string_view name) const override;
+  std::int64_t row_unit(std::string_view /*name*/) const override { return 1; }
 
   // Throws: Error{kIo} naming the first file whose size, modification time or inode is not what it was when
   // this object was made.

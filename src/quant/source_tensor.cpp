@@ -28,12 +28,12 @@ WeightType weight_type(DType type) {
 SourceTensor::SourceTensor(const Checkpoint& checkpoint, const std::string& name, WeightFold fold)
     : SourceTensor(checkpoint, nullptr, name, fold) {}
 
-SourceTensor::SourceTensor(const SourceReader& reader, const std::string& name, WeightFold fold)
-    : SourceTensor(reader.checkpoint(), &reader, name, fold) {}
+SourceTensor::SourceTensor(const TensorSource& source, const std::string& name, WeightFold fold)
+    : SourceTensor(source.checkpoint(), &source, name, fold) {}
 
-SourceTensor::SourceTensor(const Checkpoint& checkpoint, const SourceReader* reader, const std::string& name,
+SourceTensor::SourceTensor(const Checkpoint& checkpoint, const TensorSource* source, const std::string& name,
                            WeightFold fold)
-    : name_(name), reader_(reader), view_(&checkpoint.get(name)), fold_(fold) {
+    : name_(name), source_(source), view_(&checkpoint.get(name)), fold_(fold) {
   if (!holds_floats(view_->dtype))
     throw_error(ErrorCode::kUnsupported, "tensor '{}': type F32, F16, BF16 or F8_E4M3 expected, got {}", name,
                 to_string(view_->dtype));
@@ -55,9 +55,9 @@ void SourceTensor::read_block_scales(const Checkpoint& checkpoint) {
                 to_string(scale.dtype));
   AlignedBuffer<std::byte> stored;
   const std::byte* bytes = scale.bytes.data();
-  if (reader_ != nullptr) {
+  if (source_ != nullptr) {
     stored = AlignedBuffer<std::byte>(static_cast<std::int64_t>(scale.bytes.size()));
-    reader_->read(name, 0, stored.span());
+    source_->read(name, 0, stored.span());
     bytes = stored.data();
   }
   block_scale_.resize(static_cast<std::size_t>(scale.elements()));
@@ -72,12 +72,12 @@ std::span<const std::byte> SourceTensor::stored_rows(std::int64_t begin, std::in
                                                      AlignedBuffer<std::byte>& buffer) const {
   LATENT8_CHECK(begin >= 0 && begin <= end && end <= rows_);
   const std::int64_t bytes = (end - begin) * row_bytes();
-  if (reader_ == nullptr)
+  if (source_ == nullptr)
     return view_->bytes.subspan(static_cast<std::size_t>(begin * row_bytes()),
                                 static_cast<std::size_t>(bytes));
   if (buffer.size() < bytes) buffer = AlignedBuffer<std::byte>(bytes);
   const std::span<std::byte> rows = buffer.span().first(static_cast<std::size_t>(bytes));
-  reader_->read(name_, begin * row_bytes(), rows);
+  source_->read(name_, begin * row_bytes(), rows);
   return rows;
 }
 

@@ -10,7 +10,7 @@
 #include "base/aligned_buffer.h"
 #include "formats/checkpoint.h"
 #include "kernels/kernel_table.h"
-#include "quant/source_reader.h"
+#include "quant/tensor_source.h"
 
 namespace latent8 {
 
@@ -22,7 +22,7 @@ struct WeightFold {
   bool empty() const { return row.empty() && col.empty(); }
 };
 
-// A vector counts as one row. Thread-safety: const. Ownership: a view of the checkpoint (and the reader),
+// A vector counts as one row. Thread-safety: const. Ownership: a view of the checkpoint (or the source),
 // which must outlive it; owns the block scales.
 class SourceTensor {
  public:
@@ -32,35 +32,36 @@ class SourceTensor {
   // if one of those is not finite.
   // REQUIRES: the fold has the tensor's extents.
   SourceTensor(const Checkpoint& checkpoint, const std::string& name, WeightFold fold = {});
-  // The bytes are read from the file. Throws: as above, and as SourceReader::read().
-  SourceTensor(const SourceReader& reader, const std::string& name, WeightFold fold = {});
+  // The bytes are read when they are asked for. Throws: as above, and as TensorSource::read().
+  SourceTensor(const TensorSource& source, const std::string& name, WeightFold fold = {});
 
   const std::string& name() const { return name_; }
   DType dtype() const { return view_->dtype; }
-  const TensorView& view() const { return *view_; }  // with a SourceReader, its bytes are not to be touched
+  const TensorView& view() const { return *view_; }  // with a TensorSource, its bytes are not to be touched
   std::int64_t rows() const { return rows_; }
   std::int64_t cols() const { return cols_; }
   std::int64_t row_bytes() const { return cols_ * size_of(dtype()); }
+  std::int64_t row_unit() const { return source_ == nullptr ? 1 : source_->row_unit(name_); }
   const WeightFold& fold() const { return fold_; }
 
   // Rows [begin, end) as stored: where they lie in memory, or read into `buffer`, which grows as needed.
-  // Throws: as SourceReader::read().
+  // Throws: as TensorSource::read().
   std::span<const std::byte> stored_rows(std::int64_t begin, std::int64_t end,
                                          AlignedBuffer<std::byte>& buffer) const;
   // The same rows for a kernel, the fold included: `stored` is what stored_rows() returned.
   WeightRows weight_rows(std::int64_t begin, std::int64_t end, std::span<const std::byte> stored) const;
 
-  // Rows [begin, end) as float32, out [end - begin, cols]. Throws: as SourceReader::read().
+  // Rows [begin, end) as float32, out [end - begin, cols]. Throws: as TensorSource::read().
   void read_rows(std::int64_t begin, std::int64_t end, float* out) const;
   void read_row(std::int64_t row, float* out) const { read_rows(row, row + 1, out); }
 
  private:
-  SourceTensor(const Checkpoint& checkpoint, const SourceReader* reader, const std::string& name,
+  SourceTensor(const Checkpoint& checkpoint, const TensorSource* source, const std::string& name,
                WeightFold fold);
   void read_block_scales(const Checkpoint& checkpoint);
 
   std::string name_;
-  const SourceReader* reader_;  // nullptr: the view's bytes are in memory
+  const TensorSource* source_;  // nullptr: the view's bytes are in memory
   const TensorView* view_;
   WeightFold fold_;
   std::int64_t rows_ = 0, cols_ = 0;

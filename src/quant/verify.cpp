@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
+#include "quant/rotated_source.h"
+#include "quant/source_reader.h"
 #include "quant/verify_findings.h"
 #include "quant/verify_folder.h"
 #include "quant/verify_layout.h"
@@ -30,8 +32,9 @@ class Verification {
  public:
   Verification(const VerifyOptions& options, VerifyResult& result)
       : options_(options), result_(result), folder_(options.checkpoint, findings_), pool_(options.threads) {
-    if (!options.source.empty())
-      source_ = std::make_unique<const Checkpoint>(Checkpoint::open(options.source));
+    if (options.source.empty()) return;
+    source_ = std::make_unique<const Checkpoint>(Checkpoint::open(options.source));
+    reader_ = std::make_unique<const SourceReader>(*source_);
   }
 
   void run() {
@@ -68,11 +71,25 @@ class Verification {
 
   void start_comparison() {
     if (!same_model(config(), source_->config(), findings_)) return;
-    comparison_ = std::make_unique<const SourceComparison>(folder_, *source_);
-    if (comparison_->hidden_rotated())
-      result_.not_comparable.push_back(
-          "the hidden state is rotated, by a rotation that is not recorded: weights are compared by their "
-          "norms");
+    comparison_ = std::make_unique<const SourceComparison>(folder_, *reader_);
+    if (!comparison_->hidden_rotated() || compare_rotated()) return;
+    result_.not_comparable.push_back(
+        "the hidden state is rotated, by a rotation that is not known: weights are compared by their norms");
+  }
+
+  // Whether the hidden state has the known rotation; if so, weights are compared with the rotated source's.
+  bool compare_rotated() {
+    try {
+      rotated_ = std::make_unique<const RotatedSource>(*reader_);
+    } catch (const Error&) {
+      return false;  // such a source has no rotated form
+    }
+    auto comparison = std::make_unique<const SourceComparison>(folder_, *rotated_);
+    if (comparison->hidden_rotated()) return false;
+    comparison_ = std::move(comparison);
+    result_.folds.push_back(
+        {"model", "rotations of the hidden state, of q_a_proj's output and of values", ""});
+    return true;
   }
 
   void check_layer(std::int64_t layer) {
@@ -265,6 +282,8 @@ class Verification {
   VerifyFolder folder_;
   ThreadPool pool_;
   std::unique_ptr<const Checkpoint> source_;  // none: nothing is compared
+  std::unique_ptr<const SourceReader> reader_;
+  std::unique_ptr<const RotatedSource> rotated_;  // if the checkpoint is
   std::unique_ptr<const SourceComparison> comparison_;
   std::unordered_set<std::string> known_;  // names that tensors of the model may have
   std::vector<TensorError> sums_;          // parallel to result_.kinds

@@ -25,7 +25,7 @@ bool is_one(float factor) { return std::fabs(factor - 1.0F) <= kFactorTolerance;
 
 template <class Checkpoint>  // the stored one or the source; empty without the vector
 std::vector<float> read_vector(const Checkpoint& checkpoint, const ExpectedModule& module) {
-  const auto rows = StoredRows::open(checkpoint, module);
+  auto rows = StoredRows::open(checkpoint, module);
   if (!rows) return {};
   std::vector<float> values(static_cast<std::size_t>(rows->cols()));
   rows->read_row(0, values.data());
@@ -52,7 +52,7 @@ ExpectedModule norm_before(const ExpectedModule& linear) {
 using Probes = std::vector<std::vector<double>>;
 
 // Of b * diag(norm), rows divided by their factors (none: 1).
-Probes probe_rows(const StoredRows& b, const std::vector<float>& norm, const std::vector<float>& factors) {
+Probes probe_rows(StoredRows& b, const std::vector<float>& norm, const std::vector<float>& factors) {
   Probes out(kProbes, std::vector<double>(norm.size()));
   std::vector<float> row(norm.size());
   Rng signs(1);
@@ -69,7 +69,7 @@ Probes probe_rows(const StoredRows& b, const std::vector<float>& norm, const std
 }
 
 // probes * the first rows of a, as many as there are columns of probes.
-Probes probe_columns(const StoredRows& a, const Probes& probes) {
+Probes probe_columns(StoredRows& a, const Probes& probes) {
   Probes out(kProbes, std::vector<double>(static_cast<std::size_t>(a.cols())));
   std::vector<float> row(static_cast<std::size_t>(a.cols()));
   for (std::size_t i = 0; i < probes[0].size(); ++i) {
@@ -100,7 +100,7 @@ struct RowFit {
 
 //   columns [cols] NaN where anything may stand, or empty
 template <class ToBasis>  // changes a row of the source
-RowFit fit_rows(const StoredRows& stored, const StoredRows& original, const std::vector<float>& columns,
+RowFit fit_rows(StoredRows& stored, StoredRows& original, const std::vector<float>& columns,
                 const ToBasis& to_basis) {
   RowFit out;
   std::vector<float> a(static_cast<std::size_t>(stored.cols())), b(a.size());
@@ -119,8 +119,8 @@ RowFit fit_rows(const StoredRows& stored, const StoredRows& original, const std:
 }
 
 // Quotients of the lengths of rows * diag(norm).
-std::vector<float> lengths(const StoredRows& stored, const std::vector<float>& stored_norm,
-                           const StoredRows& original, const std::vector<float>& source_norm) {
+std::vector<float> lengths(StoredRows& stored, const std::vector<float>& stored_norm, StoredRows& original,
+                           const std::vector<float>& source_norm) {
   std::vector<float> out, a(stored_norm.size()), b(a.size());
   for (std::int64_t r = 0; r < stored.rows(); ++r) {
     original.read_row(r, a.data());
@@ -177,7 +177,7 @@ void SourceComparison::norm_factors(const ExpectedModule& module, LayerFolds& fo
 // own basis or in the rotated one. If no factors explain the rows, their lengths, which every rotation keeps.
 void SourceComparison::latent_factors(const ExpectedModule& kv_b, const ExpectedModule& kv_a,
                                       LayerFolds& folds, Findings& findings) const {
-  const auto stored = StoredRows::open(folder_, kv_b), original = StoredRows::open(source_, kv_b);
+  auto stored = StoredRows::open(folder_, kv_b), original = StoredRows::open(source_, kv_b);
   folds.stored_norm = read_vector(folder_, norm_before(kv_b));
   folds.source_norm = read_vector(source_, norm_before(kv_b));
   if (!stored || !original || folds.stored_norm.empty() || folds.source_norm.empty()) return;
@@ -205,8 +205,8 @@ void SourceComparison::latent_factors(const ExpectedModule& kv_b, const Expected
 // A rotation of the latent cancels in W = kv_b_proj * diag(norm) * kv_a_proj, whose sums are compared.
 double SourceComparison::product_error(const ExpectedModule& kv_b, const ExpectedModule& kv_a,
                                        const LayerFolds& folds) const {
-  const auto b_stored = StoredRows::open(folder_, kv_b), a_stored = StoredRows::open(folder_, kv_a);
-  const auto b_source = StoredRows::open(source_, kv_b), a_source = StoredRows::open(source_, kv_a);
+  auto b_stored = StoredRows::open(folder_, kv_b), a_stored = StoredRows::open(folder_, kv_a);
+  auto b_source = StoredRows::open(source_, kv_b), a_source = StoredRows::open(source_, kv_a);
   if (!b_stored || !a_stored || !b_source || !a_source) return 0.0;
   const auto input = folds.columns.find(kv_a.norm);
   const std::vector<float> columns = input == folds.columns.end() ? std::vector<float>{} : input->second;

@@ -1,17 +1,16 @@
 #include "quant/verify_rows.h"
 
+#include <algorithm>
+
 #include "base/error.h"
-#include "quant/source_tensor.h"
 
 namespace latent8 {
 namespace {
 
 using Form = ExpectedModule::Form;
 
-// Weights per fp8 block scale, both ways. Source: facts/format.md 3.7.
-constexpr std::int64_t kFp8Block = 128;
-
-std::int64_t blocks(std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; }
+// Of the source that are read at a time.
+constexpr std::int64_t kReadFloats = std::int64_t{1} << 16;
 
 std::vector<float> values_of(const TensorView& view) {
   std::vector<float> values(static_cast<std::size_t>(view.elements()));
@@ -56,36 +55,37 @@ std::optional<StoredRows> StoredRows::open(const VerifyFolder& folder, const Exp
   return out;
 }
 
-std::optional<StoredRows> StoredRows::open(const Checkpoint& source, const ExpectedModule& module) {
+std::optional<StoredRows> StoredRows::open(const TensorSource& source, const ExpectedModule& module) {
   const std::string name = module.weight();
   StoredRows out;
-  out.view_ = source.find(name);
+  out.view_ = source.checkpoint().find(name);
   if (out.view_ == nullptr) return std::nullopt;
   if (out.view_->shape != shape_of(module))
-    throw_error(ErrorCode::kCorrupt, "{}: tensor '{}': shape [{}] expected, got {}", source.dir().string(),
-                name, fmt::join(shape_of(module), ", "), out.view_->shape_text());
-  out.cols_ = out.view_->shape.back();
-  out.rows_ = out.view_->shape.size() == 1 ? 1 : module.rows;
-  if (is_float(out.view_->dtype)) return out;
-  if (out.view_->dtype != DType::kF8E4M3)
-    throw_error(ErrorCode::kUnsupported, "{}: tensor '{}': type F32, F16, BF16 or F8_E4M3 expected, got {}",
-                source.dir().string(), name, to_string(out.view_->dtype));
-  const TensorView& scale = source.get(name + kBlockScaleSuffix);
-  if (scale.elements() != blocks(out.rows_) * blocks(out.cols_))
-    throw_error(ErrorCode::kCorrupt, "{}: tensor '{}{}': shape [{}, {}] expected, got {}",
-                source.dir().string(), name, kBlockScaleSuffix, blocks(out.rows_), blocks(out.cols_),
-                scale.shape_text());
-  out.scale_ = values_of(scale);
+    throw_error(ErrorCode::kCorrupt, "{}: tensor '{}': shape [{}] expected, got {}",
+                source.stored().dir().string(), name, fmt::join(shape_of(module), ", "),
+                out.view_->shape_text());
+  out.source_.emplace(source, name);
+  out.rows_ = out.source_->rows();
+  out.cols_ = out.source_->cols();
   return out;
 }
 
-void StoredRows::read_row(std::int64_t row, float* out) const {
-  widen(view_->bytes.data() + row * cols_ * size_of(view_->dtype), view_->dtype, cols_, out);
-  if (int8())
-    for (std::int64_t c = 0; c < cols_; ++c) out[c] *= scale(row);
-  else if (view_->dtype == DType::kF8E4M3)
-    for (std::int64_t c = 0; c < cols_; ++c)
-      out[c] *= scale_[static_cast<std::size_t>(row / kFp8Block * blocks(cols_) + c / kFp8Block)];
+void StoredRows::read_row(std::int64_t row, float* out) {
+  if (!source_) {
+    widen(view_->bytes.data() + row * cols_ * size_of(view_->dtype), view_->dtype, cols_, out);
+    if (int8())
+      for (std::int64_t c = 0; c < cols_; ++c) out[c] *= scale(row);
+    return;
+  }
+  const std::int64_t end = first_ + static_cast<std::int64_t>(read_.size()) / cols_;
+  if (row < first_ || row >= end) {
+    const std::int64_t unit = source_->row_unit();
+    const std::int64_t count = std::max<std::int64_t>(kReadFloats / cols_ / unit, 1) * unit;
+    first_ = row / unit * unit;
+    read_.resize(static_cast<std::size_t>(std::min(count, rows_ - first_) * cols_));
+    source_->read_rows(first_, first_ + static_cast<std::int64_t>(read_.size()) / cols_, read_.data());
+  }
+  std::copy_n(read_.begin() + (row - first_) * cols_, cols_, out);
 }
 
 }  // namespace latent8

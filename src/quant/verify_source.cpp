@@ -31,12 +31,12 @@ struct SourceComparison::Factors {
   std::vector<float> rows, columns;
 };
 
-SourceComparison::SourceComparison(const VerifyFolder& folder, const Checkpoint& source)
+SourceComparison::SourceComparison(const VerifyFolder& folder, const TensorSource& source)
     : folder_(folder), source_(source) {
   // An offline rotation of the hidden state keeps the lengths of the embedding's rows and nothing else.
   ExpectedModule embedding = expected_outside(*folder.config()).front();
-  const auto stored = StoredRows::open(folder, embedding);
-  const auto original = StoredRows::open(source, embedding);
+  auto stored = StoredRows::open(folder, embedding);
+  auto original = StoredRows::open(source, embedding);
   if (!stored || !original) return;
   std::vector<float> a(static_cast<std::size_t>(original->cols())), b(a.size());
   double lengths = 0.0, values = 0.0, size = 0.0;
@@ -104,8 +104,8 @@ SourceComparison::Factors SourceComparison::factors(const ExpectedModule& module
 
 bool SourceComparison::is_stored_as_is(const ExpectedModule& module, const LayerFolds& folds) const {
   if (folds.columns.count(module.norm) != 0 || hidden_rotated_) return false;
-  const TensorView *a = folder_.find(module.weight()), *b = source_.find(module.weight());
-  return a != nullptr && b != nullptr && a->dtype == b->dtype && a->shape == b->shape &&
+  const TensorView *a = folder_.find(module.weight()), *b = source_.checkpoint().find(module.weight());
+  return a != nullptr && b != nullptr && a->dtype == b->dtype && a->shape == b->shape && !b->bytes.empty() &&
          std::ranges::equal(a->bytes, b->bytes);
 }
 
@@ -114,7 +114,7 @@ TensorError SourceComparison::compare(const ExpectedModule& module, const LayerF
   try {
     const TensorView* stored = folder_.find(module.weight());
     if (stored == nullptr) return {};
-    if (source_.find(module.weight()) == nullptr) {
+    if (source_.checkpoint().find(module.weight()) == nullptr) {
       findings.note(module.weight(), "is not in the source");
       return {};
     }
@@ -123,7 +123,7 @@ TensorError SourceComparison::compare(const ExpectedModule& module, const LayerF
     if (is_stored_as_is(module, folds)) {
       TensorError same;
       same.how = TensorError::How::kElements;
-      const auto original = StoredRows::open(source_, module);
+      auto original = StoredRows::open(source_, module);
       std::vector<float> row(static_cast<std::size_t>(original->cols()));
       for (std::int64_t r = 0; r < original->rows(); ++r) {
         original->read_row(r, row.data());
@@ -205,7 +205,7 @@ std::string complaint(const Sums& sums, bool int8, std::int64_t first_row) {
 namespace {
 
 // The source's rows of kv_a_proj that make the latent, rotated: [rank, hidden].
-Matrix<float> rotated_latent_rows(const StoredRows& kv_a, std::int64_t rank) {
+Matrix<float> rotated_latent_rows(StoredRows& kv_a, std::int64_t rank) {
   Matrix<float> out(rank, kv_a.cols());
   for (std::int64_t r = 0; r < rank; ++r) kv_a.read_row(r, out.row(r));
   std::vector<float> column(static_cast<std::size_t>(rank));
@@ -221,7 +221,7 @@ Matrix<float> rotated_latent_rows(const StoredRows& kv_a, std::int64_t rank) {
 
 TensorError SourceComparison::compare_rows(const ExpectedModule& module, const LayerFolds& folds,
                                            Findings& findings) const {
-  const auto stored = StoredRows::open(folder_, module), original = StoredRows::open(source_, module);
+  auto stored = StoredRows::open(folder_, module), original = StoredRows::open(source_, module);
   if (!stored || !original) return {};
   const bool kv_a = module.name.ends_with(".kv_a_proj_with_mqa"), kv_b = module.name.ends_with(".kv_b_proj");
   const bool ours = folds.rotation == Rotation::kOurs, other = folds.rotation == Rotation::kOther;

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "formats/checkpoint.h"
+#include "quant/tensor_source.h"
 #include "quant/verify_findings.h"
 #include "quant/verify_folder.h"
 #include "quant/verify_layout.h"
@@ -47,8 +47,8 @@ bool same_model(const ModelConfig& stored, const ModelConfig& source, Findings& 
 // REQUIRES: same_model().
 class SourceComparison {
  public:
-  // Both must outlive this object. Finds out whether the hidden state was rotated.
-  SourceComparison(const VerifyFolder& folder, const Checkpoint& source);
+  // Both must outlive this object. Finds out whether the hidden state is in another basis than the source's.
+  SourceComparison(const VerifyFolder& folder, const TensorSource& source);
 
   bool hidden_rotated() const { return hidden_rotated_; }
 
@@ -71,7 +71,7 @@ class SourceComparison {
   bool is_stored_as_is(const ExpectedModule& module, const LayerFolds& folds) const;
 
   const VerifyFolder& folder_;
-  const Checkpoint& source_;
+  const TensorSource& source_;
   bool hidden_rotated_ = false;
 };
 

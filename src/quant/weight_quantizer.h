@@ -51,7 +51,7 @@ struct QuantizedWeight {
   std::vector<std::int64_t> row_sum;  // [out] of the codes
 };
 
-// All rows, as RowQuantizer quantises them. Throws: as RowQuantizer, and as SourceReader::read().
+// All rows, as RowQuantizer quantises them. Throws: as RowQuantizer, and as TensorSource::read().
 QuantizedWeight quantize_weight(ThreadPool& pool, const SourceTensor& weight, DType scale_type);
 
 // Sum over the rows of the squares of each column, [in]: how much an error of an input channel matters.

@@ -14,18 +14,19 @@ std::int64_t round_up(std::int64_t bytes) { return (bytes + kAlignment - 1) / kA
 
 }  // namespace
 
-void WorkingLayer::read(const SourceReader& source, std::span<const std::string> names) {
+void WorkingLayer::read(const TensorSource& source, std::span<const std::string> names) {
   std::int64_t size = 0;
   std::vector<std::pair<const std::string*, std::int64_t>> offsets;
   for (const std::string& name : names) {
     if (tensors_.contains(name)) continue;
     offsets.emplace_back(&name, size);
-    size += round_up(static_cast<std::int64_t>(source.checkpoint().get(name).bytes.size()));
+    size += round_up(source.checkpoint().get(name).size_bytes());
   }
   const auto block = std::make_shared<AlignedBuffer<std::byte>>(size);
   for (const auto& [name, offset] : offsets) {
     const TensorView& view = source.checkpoint().get(*name);
-    const auto bytes = block->span().subspan(static_cast<std::size_t>(offset), view.bytes.size());
+    const auto bytes =
+        block->span().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(view.size_bytes()));
     source.read(*name, 0, bytes);
     tensors_.emplace(*name, Tensor{view.dtype, view.shape, block, bytes});
   }

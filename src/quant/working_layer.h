@@ -11,7 +11,7 @@
 
 #include "base/aligned_buffer.h"
 #include "formats/checkpoint.h"
-#include "quant/source_reader.h"
+#include "quant/tensor_source.h"
 
 namespace latent8 {
 
@@ -21,8 +21,8 @@ class WorkingLayer {
  public:
   explicit WorkingLayer(const ModelConfig& config) : config_(config) {}
 
-  // Reads tensors of the source; those already here are left as they are. Throws: as SourceReader::read().
-  void read(const SourceReader& source, std::span<const std::string> names);
+  // Reads tensors of the source; those already here are left as they are. Throws: as TensorSource::read().
+  void read(const TensorSource& source, std::span<const std::string> names);
   // Takes the place of the tensor's values, as float32 of the same shape; fp8 block scales are dropped.
   // REQUIRES: the tensor is here, values.size() is its number of elements.
   void replace(const std::string& name, std::span<const float> values);

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/rng.h"
+#include "quant/source_reader.h"
 #include "quant/support.h"
 #include "quant/weight_quantizer.h"
 #include "support/errors.h"

@@ -7,6 +7,7 @@
 #include "latent8/verify.h"
 #include "quant/plan.h"
 #include "quant/quantize_fixture.h"
+#include "quant/source_reader.h"
 #include "quant/source_tensor.h"
 #include "support/kernels.h"
 #include "support/small_model.h"

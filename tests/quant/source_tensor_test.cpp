@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "quant/source_reader.h"
 #include "quant/support.h"
 #include "support/errors.h"
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "quant/source_reader.h"
 #include "quant/source_tensor.h"
 #include "support/small_model.h"
 

@@ -35,6 +35,10 @@ Checkpoint open_source(const QuantizeOptions& options) {
         ErrorCode::kUnsupported,
         "the msmodelslim mode writes the MTP layer as 'none' or 'float', got 'mix': its values in the "
         "reference depend on how an NPU multiplies float32 by bf16, which is not known");
+  if (options.rotate_model)
+    throw_error(
+        ErrorCode::kUnsupported,
+        "rotations of the model (--rot) are not reproduced by the msmodelslim mode: leave one of them out");
   return open_float_checkpoint(options.model);
 }
 

@@ -20,9 +20,9 @@ struct Given {
 // Weights alone decide most tensors: these have the reference's bytes. Statistics come from a calibration in
 // float32, where the reference's is in bf16: what depends on them differs by its noise.
 // Goes on after an interruption as quantize() does. A cap of memory is kept or refused: activations are not
-// put on the disk. options.fallback and rotate are not read. Throws: as quantize(); Error{kInvalidArgument}
-// for a max_memory that is too small, saying how much is needed; Error{kUnsupported} for Mtp::kMix, whose
-// values in the reference are not known, for float weights, and as make_plan().
+// put on the disk. options.fallback and rotate_latent are not read. Throws: as quantize();
+// Error{kInvalidArgument} for a max_memory that is too small, saying how much is needed; Error{kUnsupported}
+// for Mtp::kMix, whose values in the reference are not known, for float weights, and as make_plan().
 QuantizeResult quantize_as_msmodelslim(const QuantizeOptions& options, const Given& given = {});
 
 }  // namespace latent8::compat
