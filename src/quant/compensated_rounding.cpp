@@ -4,23 +4,25 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "quant/triangular_product.h"
 
 namespace latent8 {
 namespace {
 
 constexpr float kMaxCode = 127.0F;
-constexpr std::int64_t kRows = 16;   // of one piece of the parallel loop
-constexpr std::int64_t kBlock = 64;  // columns whose feedback from later blocks is one product
+// Of one piece of the parallel loop: L is read once for each.
+constexpr std::int64_t kLeastRows = 16, kMostRows = 64;
 
-// Columns [c0, c1) of one row. feedback [c1 - c0] comes in with what the errors from c1 on contribute.
+// Columns [c0, c1) of one row. feedback [n] comes in with what the errors from c1 on contribute; in [c0, c1)
+// errors take its place.
 void round_block(const float* w, ConstMat<float> l, float scale, std::int64_t c0, std::int64_t c1,
-                 float* feedback, float* error, std::int8_t* codes) {
+                 float* feedback, std::int8_t* codes) {
   for (std::int64_t k = c1 - 1; k >= c0; --k) {
-    const float code = std::clamp(std::nearbyint((w[k] + feedback[k - c0]) / scale), -kMaxCode, kMaxCode);
+    const float code = std::clamp(std::nearbyint((w[k] + feedback[k]) / scale), -kMaxCode, kMaxCode);
     codes[k] = static_cast<std::int8_t>(code);
-    error[k] = w[k] - code * scale;
-    const float* row = l.row(k);
-    for (std::int64_t c = c0; c < k; ++c) feedback[c - c0] += error[k] * row[c];
+    const float error = w[k] - code * scale, *row = l.row(k);
+    feedback[k] = error;
+    for (std::int64_t c = c0; c < k; ++c) feedback[c] += error * row[c];
   }
 }
 
@@ -34,19 +36,20 @@ QuantizedWeight quantize_compensated(OpContext& ctx, ConstMat<float> w, ConstMat
   QuantizedWeight out;
   out.codes = Matrix<std::int8_t>(w.rows, n);
   out.row_sum.resize(scale.size());
-  ctx.reserve_worker_scratch(kRows * (n + kBlock) * static_cast<std::int64_t>(sizeof(float)));
-  ctx.pool().parallel_for(w.rows, kRows, [&](std::int64_t begin, std::int64_t end, int worker) {
-    auto* error = static_cast<float*>(ctx.worker_scratch(worker));  // [rows, n]
-    float* feedback = error + kRows * n;                            // [rows, kBlock]
-    for (std::int64_t c0 = (n - 1) / kBlock * kBlock; c0 >= 0; c0 -= kBlock) {
-      const std::int64_t c1 = std::min(c0 + kBlock, n);
-      std::fill_n(feedback, kRows * kBlock, 0.0F);
-      if (c1 < n)
-        ctx.kernels().gemm_nn_f32({error + c1, l.row(c1) + c0, feedback, end - begin, c1 - c0, n - c1, n,
-                                   l.row_stride, kBlock, WeightType::kF32, nullptr, 0, 0});
+  const std::int64_t share = (w.rows + ctx.pool().threads() - 1) / ctx.pool().threads();
+  const std::int64_t rows = std::clamp(share, kLeastRows, kMostRows);
+  ctx.reserve_worker_scratch((rows * n + triangular_scratch(rows)) *
+                             static_cast<std::int64_t>(sizeof(float)));
+  ctx.pool().parallel_for(w.rows, rows, [&](std::int64_t begin, std::int64_t end, int worker) {
+    auto* values = static_cast<float*>(ctx.worker_scratch(worker));
+    const Mat<float> feedback(values, end - begin, n);
+    std::fill_n(values, (end - begin) * n, 0.0F);
+    for (std::int64_t c0 = (n - 1) / kTriangleBlock * kTriangleBlock; c0 >= 0; c0 -= kTriangleBlock) {
+      const std::int64_t c1 = std::min(c0 + kTriangleBlock, n);
       for (std::int64_t r = begin; r < end; ++r)
-        round_block(w.row(r), l, scale[static_cast<std::size_t>(r)], c0, c1, feedback + (r - begin) * kBlock,
-                    error + (r - begin) * n, out.codes.row(r));
+        round_block(w.row(r), l, scale[static_cast<std::size_t>(r)], c0, c1, feedback.row(r - begin),
+                    out.codes.row(r));
+      add_triangular_product(ctx.kernels(), feedback, l, c0, c1, values + rows * n, feedback);
     }
     for (std::int64_t r = begin; r < end; ++r) {
       std::int64_t sum = 0;

@@ -24,14 +24,8 @@ void for_lower_blocks(ThreadPool& pool, std::int64_t first, std::int64_t count, 
   });
 }
 
-// c[m, n] += sign * a [m, k] b [n, k]^T, m and n at most kBlock.
-void add_product(const KernelTable& table, ConstMat<float> a, ConstMat<float> b, float sign, float* product,
-                 Mat<float> c) {
-  table.gemm_f32({a.data, b.data, product, a.rows, b.rows, a.cols, a.row_stride, b.row_stride, kBlock,
-                  WeightType::kF32, nullptr, 0, 0});
-  for (std::int64_t r = 0; r < a.rows; ++r)
-    for (std::int64_t n = 0; n < b.rows; ++n) c.row(r)[n] += sign * product[r * kBlock + n];
-}
+// Floats of a product of two blocks.
+constexpr std::int64_t kProduct = kBlock * kBlock;
 
 // The Cholesky factor of one block on the diagonal, in place, in float64.
 void factor_block(Mat<float> a) {
@@ -47,12 +41,21 @@ void factor_block(Mat<float> a) {
     for (std::int64_t j = 0; j <= i; ++j) a.row(i)[j] = static_cast<float>(l.row(i)[j]);
 }
 
-// row L^T = row of A, for a row below the diagonal block L.
-void solve_row(ConstMat<float> l, float* row) {
+constexpr std::int64_t kSolved = 16;  // rows at a time
+
+// X L^T = A for rows A below the diagonal block L, in place; X^T too.
+//   a  [m, L's channels], m at most kSolved
+//   t  [L's channels, m]
+void solve_rows(ConstMat<float> l, Mat<float> a, Mat<float> t) {
+  double x[kBlock][kSolved] = {};
   for (std::int64_t j = 0; j < l.rows; ++j) {
-    double sum = double{row[j]};
-    for (std::int64_t k = 0; k < j; ++k) sum -= double{row[k]} * l.row(j)[k];
-    row[j] = static_cast<float>(sum / l.row(j)[j]);
+    for (std::int64_t r = 0; r < a.rows; ++r) x[j][r] = double{a.row(r)[j]};
+    for (std::int64_t k = 0; k < j; ++k) {
+      const double factor = double{l.row(j)[k]};
+      for (std::int64_t r = 0; r < kSolved; ++r) x[j][r] -= x[k][r] * factor;
+    }
+    for (std::int64_t r = 0; r < kSolved; ++r) x[j][r] = static_cast<float>(x[j][r] / l.row(j)[j]);
+    for (std::int64_t r = 0; r < a.rows; ++r) a.row(r)[j] = t.row(j)[r] = static_cast<float>(x[j][r]);
   }
 }
 
@@ -64,6 +67,10 @@ Mat<float> block_at(Matrix<float>& h, std::int64_t i, std::int64_t j) {
 }
 
 }  // namespace
+
+std::int64_t Hessian::bytes(std::int64_t channels) {
+  return (channels + kBlock) * (channels + kRowPadding) * static_cast<std::int64_t>(sizeof(float));
+}
 
 void Hessian::add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_t> counts) {
   LATENT8_CHECK_EQ(x.cols, channels());
@@ -77,12 +84,14 @@ void Hessian::add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_
     for (std::int64_t r = 0; r < count; ++r)
       for (std::int64_t c = begin; c < end; ++c) xt.row(c)[r] = x.row(rows[static_cast<std::size_t>(r)])[c];
   });
-  ctx.reserve_worker_scratch(kBlock * kBlock * static_cast<std::int64_t>(sizeof(float)));
+  ctx.reserve_worker_scratch(kProduct * static_cast<std::int64_t>(sizeof(float)));
   for_lower_blocks(ctx.pool(), 0, blocks(channels()), [&](std::int64_t i, std::int64_t j, int worker) {
     const Mat<float> c = block_at(h_, i, j);
-    add_product(ctx.kernels(), xt.view().row_range(i * kBlock, i * kBlock + c.rows),
-                xt.view().row_range(j * kBlock, j * kBlock + c.cols), 1.0F,
-                static_cast<float*>(ctx.worker_scratch(worker)), c);
+    auto* product = static_cast<float*>(ctx.worker_scratch(worker));
+    ctx.kernels().gemm_f32({xt.row(i * kBlock), xt.row(j * kBlock), product, c.rows, c.cols, count, count,
+                            count, kBlock, WeightType::kF32, nullptr, 0, 0});
+    for (std::int64_t r = 0; r < c.rows; ++r)
+      for (std::int64_t n = 0; n < c.cols; ++n) c.row(r)[n] += product[r * kBlock + n];
   });
   rows_ += count;
 }
@@ -97,18 +106,24 @@ HessianFactor Hessian::factor(OpContext& ctx, double damping) {
     added_.push_back(pivot == 0.0F ? 1.0F : static_cast<float>(damping * mean));
     pivot += added_.back();
   }
-  ctx.reserve_worker_scratch(kBlock * kBlock * static_cast<std::int64_t>(sizeof(float)));
+  ctx.reserve_worker_scratch(kProduct * static_cast<std::int64_t>(sizeof(float)));
+  Matrix<float> transposed(kBlock, n + kRowPadding);  // the blocks below the diagonal one
   for (std::int64_t k = 0; k < n_blocks; ++k) {
     const Mat<float> diagonal_block = block_at(h_, k, k);
     factor_block(diagonal_block);
     const std::int64_t below = (k + 1) * kBlock;
     if (below >= n) break;
-    ctx.pool().parallel_for(n - below, 16, [&](std::int64_t begin, std::int64_t end, int) {
-      for (std::int64_t r = begin; r < end; ++r) solve_row(diagonal_block, h_.row(below + r) + k * kBlock);
+    ctx.pool().parallel_for(n - below, kSolved, [&](std::int64_t begin, std::int64_t end, int) {
+      solve_rows(diagonal_block, h_.view().row_range(below + begin, below + end).col_range(k * kBlock, below),
+                 transposed.view().col_range(below + begin, below + end));
     });
     for_lower_blocks(ctx.pool(), k + 1, n_blocks, [&](std::int64_t i, std::int64_t j, int worker) {
-      add_product(ctx.kernels(), block_at(h_, i, k), block_at(h_, j, k), -1.0F,
-                  static_cast<float*>(ctx.worker_scratch(worker)), block_at(h_, i, j));
+      const Mat<float> c = block_at(h_, i, j), a = block_at(h_, i, k);
+      auto* product = static_cast<float*>(ctx.worker_scratch(worker));
+      ctx.kernels().gemm_nn_f32({a.data, transposed.row(0) + j * kBlock, product, c.rows, c.cols, kBlock,
+                                 a.row_stride, transposed.cols(), kBlock, WeightType::kF32, nullptr, 0, 0});
+      for (std::int64_t r = 0; r < c.rows; ++r)
+        for (std::int64_t col = 0; col < c.cols; ++col) c.row(r)[col] -= product[r * kBlock + col];
     });
   }
   std::vector<float> pivots(static_cast<std::size_t>(n));
@@ -123,7 +138,7 @@ HessianFactor Hessian::factor(OpContext& ctx, double damping) {
       row[r] = 1.0F;
     }
   });
-  return {h_.view(), d_, added_};
+  return {h_.view().col_range(0, n), d_, added_};
 }
 
 }  // namespace latent8

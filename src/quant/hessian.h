@@ -21,7 +21,10 @@ struct HessianFactor {
 // Results do not depend on the number of threads.
 class Hessian {
  public:
-  explicit Hessian(std::int64_t channels) : h_(channels, channels) {}
+  explicit Hessian(std::int64_t channels) : h_(channels, channels + kRowPadding) {}
+
+  // What it has in memory while it is factored.
+  static std::int64_t bytes(std::int64_t channels);
 
   //   x [T, channels]; counts [T]: rows with 0 are left out
   void add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_t> counts);
@@ -34,7 +37,10 @@ class Hessian {
   HessianFactor factor(OpContext& ctx, double damping);
 
  private:
-  Matrix<float> h_;
+  // Rows that lie a power of two apart would meet in few sets of a cache.
+  static constexpr std::int64_t kRowPadding = 16;
+
+  Matrix<float> h_;           // [channels, channels + kRowPadding]
   std::vector<double> d_;     // after factor(), as in HessianFactor
   std::vector<float> added_;  // the same
   std::int64_t rows_ = 0;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "quant/hessian.h"
 #include "quant/layer_quantizer.h"
 #include "quant/model_rotation.h"
 #include "quant/module_stream.h"
@@ -33,11 +34,11 @@ std::int64_t bytes_per_token(const ModelConfig& c) {
   return kFloat * (4 * c.hidden_size + attention + mlp + mtp + statistics);
 }
 
-// Of one thread's keys, values and scores of a head, and its panel of weights.
+// Of one thread's keys, values and scores of a head, and its rows of weights (OutputErrors has most).
 std::int64_t bytes_per_thread(const ModelConfig& c, std::int64_t longest_prompt) {
   const std::int64_t widest =
       std::max({c.hidden_size, c.intermediate_size, c.num_attention_heads * c.v_head_dim});
-  return kFloat * (longest_prompt * (c.qk_head_dim() + c.v_head_dim + 64) + 64 * widest);
+  return kFloat * (longest_prompt * (c.qk_head_dim() + c.v_head_dim + 64) + 100 * widest);
 }
 
 // The weights that a unit needs in memory at once: its attention, or its MLP without routed experts, or one
@@ -59,7 +60,7 @@ std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit, Qu
     codes = std::max(codes, weight.bytes());
     if (module.part == Part::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2) continue;
     // The weight in float32 beside its codes, and its input's second moment.
-    const std::int64_t in = weight.shape[1], hessian = kFloat * in * in + kFloat * weight.bytes();
+    const std::int64_t in = weight.shape[1], hessian = Hessian::bytes(in) + kFloat * weight.bytes();
     const bool hidden = input_kind(module.name) == InputKind::kHidden;
     if (module.part == Part::kAttention && (anti == Anti::kM6 || (anti == Anti::kM4 && hidden))) {
       smoothed += kFloat * weight.bytes();  // they stay float32 until they are quantised
