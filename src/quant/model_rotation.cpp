@@ -148,12 +148,15 @@ std::span<const ModelRotation::Part> ModelRotation::parts(ChannelSpace space) co
   return {};
 }
 
+std::int64_t ModelRotation::period(ChannelSpace space) const {
+  std::int64_t sum = 0;
+  for (const Part& part : parts(space)) sum += part.size;
+  return std::max<std::int64_t>(sum, 1);
+}
+
 std::int64_t ModelRotation::row_unit(ChannelSpace rows) const {
   const std::span<const Part> all = parts(rows);
-  if (all.size() == 1) return all[0].rotation->unit();
-  std::int64_t sum = 0;
-  for (const Part& part : all) sum += part.size;
-  return std::max<std::int64_t>(sum, 1);
+  return all.size() == 1 ? all[0].rotation->unit() : period(rows);
 }
 
 void ModelRotation::turn_rows(ChannelSpace rows, std::int64_t first, Mat<float> x) const {

@@ -73,6 +73,8 @@ class ModelRotation {
   ModelRotation(const ModelRotation&) = delete;
   ModelRotation& operator=(const ModelRotation&) = delete;
 
+  // Channels after which the space begins again: the extents of a tensor are multiples of it.
+  std::int64_t period(ChannelSpace space) const;
   // Rows that turn_rows() needs at once.
   std::int64_t row_unit(ChannelSpace rows) const;
   // Rows [first, first + x.rows) of a tensor, in place. REQUIRES: whole units, or up to the last row;

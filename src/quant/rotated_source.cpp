@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 #include "quant/plan.h"
-#include "quant/source_tensor.h"
 
 namespace latent8 {
 namespace {
@@ -38,9 +38,26 @@ RotatedSource::RotatedSource(const TensorSource& source)
     if (is_moved_norm(name))
       changed_.emplace(name, Changed{});
     else if (const TensorRotation* rotation = rotation_of(name))
-      changed_.emplace(name, Changed{rotation, norms_before(name, *rotation)});
+      changed_.emplace(name, changed(name, *rotation));
   }
   rotated_ = make_checkpoint();
+}
+
+RotatedSource::Changed RotatedSource::changed(const std::string& name, const TensorRotation& rotation) {
+  const SourceTensor tensor(source_, name);
+  const auto check = [&](const char* what, std::int64_t extent, ChannelSpace space) {
+    if (extent == 0 || extent % rotation_.period(space) != 0)
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': shape {}: a multiple of {} {} expected", name,
+                  tensor.view().shape_text(), rotation_.period(space), what);
+  };
+  check("rows", tensor.rows(), rotation.rows);
+  check("columns", tensor.cols(), rotation.columns);
+  const std::span<const float> norms = norms_before(name, rotation);
+  if (!norms.empty() && std::cmp_not_equal(norms.size(), tensor.cols()))
+    throw_error(ErrorCode::kCorrupt,
+                "tensor '{}': shape {}: as many columns expected as the norm before it has channels, {}",
+                name, tensor.view().shape_text(), norms.size());
+  return {&rotation, norms};
 }
 
 void RotatedSource::check_mtp_head() const {
@@ -67,16 +84,18 @@ std::vector<float> RotatedSource::norm(const std::string& name) const {
   return weight;
 }
 
-std::vector<float> RotatedSource::norms_before(const std::string& name,
-                                               const TensorRotation& rotation) const {
-  std::vector<float> out;
-  const std::string layer = layer_of(name);
+std::span<const float> RotatedSource::norms_before(const std::string& name, const TensorRotation& rotation) {
+  std::string prefix = layer_of(name);
+  if (!prefix.empty()) prefix += '.';
+  const auto [shared, first] = norms_.try_emplace(prefix + std::string(rotation.norms[0]));
+  std::vector<float>& weights = shared->second;
+  if (!first) return weights;
   for (const std::string_view before : rotation.norms) {
     if (before.empty()) continue;
-    const std::vector<float> weight = norm((layer.empty() ? "" : layer + ".") + std::string(before));
-    out.insert(out.end(), weight.begin(), weight.end());
+    const std::vector<float> weight = norm(prefix + std::string(before));
+    weights.insert(weights.end(), weight.begin(), weight.end());
   }
-  return out;
+  return weights;
 }
 
 Checkpoint RotatedSource::make_checkpoint() const {
@@ -103,17 +122,22 @@ std::int64_t RotatedSource::row_unit(std::string_view name) const {
 void RotatedSource::read(std::string_view name, std::int64_t offset, std::span<std::byte> out) const {
   const auto found = changed_.find(name);
   if (found == changed_.end()) return source_.read(name, offset, out);
-  const auto& [full_name, changed] = *found;
-  const TensorView& view = rotated_.get(name);
-  const std::int64_t cols = view.shape.back(), row_bytes = cols * size_of(DType::kF32);
-  const std::int64_t n_rows = view.elements() / cols, unit = row_unit(name);
-  const std::int64_t step = std::max<std::int64_t>(kChunk / cols / unit, 1) * unit;
+  if (found->second.rotation == nullptr) {
+    const std::vector<float> ones(out.size() / sizeof(float) + 2, 1.0F);
+    const auto bytes =
+        std::as_bytes(std::span(ones)).subspan(static_cast<std::size_t>(offset) % sizeof(float));
+    std::memcpy(out.data(), bytes.data(), out.size());
+    return;
+  }
+  const SourceTensor tensor(source_, found->first, {.row = {}, .col = found->second.norms});
+  const std::int64_t row_bytes = tensor.cols() * size_of(DType::kF32), unit = row_unit(name);
+  const std::int64_t step = std::max<std::int64_t>(kChunk / tensor.cols() / unit, 1) * unit;
   std::vector<float> rows;
   while (!out.empty()) {
     const std::int64_t begin = offset / row_bytes / unit * unit, at = offset - begin * row_bytes;
     const std::int64_t wanted = (at + static_cast<std::int64_t>(out.size()) + row_bytes - 1) / row_bytes;
-    const std::int64_t count = std::min({step, (wanted + unit - 1) / unit * unit, n_rows - begin});
-    compute(full_name, changed, begin, begin + count, rows);
+    const std::int64_t count = std::min({step, (wanted + unit - 1) / unit * unit, tensor.rows() - begin});
+    compute(tensor, *found->second.rotation, begin, begin + count, rows);
     const auto bytes = std::as_bytes(std::span(rows)).subspan(static_cast<std::size_t>(at));
     const std::size_t size = std::min(bytes.size(), out.size());
     std::memcpy(out.data(), bytes.data(), size);
@@ -122,19 +146,16 @@ void RotatedSource::read(std::string_view name, std::int64_t offset, std::span<s
   }
 }
 
-void RotatedSource::compute(const std::string& name, const Changed& changed, std::int64_t begin,
+void RotatedSource::compute(const SourceTensor& tensor, const TensorRotation& rotation, std::int64_t begin,
                             std::int64_t end, std::vector<float>& rows) const {
-  const std::int64_t cols = rotated_.get(name).shape.back();
-  rows.assign(static_cast<std::size_t>((end - begin) * cols), 1.0F);
-  if (changed.rotation == nullptr) return;
-  const SourceTensor tensor(source_, name, {.row = {}, .col = changed.norms});
+  rows.resize(static_cast<std::size_t>((end - begin) * tensor.cols()));
   tensor.read_rows(begin, end, rows.data());
-  const Mat<float> values(rows.data(), end - begin, cols);
+  const Mat<float> values(rows.data(), end - begin, tensor.cols());
   for (std::int64_t r = 0; r < values.rows; ++r) {
-    check_finite(name, begin + r, values.row_span(r));
-    rotation_.turn_columns(changed.rotation->columns, values.row_span(r));
+    check_finite(tensor.name(), begin + r, values.row_span(r));
+    rotation_.turn_columns(rotation.columns, values.row_span(r));
   }
-  rotation_.turn_rows(changed.rotation->rows, begin, values);
+  rotation_.turn_rows(rotation.rows, begin, values);
 }
 
 }  // namespace latent8

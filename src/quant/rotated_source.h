@@ -2,10 +2,12 @@
 // A source whose weights are rotated while they are read: the same model in the basis of ModelRotation.
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "quant/model_rotation.h"
+#include "quant/source_tensor.h"
 #include "quant/tensor_source.h"
 
 namespace latent8 {
@@ -17,7 +19,8 @@ namespace latent8 {
 // Ownership: a view of the source, which must outlive it. Thread-safety: const.
 class RotatedSource final : public TensorSource {
  public:
-  // Throws: as ModelRotation; Error{kCorrupt} naming a norm with NaN or Inf.
+  // Throws: as ModelRotation; Error{kCorrupt} naming a norm with NaN or Inf, or a tensor whose shape is not
+  // the config's.
   explicit RotatedSource(const TensorSource& source);
   // Throws: Error{kUnsupported} for an MTP layer that reads lm_head, which has the final norm's weight now.
   void check_mtp_head() const;
@@ -32,17 +35,20 @@ class RotatedSource final : public TensorSource {
  private:
   struct Changed {
     const TensorRotation* rotation = nullptr;  // nullptr: a norm's weight, which becomes ones
-    std::vector<float> norms;                  // [cols] by which columns are multiplied; empty: 1
+    std::span<const float> norms;              // [cols] by which columns are multiplied; empty: 1
   };
+  Changed changed(const std::string& name, const TensorRotation& rotation);
   std::vector<float> norm(const std::string& name) const;  // [channels], as it moves
-  std::vector<float> norms_before(const std::string& name, const TensorRotation& rotation) const;
+  std::span<const float> norms_before(const std::string& name, const TensorRotation& rotation);
   Checkpoint make_checkpoint() const;
   // Rows [begin, end), whole units, as they are read: [end - begin, cols].
-  void compute(const std::string& name, const Changed& changed, std::int64_t begin, std::int64_t end,
-               std::vector<float>& rows) const;
+  //   tensor  of the source, its norms applied
+  void compute(const SourceTensor& tensor, const TensorRotation& rotation, std::int64_t begin,
+               std::int64_t end, std::vector<float>& rows) const;
 
   const TensorSource& source_;
   const ModelRotation rotation_;
+  std::map<std::string, std::vector<float>> norms_;  // what several tensors share
   std::map<std::string, Changed, std::less<>> changed_;
   Checkpoint rotated_;
 };

@@ -127,5 +127,38 @@ TEST(RotatedSource, NamesTheRowThatIsNotFinite) {
               HasSubstr(name + "': finite values expected, row 77 has NaN or Inf"));
 }
 
+std::string refusal(const fs::path& model) {
+  const Checkpoint stored = Checkpoint::open(model);
+  const SourceReader reader(stored);
+  return error_of(ErrorCode::kCorrupt, [&] { RotatedSource source(reader); });
+}
+
+TEST(RotatedSource, RefusesAShapeThatIsNotTheConfigs) {
+  TempDir dir;
+  dir.copy_from(kTinyR1);
+  nlohmann::json config = nlohmann::json::parse(read_file(dir / "config.json"));
+  config["v_head_dim"] = 48;
+  dir.write("config.json", config.dump());
+  EXPECT_THAT(refusal(dir.path()),
+              HasSubstr("kv_b_proj.weight': shape [512, 512]: a multiple of 112 rows expected"));
+}
+
+TEST(RotatedSource, RefusesANormOfAnotherSize) {
+  TempDir dir;
+  dir.copy_from(kTinyR1);
+  const Checkpoint model = Checkpoint::open(kTinyR1);
+  const std::string name = "model.layers.3.self_attn.q_a_layernorm.weight";
+  std::vector<TensorToWrite> tensors;
+  for (const auto& [key, view] : model.tensors())
+    tensors.push_back({key, view.dtype, key == name ? std::vector<std::int64_t>{96} : view.shape});
+  SafetensorsWriter writer(dir / "model.safetensors", tensors);
+  for (const TensorToWrite& tensor : tensors)
+    writer.append(tensor.name, model.get(tensor.name).bytes.first(static_cast<std::size_t>(tensor.bytes())));
+  writer.finish();
+  EXPECT_THAT(refusal(dir.path()),
+              HasSubstr("q_b_proj.weight': shape [512, 128]: as many columns expected as the norm "
+                        "before it has channels, 96"));
+}
+
 }  // namespace
 }  // namespace latent8
