@@ -80,6 +80,14 @@ double x_of(std::size_t layer, std::size_t count) {
   return 100.0 * (static_cast<double>(layer) + 0.5) / static_cast<double>(count);
 }
 
+// The plot with its grid lines; many layers get smaller marks.
+std::string plot_start(std::size_t layers, const std::string& title, const std::string& grid) {
+  return fmt::format(
+      "<svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\"{} "
+      "aria-label=\"{}, per layer; the values stand in the table of layers\"><path class=\"grid\" d=\"{}\"/>",
+      layers > 24 ? " class=\"many\"" : "", escape_html(title), grid);
+}
+
 // Layer numbers below the plot, as many as a phone has room for, and the last one if it is a word ("MTP").
 std::string x_labels(const std::vector<std::string>& labels) {
   const std::size_t n = labels.size(), step = n <= 12 ? 1 : n <= 24 ? 4 : 10;
@@ -186,11 +194,7 @@ std::string chart_html(const Chart& chart) {
                         tick_text(tick, chart.percent));
     grid += fmt::format("M0 {:.2f}H100", 100.0 - axis.at(tick));
   }
-  html += fmt::format(
-      "</div><svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" class=\"{}\" "
-      "aria-label=\"{}, per layer; the values stand in the table of layers\"><path class=\"grid\" "
-      "d=\"{}\"/>",
-      chart.labels.size() > 24 ? "many" : "few", escape_html(chart.title), grid);
+  html += "</div>" + plot_start(chart.labels.size(), chart.title, grid);
   for (std::size_t layer = 0; layer < chart.labels.size(); ++layer) html += layer_marks(chart, axis, layer);
   return html + "</svg>" + x_labels(chart.labels) + "</div></figure>\n";
 }
@@ -209,11 +213,7 @@ std::string category_html(const CategoryChart& chart) {
                         escape_html(chart.categories[row]), count);
     grid += fmt::format("M0 {:.2f}H100", y);
   }
-  html += fmt::format(
-      "</div><svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" class=\"{}\" "
-      "aria-label=\"{}, per layer; the values stand in the table of layers\"><path class=\"grid\" "
-      "d=\"{}\"/>",
-      n > 24 ? "many" : "few", escape_html(chart.title), grid);
+  html += "</div>" + plot_start(n, chart.title, grid);
   for (std::size_t layer = 0; layer < n; ++layer)
     html += fmt::format(
         "<g><title>{}</title><rect class=\"hit\" x=\"{:.2f}\" width=\"{:.2f}\" height=\"100\"/><path "
@@ -228,11 +228,11 @@ std::string parts_html(const std::string& title, const std::string& text, const 
   std::string bar, rows;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
-    bar += fmt::format("<span class=\"part p{}\" style=\"flex-grow:{:.5f}\" title=\"{}: {}\"></span>", i % 5,
+    bar += fmt::format("<span class=\"p{}\" style=\"flex-grow:{:.5f}\" title=\"{}: {}\"></span>", i % 5,
                        part.share, escape_html(part.name), escape_html(part.value));
     rows += fmt::format(
-        "<tr><th scope=\"row\"><i class=\"part p{}\"></i>{}</th><td>{}</td><td>{:.1f}\u00a0%</td></tr>",
-        i % 5, escape_html(part.name), escape_html(part.value), 100.0 * part.share);
+        "<tr><th scope=\"row\"><i class=\"p{}\"></i>{}</th><td>{}</td><td>{:.1f}\u00a0%</td></tr>", i % 5,
+        escape_html(part.name), escape_html(part.value), 100.0 * part.share);
   }
   return figure_head(title, text) +
          fmt::format(

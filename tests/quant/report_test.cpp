@@ -141,6 +141,22 @@ TEST(Report, ShowsWhatSmoothingLeavesOfTheError) {
             0.875);
 }
 
+// Marks take their colours from their classes: one without a rule is not seen.
+TEST(Report, HasAStyleForEveryClass) {
+  QuantizeResult r = sample(3);
+  r.warnings = {"a warning"};
+  for (const char* source : {"input_layernorm", "q_a_layernorm", "kv_b_proj"})
+    r.per_layer[2].smoothed.push_back({source, 0.5, 0.3, 0.8});
+  const std::string html = page(r);
+  const std::string style = html.substr(0, html.find("</style>"));
+  const std::regex attribute("class=\"([^\"]*)\""), word("[^ ]+");
+  for (std::sregex_iterator it(html.begin(), html.end(), attribute), end; it != end; ++it) {
+    const std::string classes = (*it)[1];
+    for (std::sregex_iterator name(classes.begin(), classes.end(), word); name != end; ++name)
+      EXPECT_TRUE(std::regex_search(style, std::regex("\\." + name->str() + "\\b"))) << classes;
+  }
+}
+
 TEST(Report, HidesTheLayersWhereThereAreNone) {
   EXPECT_THAT(page({}), HasSubstr("aria-labelledby=\"charts\" hidden"));
 }
