@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <fstream>
 #include <map>
 
 #include "apps/common.h"
@@ -73,6 +74,22 @@ std::string now() {
   return text;
 }
 
+// What was typed, as a shell takes it.
+std::string command_line() {
+  constexpr const char* kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./:=,@%+";
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::string text;
+  for (std::string word; std::getline(file, word, '\0');) {
+    if (word.empty() || word.find_first_not_of(kPlain) != std::string::npos) {
+      for (std::size_t at = 0; (at = word.find('\'', at)) != std::string::npos; at += 4)
+        word.replace(at, 1, "'\\''");
+      word = "'" + word + "'";
+    }
+    text += (text.empty() ? "" : " ") + word;
+  }
+  return text;
+}
+
 }  // namespace
 
 void write_report(const std::string& path, const QuantizeOptions& options, const QuantizeResult& result) {
@@ -80,7 +97,7 @@ void write_report(const std::string& path, const QuantizeOptions& options, const
   const CacheBytes cache = cache_bytes(checkpoint, CacheType::kF16);
   ReportContext context{
       options,
-      fmt::format("latent8 quantize --model {} --out {}", options.model.string(), options.out.string()),
+      command_line(),
       fmt::format("{}, {} threads, {}", cpu_name(),
                   options.threads > 0 ? options.threads : static_cast<int>(physical_cores().size()),
                   format_bytes(memory_info().total_bytes)),

@@ -42,6 +42,13 @@ class Quantize(unittest.TestCase):
         self.assertFalse(any(name.startswith("model.layers.5.") for name in description))  # --quant_mtp none
         self.assertTrue(support.run("verify", out, "--source", support.FLOAT_MODEL))
 
+    def test_the_reference_command_rotates_the_model(self):
+        out = self.dir / "out"
+        support.run("quant_deepseek_w8a8", "--model_path", support.FLOAT_MODEL, "--save_path", out, "--rot", "--fa_quant",
+                    "--dynamic", "--anti_method", "m6", "--quant_mtp", "mix", "--calib_dataset", self.calib)
+
+        self.assertIn("rotations of the hidden state", support.run("verify", out, "--source", support.FLOAT_MODEL))
+
     def test_the_reference_command_refuses_what_does_not_go_together(self):
         arguments = ["quant_deepseek_w8a8", "--model_path", support.FLOAT_MODEL, "--save_path", self.dir / "out"]
         for more in (["--from_fp8"], ["--rot", "--quant_mtp", "float"], ["--layer_count", "6"]):
@@ -71,6 +78,7 @@ class Quantize(unittest.TestCase):
         support.run(*self.command(self.dir / "out"), "--report", report)
 
         page = report.read_text()
+        self.assertIn("latent8 " + " ".join(map(str, [*self.command(self.dir / "out"), "--report", report])), page)
         self.assertIn("<svg", page)
         for reference in ("src=\"http", "href=\"http", "@import", "url("):
             self.assertNotIn(reference, page)
