@@ -84,7 +84,7 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
   app->add_option("--layer_count", flags->layer_count, "write the first N decoder layers only; 0 means all")
       ->capture_default_str();
   app->add_option("--anti_dataset", flags->anti_dataset,
-                  "JSON list of texts for smoothing; used with --compat msmodelslim");
+                  "JSON list of texts for smoothing; default: those of --calib_dataset");
   app->add_option("--calib_dataset", flags->calib_dataset, "JSON list of calibration texts");
   app->add_option("--batch_size", flags->batch_size, "prompts per call")
       ->check(CLI::Range(1, 16))

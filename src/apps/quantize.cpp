@@ -85,8 +85,7 @@ void add_recipe_flags(CLI::App& app, Options& o) {
 
 void add_calibration_flags(CLI::App& app, Options& o) {
   app.add_option("--calib", o.calib, "JSON list of calibration texts; default: built-in prompts");
-  app.add_option("--anti-calib", o.anti_calib,
-                 "the same for smoothing with --compat msmodelslim; default: those of --calib");
+  app.add_option("--anti-calib", o.anti_calib, "the same for smoothing (--anti); default: those of --calib");
   app.add_option("--batch-size", o.batch_size, "prompts per call; changes --compat msmodelslim only")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();

@@ -28,11 +28,17 @@ std::vector<std::string> builtin_prompts() {
   return prompts;
 }
 
-void add_next_tokens(const CalibrationPrompt& prompt, CalibrationStep& step) {
+void add_count(const CalibrationPrompt& prompt, bool counts, CalibrationStep::Counts& out) {
+  out.statistics.push_back(counts && prompt.statistics ? 1 : 0);
+  out.smoothing.push_back(counts && prompt.smoothing ? 1 : 0);
+}
+
+void add_tokens(const CalibrationPrompt& prompt, CalibrationStep& step) {
   for (std::size_t i = 0; i < prompt.ids.size(); ++i) {
-    const bool last = i + 1 == prompt.ids.size();
+    const bool last = i + 1 == prompt.ids.size(), counts = prompt.counts[i] != 0;
     step.next_ids.push_back(prompt.ids[last ? i : i + 1]);
-    step.next_counts.push_back(last ? 0 : prompt.counts[i] & prompt.counts[i + 1]);
+    add_count(prompt, counts, step.counts);
+    add_count(prompt, !last && counts && prompt.counts[i + 1] != 0, step.next_counts);
   }
 }
 
@@ -43,8 +49,7 @@ CalibrationStep make_step(std::span<const CalibrationPrompt> prompts, std::int64
   for (const CalibrationPrompt& prompt : prompts) {
     std::vector<std::int32_t>& table = step.block_tables.emplace_back();
     for (std::int64_t b = 0; b < blocks_of(prompt.ids.size()); ++b) table.push_back(next_block++);
-    step.counts.insert(step.counts.end(), prompt.counts.begin(), prompt.counts.end());
-    add_next_tokens(prompt, step);
+    add_tokens(prompt, step);
   }
   for (std::size_t i = 0; i < prompts.size(); ++i)
     step.batch.add(prompts[i].ids, 0, step.block_tables[i], kBlockSize, true);
@@ -71,6 +76,14 @@ std::int64_t most_tokens(const std::vector<CalibrationStep>& steps) {
   std::int64_t most = 0;
   for (const CalibrationStep& step : steps) most = std::max(most, step.tokens());
   return most;
+}
+
+void refuse_prompts_without_tokens(const std::vector<CalibrationPrompt>& prompts) {
+  const bool any = std::any_of(prompts.begin(), prompts.end(), [](const CalibrationPrompt& prompt) {
+    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
+  });
+  if (!any)
+    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
 }
 
 }  // namespace
@@ -111,6 +124,26 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
       prompt.counts.push_back(tokenizer.is_special(id) || tokenizer.bos_id() == id ? 0 : 1);
     }
     out.push_back(std::move(prompt));
+  }
+  return out;
+}
+
+std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
+                                                const std::vector<std::string>& statistics,
+                                                const std::vector<std::string>& smoothing) {
+  std::vector<CalibrationPrompt> out = tokenize_prompts(tokenizer, config, statistics);
+  refuse_prompts_without_tokens(out);
+  std::vector<CalibrationPrompt> others = tokenize_prompts(tokenizer, config, smoothing);
+  refuse_prompts_without_tokens(others);
+  for (CalibrationPrompt& prompt : out) prompt.smoothing = false;
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    const auto same = std::find(statistics.begin(), statistics.end(), smoothing[i]);
+    if (same != statistics.end()) {
+      out[static_cast<std::size_t>(same - statistics.begin())].smoothing = true;
+      continue;
+    }
+    others[i].statistics = false;
+    out.push_back(std::move(others[i]));
   }
   return out;
 }

@@ -28,23 +28,34 @@ std::vector<std::string> read_prompts(const std::filesystem::path& calib);
 
 struct CalibrationPrompt {
   std::vector<std::int32_t> ids;     // BOS, where the tokenizer has one, and the text
-  std::vector<std::uint8_t> counts;  // 1 for tokens that count in statistics: all but special ones
+  std::vector<std::uint8_t> counts;  // 1 for tokens that count: all but special ones
+  bool statistics = true;            // they count in ranges, scales and errors
+  bool smoothing = true;             // they count in what is smoothed
 };
 // Throws: Error{kInvalidArgument} naming a prompt that is longer than the context or has an id beyond the
 // vocabulary.
 std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
                                                 const std::vector<std::string>& prompts);
+// The prompts of statistics, then those that are smoothed by only. Throws: as above, and for lists without
+// one token that counts.
+std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
+                                                const std::vector<std::string>& statistics,
+                                                const std::vector<std::string>& smoothing);
 
 // Some prompts that run together. Which prompts those are decides how much memory a step needs, and no value.
 struct CalibrationStep {
   std::int64_t begin = 0;                               // row of its first token among those of all prompts
   std::vector<std::vector<std::int32_t>> block_tables;  // of the prompts; the batch refers to them
   StepBatch batch;
-  std::vector<std::uint8_t> counts;  // [T]
+  // Of every token, 0 or 1: whether it counts in statistics, and in what is smoothed.
+  struct Counts {
+    std::vector<std::uint8_t> statistics, smoothing;  // [T]
+  };
+  Counts counts;
   // For the MTP layer: the tokens one place further, and what counts there. The last token of a prompt, which
   // has none, stands for itself and does not count.
-  std::vector<std::int32_t> next_ids;     // [T]
-  std::vector<std::uint8_t> next_counts;  // [T]
+  std::vector<std::int32_t> next_ids;  // [T]
+  Counts next_counts;
 
   std::int64_t tokens() const { return batch.tokens(); }
 };

@@ -49,17 +49,8 @@ void AttentionActivations::for_first_steps(std::int64_t end, const Visit& visit)
   for (const CalibrationStep& step : run_.steps()) {
     if (step.begin >= end) return;
     load(step);
-    visit(run_.scratch(), step, counts_of(step));
+    visit(run_.scratch(), step, counts_of(step).statistics);
   }
-}
-
-std::int64_t AttentionActivations::tokens_that_count() const {
-  std::int64_t sum = 0;
-  for (const CalibrationStep& step : run_.steps()) {
-    const auto counts = counts_of(step);
-    sum += std::count_if(counts.begin(), counts.end(), [](std::uint8_t count) { return count != 0; });
-  }
-  return sum;
 }
 
 void AttentionActivations::update_each_step(const Visit& visit) {

@@ -38,7 +38,10 @@ class AttentionActivations {
   void keep(const CalibrationStep& step);
 
   CalibrationRun& run() const { return run_; }
-  std::int64_t tokens_that_count() const;
+  // What counts in one step: all that a visitor is given, and what smoothing looks at.
+  const CalibrationStep::Counts& counts_of(const CalibrationStep& step) const {
+    return mtp_ ? step.next_counts : step.counts;
+  }
 
  private:
   struct Kept {
@@ -46,9 +49,6 @@ class AttentionActivations {
     ActivationStore store;
   };
   void load(const CalibrationStep& step) const;
-  std::span<const std::uint8_t> counts_of(const CalibrationStep& step) const {
-    return mtp_ ? step.next_counts : step.counts;
-  }
 
   CalibrationRun& run_;
   bool mtp_;

@@ -98,7 +98,7 @@ void LayerPipeline::write_attention(const Checkpoint& tensors, const AttentionAc
 }
 
 std::span<const std::uint8_t> LayerPipeline::counts_of(const CalibrationStep& step) const {
-  return unit_.kind == PlannedUnit::Kind::kMtp ? step.next_counts : step.counts;
+  return (unit_.kind == PlannedUnit::Kind::kMtp ? step.next_counts : step.counts).statistics;
 }
 
 void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {

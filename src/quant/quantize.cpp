@@ -63,13 +63,12 @@ std::vector<CalibrationPrompt> prompts_for(const QuantizeOptions& options, const
                                            const CheckpointPlan& plan) {
   if (!plan.needs_calibration()) return {};
   const Tokenizer tokenizer = Tokenizer::load(options.model);
-  std::vector<CalibrationPrompt> prompts = tokenize_prompts(tokenizer, config, read_prompts(options.calib));
-  const bool any = std::any_of(prompts.begin(), prompts.end(), [](const CalibrationPrompt& prompt) {
-    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
-  });
-  if (!any)
-    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
-  return prompts;
+  const std::vector<std::string> prompts = read_prompts(options.calib);
+  const bool smoothing =
+      options.anti != QuantizeOptions::Anti::kNone && options.weights == QuantizeOptions::Weights::kW8A8;
+  return tokenize_prompts(
+      tokenizer, config, prompts,
+      smoothing && !options.anti_calib.empty() ? read_prompts(options.anti_calib) : prompts);
 }
 
 MemoryNeeds memory_needs(const QuantizeOptions& options, const std::vector<CalibrationPrompt>& prompts,
@@ -160,9 +159,11 @@ class Pipeline {
     result().layers = plan_.layers;
     result().fa_layers = plan_.fa_layers();
     result().mtp = plan_.has(Unit::kMtp) || plan_.has(Unit::kMtpFloat);
-    result().prompts = static_cast<std::int64_t>(prompts_.size());
-    for (const CalibrationPrompt& prompt : prompts_)
+    for (const CalibrationPrompt& prompt : prompts_) {
+      if (!prompt.statistics) continue;
+      ++result().prompts;
       result().tokens += std::count(prompt.counts.begin(), prompt.counts.end(), 1);
+    }
     for (const auto& [name, view] : stored_.tensors()) result().bytes_in += view.size_bytes();
     if (!plan_.float_cache.empty())
       result().warnings.push_back(

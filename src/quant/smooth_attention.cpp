@@ -54,18 +54,23 @@ Matrix<float> sample_weights(const WorkingLayer& working, const std::vector<std:
 
 // Evenly spaced tokens among those that count.
 Matrix<float> sample_input(const AttentionActivations& activations, const Group& group) {
-  const std::int64_t all = activations.tokens_that_count(), count = std::min(kSmoothingTokens, all);
+  std::int64_t all = 0;
+  for (const CalibrationStep& step : activations.run().steps()) {
+    const std::vector<std::uint8_t>& counts = activations.counts_of(step).smoothing;
+    all += std::count(counts.begin(), counts.end(), 1);
+  }
+  const std::int64_t count = std::min(kSmoothingTokens, all);
   Matrix<float> out(count, (activations.run().scratch().*group.input).cols());
   std::int64_t seen = 0, at = 0;
-  activations.for_each_step(
-      [&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t> counts) {
-        for (std::int64_t t = 0; t < step.tokens(); ++t) {
-          if (counts[static_cast<std::size_t>(t)] == 0) continue;
-          if (at < count && seen == at * all / count)
-            std::copy_n((s.*group.input).row(t), out.cols(), out.row(at++));
-          ++seen;
-        }
-      });
+  activations.for_each_step([&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t>) {
+    const std::vector<std::uint8_t>& counts = activations.counts_of(step).smoothing;
+    for (std::int64_t t = 0; t < step.tokens(); ++t) {
+      if (counts[static_cast<std::size_t>(t)] == 0) continue;
+      if (at < count && seen == at * all / count)
+        std::copy_n((s.*group.input).row(t), out.cols(), out.row(at++));
+      ++seen;
+    }
+  });
   return out;
 }
 

@@ -247,6 +247,43 @@ TEST_F(QuantizeTest, MeasuresWhatInt8WeightsCost) {
   for (const LayerReport& layer : quantize(o).per_layer) EXPECT_EQ(layer.output_error_before, 0.0);
 }
 
+TEST_F(QuantizeTest, SmoothsByTextsOfItsOwn) {
+  QuantizeOptions o = options();
+  const Checkpoint plain = quantized(o);
+  const QuantizeResult before = result_;
+  o.out = dir_ / "same";
+  o.anti_calib = o.calib;
+  const Checkpoint same = quantized(o);
+  for (const auto& [name, view] : plain.tensors())
+    EXPECT_TRUE(std::ranges::equal(same.get(name).bytes, view.bytes)) << name;
+
+  o.out = dir_ / "other";
+  o.anti_calib = dir_.write("anti.json", R"(["a a a a a a a a", "b b b b b b b b b b b b b"])");
+  quantized(o);
+  EXPECT_EQ(result_.prompts, before.prompts);
+  EXPECT_EQ(result_.tokens, before.tokens);
+  bool differs = false;
+  for (std::size_t l = 0; l < before.per_layer.size(); ++l) {
+    const LayerReport &a = before.per_layer[l], &b = result_.per_layer[l];
+    EXPECT_EQ(a.k_scale, b.k_scale) << "statistics are of the calibration texts alone";
+    differs |= !std::ranges::equal(a.smoothed, b.smoothed, {}, &LayerReport::Smoothed::error,
+                                   &LayerReport::Smoothed::error);
+  }
+  EXPECT_TRUE(differs);
+}
+
+TEST_F(QuantizeTest, MarksWhatTextsAreFor) {
+  const Tokenizer tokenizer = Tokenizer::load(kTinyR1);
+  const ModelConfig config = Checkpoint::open(kTinyR1).config();
+  const auto prompts = tokenize_prompts(tokenizer, config, {"one", "both"}, {"both", "two"});
+  ASSERT_EQ(prompts.size(), 3U);
+  const auto uses = [&](std::size_t i) { return std::pair(prompts[i].statistics, prompts[i].smoothing); };
+  EXPECT_EQ(uses(0), std::pair(true, false));
+  EXPECT_EQ(uses(1), std::pair(true, true));
+  EXPECT_EQ(uses(2), std::pair(false, true));
+  EXPECT_EQ(prompts[2].ids, tokenize_prompts(tokenizer, config, {"two"})[0].ids);
+}
+
 TEST_F(QuantizeTest, RunsWithTheBuiltInPrompts) {
   const std::vector<std::string> prompts = read_prompts({});
   EXPECT_GE(prompts.size(), 40U);
