@@ -69,7 +69,8 @@ Mat<float> block_at(Matrix<float>& h, std::int64_t i, std::int64_t j) {
 }  // namespace
 
 std::int64_t Hessian::bytes(std::int64_t channels) {
-  return (channels + kBlock) * (channels + kRowPadding) * static_cast<std::int64_t>(sizeof(float));
+  return ((channels + kBlock) * (channels + kRowPadding) + channels * kPending) *
+         static_cast<std::int64_t>(sizeof(float));
 }
 
 void Hessian::add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_t> counts) {
@@ -77,27 +78,38 @@ void Hessian::add(OpContext& ctx, ConstMat<float> x, std::span<const std::uint8_
   std::vector<std::int64_t> rows;
   for (std::int64_t t = 0; t < x.rows; ++t)
     if (counts[static_cast<std::size_t>(t)] != 0) rows.push_back(t);
-  if (rows.empty()) return;
   const auto count = static_cast<std::int64_t>(rows.size());
-  Matrix<float> xt(channels(), count);  // [channels, rows that count]
-  ctx.pool().parallel_for(channels(), kBlock, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = 0; r < count; ++r)
-      for (std::int64_t c = begin; c < end; ++c) xt.row(c)[r] = x.row(rows[static_cast<std::size_t>(r)])[c];
-  });
+  for (std::int64_t done = 0; done < count;) {
+    const std::int64_t taken = std::min(count - done, kPending - pending_rows_);
+    ctx.pool().parallel_for(channels(), kBlock, [&](std::int64_t begin, std::int64_t end, int) {
+      for (std::int64_t r = 0; r < taken; ++r) {
+        const float* row = x.row(rows[static_cast<std::size_t>(done + r)]);
+        for (std::int64_t c = begin; c < end; ++c) pending_.row(c)[pending_rows_ + r] = row[c];
+      }
+    });
+    done += taken;
+    pending_rows_ += taken;
+    if (pending_rows_ == kPending) add_pending(ctx);
+  }
+  rows_ += count;
+}
+
+void Hessian::add_pending(OpContext& ctx) {
   ctx.reserve_worker_scratch(kProduct * static_cast<std::int64_t>(sizeof(float)));
   for_lower_blocks(ctx.pool(), 0, blocks(channels()), [&](std::int64_t i, std::int64_t j, int worker) {
     const Mat<float> c = block_at(h_, i, j);
     auto* product = static_cast<float*>(ctx.worker_scratch(worker));
-    ctx.kernels().gemm_f32({xt.row(i * kBlock), xt.row(j * kBlock), product, c.rows, c.cols, count, count,
-                            count, kBlock, WeightType::kF32, nullptr, 0, 0});
+    ctx.kernels().gemm_f32({pending_.row(i * kBlock), pending_.row(j * kBlock), product, c.rows, c.cols,
+                            pending_rows_, kPending, kPending, kBlock, WeightType::kF32, nullptr, 0, 0});
     for (std::int64_t r = 0; r < c.rows; ++r)
       for (std::int64_t n = 0; n < c.cols; ++n) c.row(r)[n] += product[r * kBlock + n];
   });
-  rows_ += count;
+  pending_rows_ = 0;
 }
 
 HessianFactor Hessian::factor(OpContext& ctx, double damping) {
   LATENT8_CHECK(rows_ > 0 && damping > 0.0);
+  if (pending_rows_ > 0) add_pending(ctx);
   const std::int64_t n = channels(), n_blocks = blocks(n);
   double mean = 0.0;
   for (std::int64_t c = 0; c < n; ++c) mean += diagonal(c) / static_cast<double>(n);

@@ -18,10 +18,11 @@ struct HessianFactor {
 };
 
 // H = sum over rows of x^T x, in float32; only the lower triangle is kept up.
-// Results do not depend on the number of threads.
+// Results depend neither on the number of threads nor on how the rows are handed over.
 class Hessian {
  public:
-  explicit Hessian(std::int64_t channels) : h_(channels, channels + kRowPadding) {}
+  explicit Hessian(std::int64_t channels)
+      : h_(channels, channels + kRowPadding), pending_(channels, kPending) {}
 
   // What it has in memory while it is factored.
   static std::int64_t bytes(std::int64_t channels);
@@ -31,7 +32,6 @@ class Hessian {
 
   std::int64_t channels() const { return h_.rows(); }
   std::int64_t rows() const { return rows_; }  // added so far
-  double diagonal(std::int64_t c) const { return double{h_.row(c)[c]}; }
   // Factors H + damping * mean(diag H) * I in place. Channels that were always 0 are as if uncorrelated with
   // the rest. REQUIRES: rows() > 0, damping > 0.
   HessianFactor factor(OpContext& ctx, double damping);
@@ -39,8 +39,14 @@ class Hessian {
  private:
   // Rows that lie a power of two apart would meet in few sets of a cache.
   static constexpr std::int64_t kRowPadding = 16;
+  static constexpr std::int64_t kPending = 512;  // rows that are added together
 
-  Matrix<float> h_;           // [channels, channels + kRowPadding]
+  void add_pending(OpContext& ctx);
+  double diagonal(std::int64_t c) const { return double{h_.row(c)[c]}; }
+
+  Matrix<float> h_;        // [channels, channels + kRowPadding]
+  Matrix<float> pending_;  // [channels, kPending], the last pending_rows_ rows, transposed
+  std::int64_t pending_rows_ = 0;
   std::vector<double> d_;     // after factor(), as in HessianFactor
   std::vector<float> added_;  // the same
   std::int64_t rows_ = 0;

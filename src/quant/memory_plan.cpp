@@ -28,9 +28,8 @@ std::int64_t bytes_per_token(const ModelConfig& c) {
       c.n_routed_experts + 2 * std::max(c.intermediate_size, std::max<std::int64_t>(1, c.n_shared_experts) *
                                                                  c.moe_intermediate_size);
   const std::int64_t mtp = c.num_nextn_predict_layers > 0 ? 2 * c.hidden_size : 0;
-  // Beside them: another attention's output, and one input of linears transposed for its Hessian.
-  const std::int64_t heads_v = heads * c.v_head_dim;
-  const std::int64_t statistics = heads_v + std::max({c.hidden_size, heads_v, c.intermediate_size});
+  // Beside them: attention's output that a trial of the latent compares with, or what DownError looks at.
+  const std::int64_t statistics = std::max(heads * c.v_head_dim, c.intermediate_size + c.hidden_size);
   return kFloat * (4 * c.hidden_size + attention + mlp + mtp + statistics);
 }
 

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <regex>
+
 #include "quant/peak_memory.h"
 #include "quant/random_model.h"
 #include "support/errors.h"
@@ -18,6 +20,14 @@ class QuantizeMemory : public QuantizeTest {
     for (const auto& entry : fs::directory_iterator(a))
       if (read_file(entry.path()) != read_file(b / entry.path().filename())) return false;
     return true;
+  }
+  // What quantize() says it needs at least, and a little more: prompts run nearly one by one.
+  static std::int64_t tight_cap(QuantizeOptions o) {
+    o.max_memory = kMiB;
+    const std::string message = error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); });
+    std::smatch least;
+    EXPECT_TRUE(std::regex_search(message, least, std::regex("at least ([0-9]+) MiB")));
+    return (std::stoll(least[1]) + 2) * kMiB;
   }
 };
 
@@ -38,6 +48,12 @@ TEST_F(QuantizeMemory, StaysBelowTheCapOnALargerModel) {
   roomy.out = dir_ / "roomy";
   peak_of(roomy, dir_);
   EXPECT_TRUE(same_files(o.out, roomy.out));
+
+  QuantizeOptions tight = o;
+  tight.max_memory = tight_cap(o);
+  tight.out = dir_ / "tight";
+  EXPECT_LE(peak_of(tight, dir_), tight.max_memory);
+  EXPECT_TRUE(same_files(tight.out, roomy.out));
 }
 
 TEST_F(QuantizeMemory, StaysBelowTheCapWhereNothingIsObserved) {
