@@ -60,7 +60,8 @@ struct VerifyResult {
   double seconds = 0.0;
 };
 
-// Streams both checkpoints through mapped files; holds little more than the descriptions. Every damage of the
+// Streams both checkpoints; holds little more than the descriptions, and of a rotated source q_a_proj in
+// float32 per thread. Every damage of the
 // checkpoint is a problem of the result. Throws: Error{kNotFound} if `checkpoint` is no folder, and what
 // opening the source throws.
 VerifyResult verify(const VerifyOptions& options);

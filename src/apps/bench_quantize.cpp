@@ -72,8 +72,9 @@ std::string table_text(const Flags& f, const QuantizeBench& b) {
                        format_bytes(run.peak_memory));
   };
   out += "\nlayer from disk to disk\n";
-  layer(f.options.rotate_model ? "streamed, rotated" : "streamed", b.streamed);
-  layer(fmt::format("calibrated with {} tokens", b.tokens), b.calibrated);
+  const char* rotated = f.options.rotate_model ? ", rotated" : "";
+  layer(fmt::format("streamed{}", rotated), b.streamed);
+  layer(fmt::format("calibrated with {} tokens{}", b.tokens, rotated), b.calibrated);
   return out;
 }
 
