@@ -58,29 +58,13 @@ void turn_block(const BlockRotation::Signs& signs, float* x, Width width) {
   for (std::int64_t i = 0; i < kBlock * width; ++i) x[i] *= norm;
 }
 
-// Draws of torch.randint(0, 2, ...) behind torch.manual_seed(42): the lowest bits of the same generator.
-class Seeded {
- public:
-  BlockRotation::Signs signs() {
-    BlockRotation::Signs out{};
-    for (float& sign : out) sign = (bits_() & 1) != 0 ? 1.0F : -1.0F;
-    return out;
-  }
-
- private:
-  std::mt19937 bits_{42};
-};
-
-struct Drawn {
-  BlockRotation::Signs hidden, values, q_lora;
-};
-
-Drawn draw() {
-  Seeded seeded;
-  Drawn out{};
-  out.hidden = seeded.signs();
-  out.values = seeded.signs();
-  out.q_lora = seeded.signs();
+// The n-th draw of torch.randint(0, 2, (32,)) behind torch.manual_seed(42), from 0: the lowest bits of the
+// same generator.
+BlockRotation::Signs drawn_signs(int n) {
+  std::mt19937 bits(42);
+  bits.discard(static_cast<unsigned long long>(n * kBlock));
+  BlockRotation::Signs out{};
+  for (float& sign : out) sign = (bits() & 1) != 0 ? 1.0F : -1.0F;
   return out;
 }
 
@@ -119,9 +103,9 @@ bool is_moved_norm(std::string_view name) {
 }
 
 ModelRotation::ModelRotation(const ModelConfig& config)
-    : hidden_(config.hidden_size, draw().hidden, kIdentityBlocks, /*shifted=*/false),
-      values_(config.v_head_dim, draw().values, 0, /*shifted=*/true),
-      q_lora_(config.q_lora_rank.value_or(0), draw().q_lora, kIdentityBlocks, /*shifted=*/true),
+    : hidden_(config.hidden_size, drawn_signs(0), kIdentityBlocks, /*shifted=*/false),
+      values_(config.v_head_dim, drawn_signs(1), 0, /*shifted=*/true),
+      q_lora_(config.q_lora_rank.value_or(0), drawn_signs(2), kIdentityBlocks, /*shifted=*/true),
       of_hidden_{{{hidden_.size(), &hidden_}}},
       of_values_{{{values_.size(), &values_}}},
       of_q_lora_{{{q_lora_.size(), &q_lora_}}},

@@ -73,7 +73,7 @@ class ModelRotation {
   ModelRotation(const ModelRotation&) = delete;
   ModelRotation& operator=(const ModelRotation&) = delete;
 
-  // Channels after which the space begins again: the extents of a tensor are multiples of it.
+  // Channels of the space; of kValues and kKvB, those of one head.
   std::int64_t period(ChannelSpace space) const;
   // Rows that turn_rows() needs at once.
   std::int64_t row_unit(ChannelSpace rows) const;

@@ -50,10 +50,11 @@ Checkpoint open_source(const QuantizeOptions& options) {
   return open_float_checkpoint(options.model);
 }
 
-// What is quantised: the files' tensors, or the rotated model.
-std::shared_ptr<const TensorSource> source_for(const QuantizeOptions& options, const SourceReader& reader) {
-  if (!options.rotate_model) return {std::shared_ptr<void>(), &reader};  // not owned
-  auto rotated = std::make_shared<const RotatedSource>(reader);
+// nullptr: the model is not rotated.
+std::unique_ptr<const RotatedSource> rotated_source(const QuantizeOptions& options,
+                                                    const SourceReader& reader) {
+  if (!options.rotate_model) return nullptr;
+  auto rotated = std::make_unique<const RotatedSource>(reader);
   if (options.mtp != QuantizeOptions::Mtp::kNone) rotated->check_mtp_head();
   return rotated;
 }
@@ -87,11 +88,11 @@ class Pipeline {
       : options_(options),
         stored_(open_source(options)),
         reader_(stored_),
-        source_(source_for(options, reader_)),
-        plan_(plan_checkpoint(source_->checkpoint(), options)),
+        rotated_(rotated_source(options, reader_)),
+        plan_(plan_checkpoint(source().checkpoint(), options)),
         prompts_(prompts_for(options, config(), plan_)),
         pool_(options.threads),
-        memory_(plan_memory(*source_, plan_, memory_needs(options, prompts_, pool_.threads()))),
+        memory_(plan_memory(source(), plan_, memory_needs(options, prompts_, pool_.threads()))),
         budget_(memory_.budget),
         folder_(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep) {
     for (const PlannedUnit& unit : plan_.units) total_bytes_ += bytes_of(unit);
@@ -121,6 +122,10 @@ class Pipeline {
 
  private:
   const ModelConfig& config() const { return stored_.config(); }
+  const TensorSource& source() const {  // what is quantised
+    if (rotated_) return *rotated_;
+    return reader_;
+  }
   std::int64_t units() const { return static_cast<std::int64_t>(plan_.units.size()); }
   QuantizeResult& result() { return manifest_.result; }
 
@@ -193,7 +198,7 @@ class Pipeline {
 
   PipelineContext context() {
     return {options_,
-            *source_,
+            source(),
             plan_.dtype,
             pool_,
             *writer_,
@@ -226,7 +231,7 @@ class Pipeline {
   }
 
   void embed() {
-    const SourceTensor table(*source_, "model.embed_tokens.weight");
+    const SourceTensor table(source(), "model.embed_tokens.weight");
     ActivationStore x = stream_leaving(-1);
     std::vector<float> row(static_cast<std::size_t>(table.cols()));
     for (const CalibrationStep& step : calibration_->steps())
@@ -295,7 +300,7 @@ class Pipeline {
   const QuantizeOptions& options_;
   const Checkpoint stored_;
   const SourceReader reader_;
-  const std::shared_ptr<const TensorSource> source_;
+  const std::unique_ptr<const RotatedSource> rotated_;
   CheckpointPlan plan_;
   const std::vector<CalibrationPrompt> prompts_;
   ThreadPool pool_;

@@ -45,13 +45,15 @@ RotatedSource::RotatedSource(const TensorSource& source)
 
 RotatedSource::Changed RotatedSource::changed(const std::string& name, const TensorRotation& rotation) {
   const SourceTensor tensor(source_, name);
-  const auto check = [&](const char* what, std::int64_t extent, ChannelSpace space) {
-    if (extent == 0 || extent % rotation_.period(space) != 0)
-      throw_error(ErrorCode::kCorrupt, "tensor '{}': shape {}: a multiple of {} {} expected", name,
-                  tensor.view().shape_text(), rotation_.period(space), what);
+  const auto check = [&](const char* what, std::int64_t extent, ChannelSpace space, std::int64_t inputs) {
+    const bool per_head = space == ChannelSpace::kValues || space == ChannelSpace::kKvB;
+    const std::int64_t times = per_head ? source_.checkpoint().config().num_attention_heads : inputs;
+    if (extent == 0 || (space != ChannelSpace::kNone && extent != times * rotation_.period(space)))
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': shape {}: {} {} expected", name,
+                  tensor.view().shape_text(), times * rotation_.period(space), what);
   };
-  check("rows", tensor.rows(), rotation.rows);
-  check("columns", tensor.cols(), rotation.columns);
+  check("rows", tensor.rows(), rotation.rows, 1);
+  check("columns", tensor.cols(), rotation.columns, rotation.norms[1].empty() ? 1 : 2);
   const std::span<const float> norms = norms_before(name, rotation);
   if (!norms.empty() && std::cmp_not_equal(norms.size(), tensor.cols()))
     throw_error(ErrorCode::kCorrupt,
