@@ -78,14 +78,6 @@ std::int64_t most_tokens(const std::vector<CalibrationStep>& steps) {
   return most;
 }
 
-void refuse_prompts_without_tokens(const std::vector<CalibrationPrompt>& prompts) {
-  const bool any = std::any_of(prompts.begin(), prompts.end(), [](const CalibrationPrompt& prompt) {
-    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
-  });
-  if (!any)
-    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
-}
-
 }  // namespace
 
 std::vector<std::string> read_prompts(const std::filesystem::path& calib) {
@@ -125,6 +117,11 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
     }
     out.push_back(std::move(prompt));
   }
+  const bool any = std::any_of(out.begin(), out.end(), [](const CalibrationPrompt& prompt) {
+    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
+  });
+  if (!any)
+    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
   return out;
 }
 
@@ -132,9 +129,7 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
                                                 const std::vector<std::string>& statistics,
                                                 const std::vector<std::string>& smoothing) {
   std::vector<CalibrationPrompt> out = tokenize_prompts(tokenizer, config, statistics);
-  refuse_prompts_without_tokens(out);
   std::vector<CalibrationPrompt> others = tokenize_prompts(tokenizer, config, smoothing);
-  refuse_prompts_without_tokens(others);
   for (CalibrationPrompt& prompt : out) prompt.smoothing = false;
   for (std::size_t i = 0; i < others.size(); ++i) {
     const auto same = std::find(statistics.begin(), statistics.end(), smoothing[i]);

@@ -33,11 +33,10 @@ struct CalibrationPrompt {
   bool smoothing = true;             // they count in what is smoothed
 };
 // Throws: Error{kInvalidArgument} naming a prompt that is longer than the context or has an id beyond the
-// vocabulary.
+// vocabulary, and for a list without one token that counts.
 std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
                                                 const std::vector<std::string>& prompts);
-// The prompts of statistics, then those that are smoothed by only. Throws: as above, and for lists without
-// one token that counts.
+// The prompts of statistics, then those that are smoothed by only. Throws: as above.
 std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
                                                 const std::vector<std::string>& statistics,
                                                 const std::vector<std::string>& smoothing);

@@ -67,9 +67,8 @@ std::vector<CalibrationPrompt> prompts_for(const QuantizeOptions& options, const
   const std::vector<std::string> prompts = read_prompts(options.calib);
   const bool smoothing =
       options.anti != QuantizeOptions::Anti::kNone && options.weights == QuantizeOptions::Weights::kW8A8;
-  return tokenize_prompts(
-      tokenizer, config, prompts,
-      smoothing && !options.anti_calib.empty() ? read_prompts(options.anti_calib) : prompts);
+  if (!smoothing || options.anti_calib.empty()) return tokenize_prompts(tokenizer, config, prompts);
+  return tokenize_prompts(tokenizer, config, prompts, read_prompts(options.anti_calib));
 }
 
 MemoryNeeds memory_needs(const QuantizeOptions& options, const std::vector<CalibrationPrompt>& prompts,
