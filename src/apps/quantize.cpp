@@ -8,7 +8,7 @@
 #include "apps/json_lines.h"
 #include "apps/quantize_output.h"
 #include "apps/subcommands.h"
-#include "quant/report.h"
+#include "report/report.h"
 
 namespace latent8 {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "apps/common.h"
 #include "formats/atomic_file.h"
-#include "quant/report.h"
+#include "report/report.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"
 

@@ -15,9 +15,9 @@
 #include "benchmark/machine_limits.h"
 #include "benchmark/random_source.h"
 #include "latent8/quantize.h"
-#include "quant/expert_stream.h"
-#include "quant/source_reader.h"
-#include "quant/state_file.h"
+#include "quant/output/state_file.h"
+#include "quant/weights/expert_stream.h"
+#include "source/source_reader.h"
 #include "sys/parallel.h"
 #include "sys/topology.h"
 

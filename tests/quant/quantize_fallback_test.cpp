@@ -6,11 +6,11 @@
 #include "base/rng.h"
 #include "latent8/verify.h"
 #include "model/weights.h"
-#include "quant/checkpoint_writer.h"
+#include "quant/output/checkpoint_writer.h"
+#include "quant/output/shard_writer.h"
 #include "quant/quantize_fixture.h"
-#include "quant/shard_writer.h"
-#include "quant/source_tensor.h"
 #include "quant/support.h"
+#include "source/source_tensor.h"
 #include "support/errors.h"
 
 namespace latent8 {

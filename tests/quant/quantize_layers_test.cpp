@@ -1,7 +1,7 @@
 #include <gmock/gmock.h>
 
 #include "model/weights.h"
-#include "quant/plan.h"
+#include "quant/plan/plan.h"
 #include "quant/quantize_fixture.h"
 #include "support/errors.h"
 

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "model/deepseek_model.h"
-#include "quant/calibration.h"
+#include "quant/calibrate/calibration.h"
 #include "quant/quantize_fixture.h"
 #include "support/model_runner.h"
 #include "text/tokenizer.h"

@@ -5,9 +5,9 @@
 #include "quant/peak_memory.h"
 #include "quant/quantize_fixture.h"
 #include "quant/random_model.h"
-#include "quant/rotated_source.h"
-#include "quant/source_reader.h"
 #include "quant/support.h"
+#include "source/rotated_source.h"
+#include "source/source_reader.h"
 #include "support/errors.h"
 #include "support/small_model.h"
 

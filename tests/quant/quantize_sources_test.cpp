@@ -7,8 +7,8 @@
 
 #include "model/weights.h"
 #include "quant/quantize_fixture.h"
-#include "quant/source_tensor.h"
 #include "quant/support.h"
+#include "source/source_tensor.h"
 #include "support/small_model.h"
 
 namespace latent8 {

@@ -13,10 +13,10 @@
 #include "formats/checkpoint.h"
 #include "formats/fa_tensors.h"
 #include "model/weights.h"
-#include "quant/calibration.h"
+#include "quant/calibrate/calibration.h"
 #include "quant/quantize_fixture.h"
-#include "quant/source_tensor.h"
 #include "quant/support.h"
+#include "source/source_tensor.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {

@@ -5,7 +5,7 @@
 #include "ops/elementwise.h"
 #include "ops/expanded_attend.h"
 #include "quant/compat/recall_window.h"
-#include "quant/rounding.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8::compat {
 

@@ -9,7 +9,7 @@
 #include "quant/compat/fake_quant.h"
 #include "quant/compat/int8_linear.h"
 #include "quant/compat/smoothing.h"
-#include "quant/state_file.h"
+#include "quant/output/state_file.h"
 
 namespace latent8::compat {
 namespace {

@@ -8,7 +8,7 @@
 #include "quant/compat/attention_forward.h"
 #include "quant/compat/fake_quant.h"
 #include "quant/compat/smoothing.h"
-#include "quant/rounding.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8::compat {
 namespace {

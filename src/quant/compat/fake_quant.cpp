@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "quant/rounding.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8::compat {
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "quant/rounding.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8::compat {
 namespace {

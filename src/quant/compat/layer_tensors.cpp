@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "quant/rounding.h"
-#include "quant/source_tensor.h"
+#include "quant/weights/rounding.h"
+#include "source/source_tensor.h"
 
 namespace latent8::compat {
 namespace {

@@ -9,8 +9,8 @@
 
 #include "base/aligned_buffer.h"
 #include "base/views.h"
-#include "quant/source_reader.h"
-#include "quant/source_tensor.h"
+#include "source/source_reader.h"
+#include "source/source_tensor.h"
 
 namespace latent8::compat {
 

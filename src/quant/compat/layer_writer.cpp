@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
-#include "quant/rounding.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8::compat {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "quant/memory_plan.h"
+#include "quant/plan/memory_plan.h"
 #include "sys/topology.h"
 
 namespace latent8::compat {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "quant/source_tensor.h"
+#include "source/source_tensor.h"
 
 namespace latent8::compat {
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "quant/compat/plan.h"
-#include "quant/state_file.h"
+#include "quant/output/state_file.h"
 
 namespace latent8::compat {
 

@@ -1,0 +1,41 @@
+#include "quant/calibrate/down_error.h"
+
+#include <cmath>
+
+namespace latent8 {
+
+void DownError::add(CalibrationRun& run, const Linear& down, ConstMat<float> input,
+                    std::span<const std::uint8_t> counts) {
+  OpContext& ctx = run.ctx();
+  const std::int64_t T = input.rows, n = input.cols;
+  ctx.codes.reserve(T, n);
+  Matrix<float> rounding(T, n), change(T, down.out_features);
+  ctx.pool().parallel_for(T, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      std::int8_t* q = ctx.codes.q.data() + t * n;
+      ctx.kernels().quantize_dynamic(
+          {input.row(t), q, ctx.codes.scale.data() + t, ctx.codes.sum.data() + t, 1, n, n});
+      for (std::int64_t c = 0; c < n; ++c)
+        rounding.row(t)[c] = static_cast<float>(q[c]) * ctx.codes.scale[t] - input.row(t)[c];
+    }
+  });
+  linear(ctx, down, rounding.view(), change.view());
+  const Scratch& s = run.scratch();
+  for (std::int64_t t = 0; t < T; ++t) {
+    if (counts[static_cast<std::size_t>(t)] == 0) continue;
+    double changed = 0.0, stream = 1e-30;
+    for (std::int64_t c = 0; c < change.cols(); ++c) {
+      changed += double{change.row(t)[c]} * change.row(t)[c];
+      const double x = double{s.x.row(t)[c]} + s.delta.row(t)[c];
+      stream += x * x;
+    }
+    sum_ += changed / stream;
+    ++tokens_;
+  }
+}
+
+double DownError::value() const {
+  return tokens_ == 0 ? 0.0 : std::sqrt(sum_ / static_cast<double>(tokens_));
+}
+
+}  // namespace latent8

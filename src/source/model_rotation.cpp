@@ -1,0 +1,165 @@
+#include "source/model_rotation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <type_traits>
+
+#include "base/check.h"
+#include "base/error.h"
+
+namespace latent8 {
+namespace {
+
+using Space = ChannelSpace;
+
+constexpr std::int64_t kShift = 16;
+constexpr std::int64_t kIdentityBlocks = 2;  // of the hidden state and of q_a_proj's output
+
+constexpr std::array<TensorRotation, 18> kRotations{{
+    {"embed_tokens.weight", Space::kNone, Space::kHidden, {}},
+    {"lm_head.weight", Space::kNone, Space::kHidden, {"model.norm"}},
+    {"shared_head.head.weight", Space::kNone, Space::kHidden, {"shared_head.norm"}},
+    {"self_attn.q_proj.weight", Space::kNone, Space::kHidden, {"input_layernorm"}},
+    {"self_attn.q_a_proj.weight", Space::kQLora, Space::kHidden, {"input_layernorm"}},
+    {"self_attn.q_a_proj.bias", Space::kNone, Space::kQLora, {}},
+    {"self_attn.q_b_proj.weight", Space::kNone, Space::kQLora, {"self_attn.q_a_layernorm"}},
+    {"self_attn.kv_a_proj_with_mqa.weight", Space::kNone, Space::kHidden, {"input_layernorm"}},
+    {"self_attn.kv_b_proj.weight", Space::kKvB, Space::kNone, {}},
+    {"self_attn.o_proj.weight", Space::kHidden, Space::kValues, {}},
+    {"self_attn.o_proj.bias", Space::kNone, Space::kHidden, {}},
+    {".gate_proj.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
+    {".up_proj.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
+    {"mlp.gate.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
+    {".down_proj.weight", Space::kHidden, Space::kNone, {}},
+    {".down_proj.bias", Space::kNone, Space::kHidden, {}},
+    {"eh_proj.weight", Space::kHidden, Space::kHidden, {"enorm", "hnorm"}},
+    {"eh_proj.bias", Space::kNone, Space::kHidden, {}},
+}};
+
+constexpr std::int64_t kBlock = BlockRotation::kBlock;
+
+// x [32, width]: X := H diag(signs) X / sqrt(32). Width: an integer, or a constant.
+template <class Width>
+void turn_block(const BlockRotation::Signs& signs, float* x, Width width) {
+  for (std::int64_t i = 0; i < kBlock; ++i)
+    for (std::int64_t w = 0; w < width; ++w) x[i * width + w] *= signs[static_cast<std::size_t>(i)];
+  for (std::int64_t half = 1; half < kBlock; half *= 2)
+    for (std::int64_t i = 0; i < kBlock; i += 2 * half)
+      for (std::int64_t j = i; j < i + half; ++j) {
+        float *upper = x + j * width, *lower = x + (j + half) * width;
+        for (std::int64_t w = 0; w < width; ++w) {
+          const float a = upper[w], b = lower[w];
+          upper[w] = a + b;
+          lower[w] = a - b;
+        }
+      }
+  const float norm = 1.0F / std::sqrt(static_cast<float>(kBlock));
+  for (std::int64_t i = 0; i < kBlock * width; ++i) x[i] *= norm;
+}
+
+// The n-th draw of torch.randint(0, 2, (32,)) behind torch.manual_seed(42), from 0: the lowest bits of the
+// same generator.
+BlockRotation::Signs drawn_signs(int n) {
+  std::mt19937 bits(42);
+  bits.discard(static_cast<unsigned long long>(n * kBlock));
+  BlockRotation::Signs out{};
+  for (float& sign : out) sign = (bits() & 1) != 0 ? 1.0F : -1.0F;
+  return out;
+}
+
+}  // namespace
+
+void BlockRotation::turn(float* x, std::int64_t first, std::int64_t count, std::int64_t width) const {
+  LATENT8_CHECK(first % unit() == 0 && (count % unit() == 0 || first + count == size_));
+  turn_blocks(x, first, count, width);
+  if (!shifted_) return;
+  std::rotate(x, x + (size_ - kShift) * width, x + size_ * width);
+  turn_blocks(x, first, count, width);
+}
+
+void BlockRotation::turn_blocks(float* x, std::int64_t first, std::int64_t count, std::int64_t width) const {
+  for (std::int64_t row = 0; row + kBlock <= count; row += kBlock) {
+    if ((first + row) / kBlock < identity_blocks_) continue;
+    if (width == 1)
+      turn_block(signs_, x + row, std::integral_constant<std::int64_t, 1>());
+    else
+      turn_block(signs_, x + row * width, width);
+  }
+}
+
+const TensorRotation* rotation_of(std::string_view name) {
+  const auto it = std::find_if(kRotations.begin(), kRotations.end(),
+                               [&](const TensorRotation& r) { return name.ends_with(r.ending); });
+  return it == kRotations.end() ? nullptr : &*it;
+}
+
+bool is_moved_norm(std::string_view name) {
+  for (const char* norm :
+       {"model.norm.weight", ".input_layernorm.weight", ".post_attention_layernorm.weight",
+        ".q_a_layernorm.weight", ".enorm.weight", ".hnorm.weight", ".shared_head.norm.weight"})
+    if (name.ends_with(norm)) return true;
+  return false;
+}
+
+ModelRotation::ModelRotation(const ModelConfig& config)
+    : hidden_(config.hidden_size, drawn_signs(0), kIdentityBlocks, /*shifted=*/false),
+      values_(config.v_head_dim, drawn_signs(1), 0, /*shifted=*/true),
+      q_lora_(config.q_lora_rank.value_or(0), drawn_signs(2), kIdentityBlocks, /*shifted=*/true),
+      of_hidden_{{{hidden_.size(), &hidden_}}},
+      of_values_{{{values_.size(), &values_}}},
+      of_q_lora_{{{q_lora_.size(), &q_lora_}}},
+      of_kv_b_{{{config.qk_nope_head_dim, nullptr}, {values_.size(), &values_}}} {
+  if (config.tie_word_embeddings)
+    throw_error(ErrorCode::kUnsupported,
+                "config.json 'tie_word_embeddings': false expected for rotations of the model, got true: the "
+                "final norm's weight moves into lm_head; leave them out (--rot)");
+}
+
+std::span<const ModelRotation::Part> ModelRotation::parts(ChannelSpace space) const {
+  switch (space) {
+    case Space::kHidden:
+      return of_hidden_;
+    case Space::kQLora:
+      return of_q_lora_;
+    case Space::kValues:
+      return of_values_;
+    case Space::kKvB:
+      return of_kv_b_;
+    case Space::kNone:
+      break;
+  }
+  return {};
+}
+
+std::int64_t ModelRotation::period(ChannelSpace space) const {
+  std::int64_t sum = 0;
+  for (const Part& part : parts(space)) sum += part.size;
+  return std::max<std::int64_t>(sum, 1);
+}
+
+std::int64_t ModelRotation::row_unit(ChannelSpace rows) const {
+  const std::span<const Part> all = parts(rows);
+  return all.size() == 1 ? all[0].rotation->unit() : period(rows);
+}
+
+void ModelRotation::turn_rows(ChannelSpace rows, std::int64_t first, Mat<float> x) const {
+  const std::span<const Part> all = parts(rows);
+  if (all.size() == 1) return all[0].rotation->turn(x.data, first, x.rows, x.cols);
+  for (std::int64_t row = 0; row < x.rows && !all.empty();)
+    for (const Part& part : all) {
+      if (part.rotation != nullptr) part.rotation->turn(x.row(row), 0, part.size, x.cols);
+      row += part.size;
+    }
+}
+
+void ModelRotation::turn_columns(ChannelSpace columns, std::span<float> row) const {
+  const std::span<const Part> all = parts(columns);
+  for (std::size_t at = 0; at < row.size() && !all.empty();)
+    for (const Part& part : all) {
+      if (part.rotation != nullptr) part.rotation->turn(row.data() + at, 0, part.size, 1);
+      at += static_cast<std::size_t>(part.size);
+    }
+}
+
+}  // namespace latent8

@@ -1,0 +1,262 @@
+#include "verify/source_comparison.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/aligned_buffer.h"
+#include "base/error.h"
+#include "source/latent_rotation.h"
+#include "verify/rows.h"
+
+namespace latent8 {
+namespace {
+
+using Form = ExpectedModule::Form;
+using Rotation = LayerFolds::Rotation;
+
+// Rounding to the nearest code leaves 0.29 steps; rounding that lets errors cancel leaves more, above all in
+// the columns that it rounds last. A wrong scale or row is off by tens of steps.
+constexpr double kTensorSteps = 2.0, kRowSteps = 5.0, kColumnSteps = 8.0;
+// Float tensors are rounded to their type, and once more by a fold.
+constexpr double kFloatError = 0.04;     // of one row
+constexpr double kSmallestError = 1e-7;  // absolute; fp16 has no finer steps near 0
+constexpr double kRotatedRows = 0.01;
+
+std::string percent(double error) { return fmt::format("{:.1f} %", 100.0 * error); }
+
+}  // namespace
+
+// What the source's rows and columns are multiplied by; empty: 1.
+struct SourceComparison::Factors {
+  std::vector<float> rows, columns;
+};
+
+SourceComparison::SourceComparison(const VerifyFolder& folder, const TensorSource& source)
+    : folder_(folder), source_(source) {
+  // An offline rotation of the hidden state keeps the lengths of the embedding's rows and nothing else.
+  ExpectedModule embedding = expected_outside(*folder.config()).front();
+  auto stored = StoredRows::open(folder, embedding);
+  auto original = StoredRows::open(source, embedding);
+  if (!stored || !original) return;
+  std::vector<float> a(static_cast<std::size_t>(original->cols())), b(a.size());
+  double lengths = 0.0, values = 0.0, size = 0.0;
+  for (std::int64_t r = 0; r < std::min<std::int64_t>(original->rows(), 256); ++r) {
+    original->read_row(r, a.data());
+    stored->read_row(r, b.data());
+    double aa = 0.0, bb = 0.0;
+    for (std::size_t c = 0; c < a.size(); ++c) {
+      aa += double{a[c]} * a[c];
+      bb += double{b[c]} * b[c];
+      values += (double{a[c]} - b[c]) * (double{a[c]} - b[c]);
+    }
+    lengths += (std::sqrt(aa) - std::sqrt(bb)) * (std::sqrt(aa) - std::sqrt(bb));
+    size += aa;
+  }
+  hidden_rotated_ = values > 0.1 * size && lengths < kRotatedRows * kRotatedRows * size;
+}
+
+bool same_model(const ModelConfig& a, const ModelConfig& b, Findings& findings) {
+  const std::size_t before = findings.problems.size();
+  const auto same = [&](const char* key, std::int64_t x, std::int64_t y) {
+    if (x != y)
+      findings.problem("config.json", fmt::format("'{}': {}, as the source has,", key, y),
+                       fmt::format("{}", x));
+  };
+  same("hidden_size", a.hidden_size, b.hidden_size);
+  same("vocab_size", a.vocab_size, b.vocab_size);
+  same("intermediate_size", a.intermediate_size, b.intermediate_size);
+  same("moe_intermediate_size", a.moe_intermediate_size, b.moe_intermediate_size);
+  same("num_attention_heads", a.num_attention_heads, b.num_attention_heads);
+  same("n_routed_experts", a.n_routed_experts, b.n_routed_experts);
+  same("n_shared_experts", a.n_shared_experts, b.n_shared_experts);
+  same("first_k_dense_replace", a.first_k_dense_replace, b.first_k_dense_replace);
+  same("q_lora_rank", a.q_lora_rank.value_or(0), b.q_lora_rank.value_or(0));
+  same("kv_lora_rank", a.kv_lora_rank, b.kv_lora_rank);
+  same("qk_nope_head_dim", a.qk_nope_head_dim, b.qk_nope_head_dim);
+  same("qk_rope_head_dim", a.qk_rope_head_dim, b.qk_rope_head_dim);
+  same("v_head_dim", a.v_head_dim, b.v_head_dim);
+  return findings.problems.size() == before;
+}
+
+SourceComparison::Factors SourceComparison::factors(const ExpectedModule& module,
+                                                    const LayerFolds& folds) const {
+  const ModelConfig& c = *folder_.config();
+  Factors out;
+  const auto columns = folds.columns.find(module.norm);
+  // The rotated basis has the norm's factors in it.
+  const bool in_basis = folds.rotation != Rotation::kNone && module.name.ends_with(".kv_b_proj");
+  if (columns != folds.columns.end() && !in_basis) out.columns = columns->second;
+  if (folds.kv_b_rows.empty()) return out;
+  const auto kv_row = [&](std::int64_t head, std::int64_t i) {
+    return folds.kv_b_rows[static_cast<std::size_t>(head * (c.qk_nope_head_dim + c.v_head_dim) + i)];
+  };
+  if (module.name.ends_with(".kv_b_proj")) out.rows = folds.kv_b_rows;
+  if (module.name.ends_with(".o_proj"))
+    for (std::int64_t h = 0; h < c.num_attention_heads; ++h)
+      for (std::int64_t i = 0; i < c.v_head_dim; ++i)
+        out.columns.push_back(1.0F / kv_row(h, c.qk_nope_head_dim + i));
+  if (module.name.ends_with(".q_b_proj") || module.name.ends_with(".q_proj"))
+    for (std::int64_t h = 0; h < c.num_attention_heads; ++h)
+      for (std::int64_t i = 0; i < c.qk_head_dim(); ++i)
+        out.rows.push_back(i < c.qk_nope_head_dim ? 1.0F / kv_row(h, i) : 1.0F);
+  return out;
+}
+
+bool SourceComparison::is_stored_as_is(const ExpectedModule& module, const LayerFolds& folds) const {
+  if (folds.columns.count(module.norm) != 0 || hidden_rotated_) return false;
+  const TensorView *a = folder_.find(module.weight()), *b = source_.checkpoint().find(module.weight());
+  return a != nullptr && b != nullptr && a->dtype == b->dtype && a->shape == b->shape && !b->bytes.empty() &&
+         std::ranges::equal(a->bytes, b->bytes);
+}
+
+TensorError SourceComparison::compare(const ExpectedModule& module, const LayerFolds& folds,
+                                      Findings& findings) const noexcept {
+  try {
+    const TensorView* stored = folder_.find(module.weight());
+    if (stored == nullptr) return {};
+    if (source_.checkpoint().find(module.weight()) == nullptr) {
+      findings.note(module.weight(), "is not in the source");
+      return {};
+    }
+    if (module.form == Form::kNorm && folds.columns.count(module.name) != 0)
+      return {};  // it says what was folded
+    if (is_stored_as_is(module, folds)) {
+      TensorError same;
+      same.how = TensorError::How::kElements;
+      auto original = StoredRows::open(source_, module);
+      std::vector<float> row(static_cast<std::size_t>(original->cols()));
+      for (std::int64_t r = 0; r < original->rows(); ++r) {
+        original->read_row(r, row.data());
+        for (const float x : row) same.size += double{x} * x;
+      }
+      return same;
+    }
+    if (stored->dtype == DType::kF8E4M3) {
+      findings.problem(module.weight(), "the bytes of the source", "others");
+      return {};
+    }
+    return compare_rows(module, folds, findings);
+  } catch (const Error& error) {
+    findings.problem(module.weight(), "", error.what());
+  }
+  return {};
+}
+
+namespace {
+
+// What comparing the rows of one tensor adds up to.
+struct Sums {
+  explicit Sums(std::int64_t cols) : columns(static_cast<std::size_t>(cols)) {}
+
+  // One row: the source's `a` times the factors is wanted, `b` is stored. int8 codes have a step, others 0.
+  void add(const std::vector<float>& a, const std::vector<float>& b, double row_factor,
+           const std::vector<float>& column_factors, double step) {
+    double row_difference = 0.0, row_size = 0.0;
+    const double in_steps = step > 0.0 ? 1.0 / (step * step) : 0.0;
+    for (std::size_t c = 0; c < a.size(); ++c) {
+      const double factor = row_factor * (column_factors.empty() ? 1.0 : double{column_factors[c]});
+      if (std::isnan(factor)) continue;
+      const double want = factor * a[c], d = b[c] - want;
+      row_size += want * want;
+      row_difference += d * d;
+      columns[c] += d * d * in_steps;
+      stored_size += double{b[c]} * b[c];
+    }
+    size += row_size;
+    difference += row_difference;
+    steps += row_difference * in_steps;
+    const double mean = std::sqrt(row_difference / static_cast<double>(a.size()));
+    const double relative =
+        std::max(0.0, mean - kSmallestError) / std::sqrt(row_size / static_cast<double>(a.size()) + 1e-30);
+    const double off = step > 0.0 ? mean / step : relative;
+    if (!(off <= worst_row)) worst_row = off, worst_row_at = rows;
+    ++rows;
+  }
+  // rms of all, or of the worst column, in steps.
+  double mean_steps() const { return std::sqrt(steps / static_cast<double>(rows * columns.size())); }
+  double column_steps() const { return std::sqrt(columns[worst_column()] / static_cast<double>(rows)); }
+  std::size_t worst_column() const {
+    return static_cast<std::size_t>(std::max_element(columns.begin(), columns.end()) - columns.begin());
+  }
+
+  std::vector<double> columns;                                          // squares of the differences in steps
+  double difference = 0.0, size = 0.0, stored_size = 0.0, steps = 0.0;  // sums of squares
+  double worst_row = 0.0;                                               // int8: in steps; others: relative
+  std::int64_t worst_row_at = 0, rows = 0;
+};
+
+// What is wrong with the compared rows, "" if nothing is.
+std::string complaint(const Sums& sums, bool int8, std::int64_t first_row) {
+  const auto row = [&] { return sums.worst_row_at + first_row; };
+  if (sums.rows == 0) return "";
+  if (!int8) {
+    if (sums.worst_row <= kFloatError) return "";
+    return fmt::format("{} off in row {}", percent(sums.worst_row), row());
+  }
+  if (sums.mean_steps() <= kTensorSteps && sums.worst_row <= kRowSteps && sums.column_steps() <= kColumnSteps)
+    return "";
+  return fmt::format("{:.1f} steps off, {}; {:.1f} in row {}, {:.1f} in column {}", sums.mean_steps(),
+                     percent(std::sqrt(sums.difference / sums.size)), sums.worst_row, row(),
+                     sums.column_steps(), sums.worst_column());
+}
+
+}  // namespace
+
+namespace {
+
+// The source's rows of kv_a_proj that make the latent, rotated: [rank, hidden].
+Matrix<float> rotated_latent_rows(StoredRows& kv_a, std::int64_t rank) {
+  Matrix<float> out(rank, kv_a.cols());
+  for (std::int64_t r = 0; r < rank; ++r) kv_a.read_row(r, out.row(r));
+  std::vector<float> column(static_cast<std::size_t>(rank));
+  for (std::int64_t c = 0; c < kv_a.cols(); ++c) {
+    for (std::int64_t r = 0; r < rank; ++r) column[static_cast<std::size_t>(r)] = out.row(r)[c];
+    LatentRotation(column.size()).turn(column);
+    for (std::int64_t r = 0; r < rank; ++r) out.row(r)[c] = column[static_cast<std::size_t>(r)];
+  }
+  return out;
+}
+
+}  // namespace
+
+TensorError SourceComparison::compare_rows(const ExpectedModule& module, const LayerFolds& folds,
+                                           Findings& findings) const {
+  auto stored = StoredRows::open(folder_, module), original = StoredRows::open(source_, module);
+  if (!stored || !original) return {};
+  const bool kv_a = module.name.ends_with(".kv_a_proj_with_mqa"), kv_b = module.name.ends_with(".kv_b_proj");
+  const bool ours = folds.rotation == Rotation::kOurs, other = folds.rotation == Rotation::kOther;
+  const std::int64_t rank = folder_.config()->kv_lora_rank;
+  Matrix<float> latent_rows;
+  if (ours && kv_a) latent_rows = rotated_latent_rows(*original, rank);
+  // Rows that a rotation which cannot be repeated has turned.
+  const std::int64_t turned_rows = !other ? 0 : kv_a ? rank : kv_b ? stored->rows() : 0;
+  const Factors f = factors(module, folds);
+  Sums sums(stored->cols()), turned(stored->cols());
+  std::vector<float> a(static_cast<std::size_t>(stored->cols())), b(a.size());
+  for (std::int64_t r = 0; r < stored->rows(); ++r) {
+    original->read_row(r, a.data());
+    stored->read_row(r, b.data());
+    if (ours && kv_b) folds.to_stored_basis(a);
+    if (r < latent_rows.rows()) std::copy_n(latent_rows.row(r), a.size(), a.begin());
+    const double row_factor = f.rows.empty() ? 1.0 : double{f.rows[static_cast<std::size_t>(r)]};
+    const double step = stored->int8() ? double{stored->scale(r)} : 0.0;
+    (r < turned_rows ? turned : sums).add(a, b, row_factor, f.columns, step);
+  }
+  TensorError error;
+  error.size = sums.size + turned.size;
+  if (hidden_rotated_) {
+    error.how = TensorError::How::kNorm;
+    error.difference = std::pow(std::sqrt(sums.stored_size) - std::sqrt(sums.size), 2);
+    return error;
+  }
+  error.how = turned_rows > 0 ? TensorError::How::kProduct : TensorError::How::kElements;
+  error.difference = sums.difference + folds.product_error * folds.product_error * turned.size;
+  if (stored->int8() && sums.rows > 0) error.steps = sums.mean_steps();
+  if (const std::string what = complaint(sums, stored->int8(), turned_rows); !what.empty())
+    findings.problem(module.weight(),
+                     stored->int8() ? "the source's weights within a step or two" : "the source's weights",
+                     what);
+  return error;
+}
+
+}  // namespace latent8
