@@ -48,7 +48,7 @@ Json machine_json() {
 }
 
 // What the reference tool asks for before it quantises, and why nobody has to do it here.
-// Source: facts/format.md 3.8.
+// Source: msModelSlim's example/DeepSeek/README.md, the checks before a run.
 Json pre_run_checks() {
   const auto item = [](const char* check, const char* why) {
     return Json{{"check", check}, {"needed", false}, {"why", why}};

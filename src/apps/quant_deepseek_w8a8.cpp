@@ -1,4 +1,5 @@
-// quant_deepseek_w8a8: the reference tool's command, flag by flag. Source: facts/format.md 3.1.
+// quant_deepseek_w8a8: the reference tool's command, flag by flag. Source: msModelSlim's
+// example/DeepSeek/quant_deepseek_w8a8.py.
 
 #include <algorithm>
 

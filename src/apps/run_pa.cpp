@@ -1,5 +1,5 @@
 // latent8 run_pa: the command line of the reference's pure-model entry.
-// Source: facts/runtime.md 4.5 (examples/run_pa.py).
+// Source: MindIE-LLM's examples/atb_models/examples/run_pa.py.
 
 #include <array>
 #include <nlohmann/json.hpp>
