@@ -5,7 +5,7 @@
 // Per tile of 64 keys: QK for a block of keys and all rows (the keys stay in L1), softmax, then for each
 // strip of dimensions its transpose and PV for all rows (the values stay in L1). Keys are u8 with 128 added,
 // so S starts at -128 * sum(q). The tile is P's scale: tiles of 128 keys are 4 % faster, but their P makes
-// half of the error of an int8 cache (README.md, Accuracy).
+// half of the error of an int8 cache (docs/accuracy.md).
 
 #include <cstdint>
 #include <cstring>
