@@ -144,7 +144,7 @@ void add_doctor(CLI::App& root) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = root.add_subcommand("doctor", "show what this machine offers, and check a checkpoint");
-  app->add_option("dir", flags->model.model, "checkpoint directory to check");
+  app->add_option("dir", flags->model.model, "checkpoint directory to check")->type_name("DIR");
   add_json_flag(*app, flags->json);
   app->footer(
       "Examples:\n"
