@@ -10,6 +10,7 @@ endfunction()
 
 latent8_gate(floors ${CMAKE_SOURCE_DIR})
 latent8_gate(length ${CMAKE_SOURCE_DIR})
+latent8_gate(docs ${CMAKE_SOURCE_DIR})
 latent8_gate(symbols ${CMAKE_BINARY_DIR} --nm ${CMAKE_NM})
 latent8_gate(format ${CMAKE_SOURCE_DIR})
 

@@ -60,7 +60,7 @@ tests() { ctest --test-dir "build/$1" --output-on-failure -j "$JOBS" --no-tests=
 
 checkers() {
   local status=0 name
-  for name in format floors length; do python3 "tools/check_$name.py" || status=1; done
+  for name in format floors length docs; do python3 "tools/check_$name.py" || status=1; done
   return $status
 }
 

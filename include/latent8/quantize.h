@@ -19,7 +19,7 @@ struct QuantizeProgress {
 };
 
 struct QuantizeOptions {
-  // Whose names and dialect the checkpoint has. Source: facts/format.md 1.5 to 1.7.
+  // Whose names and dialect the checkpoint has. Source: docs/format.md, "Files and dialects".
   enum class Format : std::uint8_t { kMindie, kAscendV1 };
   // kMsmodelslim: the reference's bytes: its arithmetic, calibration, fallback lists, orders and file modes.
   enum class Compat : std::uint8_t { kNone, kMsmodelslim };
@@ -27,7 +27,7 @@ struct QuantizeOptions {
   enum class Weights : std::uint8_t { kW8A8, kFloat };
   // Smoothing of the inputs of attention linears, where it lowers the error of what they give. kM4: of
   // input_layernorm's output; kM6: also of q_a_layernorm's and of o_proj's input. With kMsmodelslim the
-  // reference's methods. Source: facts/format.md 3.5.
+  // reference's methods. Source: docs/format.md, "The reference's smoothing".
   enum class Anti : std::uint8_t { kNone, kM4, kM6 };
   // The MTP layer: left out, its tensors as they are, or quantised like a decoder layer.
   enum class Mtp : std::uint8_t { kNone, kFloat, kMix };
@@ -47,7 +47,7 @@ struct QuantizeOptions {
   Anti anti = Anti::kM4;
   bool rotate_latent = true;  // let rotations of the latent be among the choices of a layer
   // Rotate the hidden state, q_a_proj's output and the heads' values, all offline, by the reference's
-  // matrices. Source: facts/format.md 3.5 (--rot).
+  // matrices. Source: docs/format.md, "The reference's rotations".
   bool rotate_model = false;
   Mtp mtp = Mtp::kMix;
   Fallback fallback = Fallback::kAuto;

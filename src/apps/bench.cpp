@@ -165,15 +165,14 @@ void bench_gemm_rows(const BenchFlags& f) {
 
 void add_flags(CLI::App& app, BenchFlags& f) {
   const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
-  app.add_option("--shape", f.shape,
-                 fmt::format("sizes of a known model: {}", fmt::join(known_shapes(), ", ")))
+  app.add_option("--shape", f.shape, "sizes of a known model")
       ->check(CLI::Validator(
           [](std::string& name) {
             return shape_config(name)
                        ? std::string()
                        : fmt::format("one of {} expected, got '{}'", fmt::join(known_shapes(), ", "), name);
           },
-          ""))
+          fmt::format("{{{}}}", fmt::join(known_shapes(), ","))))
       ->capture_default_str();
   app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
       ->delimiter(',')
@@ -195,8 +194,8 @@ void add_bench(CLI::App& root) {
   CLI::App* app = root.add_subcommand("bench", "measure speed beside the machine's own limits");
   const auto flags = std::make_shared<BenchFlags>();
   add_flags(*app, *flags);
-  app->add_option("--model", flags->model.model,
-                  "a checkpoint, mapped, instead of random weights of a shape");
+  app->add_option("--model", flags->model.model, "a checkpoint, mapped, instead of random weights of a shape")
+      ->type_name("DIR");
   app->add_option("--layers", flags->layers, "use this many layers, to fit memory")->check(at_least(1));
   app->add_option("--experts", flags->experts, "use this many routed experts")->check(at_least(1));
   app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(at_least(1));

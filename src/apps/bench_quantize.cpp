@@ -108,7 +108,8 @@ void add_bench_quantize(CLI::App& bench) {
       ->check(CLI::IsMember({"fp8", "bf16"}))
       ->capture_default_str();
   app->add_option("--dir", flags->dir, "a folder on the disk to measure; the layer is made in it and removed")
-      ->check(CLI::ExistingDirectory);
+      ->check(CLI::ExistingDirectory)
+      ->type_name("DIR");
   app->add_flag("--rot", flags->options.rotate_model, "rotate the model while its layer is read");
   app->add_option("--threads", flags->options.threads, "0: the physical cores of the affinity mask")
       ->check(CLI::Range(0, 4096));

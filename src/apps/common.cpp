@@ -110,11 +110,12 @@ void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
                  "false is refused for checkpoints with an int8 cache; absent means true")
       ->check(CLI::IsMember({"true", "false"}));
   app.add_option("--atb-config", flags.atb_config,
-                 "the reference's config.json, of which kv_cache_options.enable_nz is read");
+                 "the reference's config.json, of which kv_cache_options.enable_nz is read")
+      ->type_name("FILE");
 }
 
 void add_model_flags(CLI::App& app, ModelFlags& flags) {
-  app.add_option("--model", flags.model, "checkpoint directory")->required();
+  app.add_option("--model", flags.model, "checkpoint directory")->required()->type_name("DIR");
   add_runtime_flags(app, flags);
 }
 

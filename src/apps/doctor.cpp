@@ -48,7 +48,7 @@ Json machine_json() {
 }
 
 // What the reference tool asks for before it quantises, and why nobody has to do it here.
-// Source: facts/format.md 3.8.
+// Source: msModelSlim's example/DeepSeek/README.md, the checks before a run.
 Json pre_run_checks() {
   const auto item = [](const char* check, const char* why) {
     return Json{{"check", check}, {"needed", false}, {"why", why}};
@@ -144,7 +144,7 @@ void add_doctor(CLI::App& root) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = root.add_subcommand("doctor", "show what this machine offers, and check a checkpoint");
-  app->add_option("dir", flags->model.model, "checkpoint directory to check");
+  app->add_option("dir", flags->model.model, "checkpoint directory to check")->type_name("DIR");
   add_json_flag(*app, flags->json);
   app->footer(
       "Examples:\n"

@@ -98,8 +98,9 @@ void add_logits(CLI::App& eval) {
   CLI::App* app = eval.add_subcommand("logits", "write the logits of token sequences to a safetensors file");
   add_model_flags(*app, flags->model);
   app->add_option("--tokens", flags->tokens, "JSON lines: {\"ids\": [...]} or {\"text\": \"...\"}")
-      ->required();
-  app->add_option("--out", flags->out, "safetensors file to write")->required();
+      ->required()
+      ->type_name("FILE");
+  app->add_option("--out", flags->out, "safetensors file to write")->required()->type_name("FILE");
   app->add_option("--last", flags->last, "only the last K positions of each sequence; 0: all")
       ->check(at_least(0))
       ->capture_default_str();
@@ -184,8 +185,9 @@ void add_text_command(CLI::App& eval, const char* name, const char* help, bool n
   add_model_flags(*app, flags->model);
   app->add_option("--reference", flags->reference,
                   "float checkpoint to compare with; runs in float by prefill")
-      ->required(needs_reference);
-  app->add_option("--text", flags->text, "UTF-8 text file")->required();
+      ->required(needs_reference)
+      ->type_name("DIR");
+  app->add_option("--text", flags->text, "UTF-8 text file")->required()->type_name("FILE");
   app->add_option("--windows", flags->windows, "only the first N windows; 0: all")
       ->check(at_least(0))
       ->capture_default_str();

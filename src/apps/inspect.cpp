@@ -187,7 +187,7 @@ void add_inspect(CLI::App& root) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = root.add_subcommand("inspect", "show what a checkpoint is: sizes, quantisation, cache");
-  app->add_option("dir", flags->model.model, "checkpoint directory")->required();
+  app->add_option("dir", flags->model.model, "checkpoint directory")->required()->type_name("DIR");
   app->add_flag("--tensors", flags->tensors, "list every tensor");
   add_json_flag(*app, flags->json);
   app->footer(

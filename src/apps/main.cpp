@@ -24,6 +24,8 @@ void add_subcommands(CLI::App& root) {
   latent8::add_eval(root);
   latent8::add_doctor(root);
   latent8::add_bench(root);
+  latent8::add_completion(root);
+  latent8::add_manual(root);
 }
 
 int fail(const char* message) {

@@ -1,4 +1,5 @@
-// quant_deepseek_w8a8: the reference tool's command, flag by flag. Source: facts/format.md 3.1.
+// quant_deepseek_w8a8: the reference tool's command, flag by flag. Source: msModelSlim's
+// example/DeepSeek/quant_deepseek_w8a8.py.
 
 #include <algorithm>
 
@@ -79,13 +80,17 @@ void run(const ReferenceFlags& flags) {
 void add_quant_deepseek_w8a8(CLI::App& root) {
   const auto flags = std::make_shared<ReferenceFlags>();
   CLI::App* app = root.add_subcommand("quant_deepseek_w8a8", "quantize, with the reference tool's flags");
-  app->add_option("--model_path", flags->model_path, "float checkpoint directory")->required();
-  app->add_option("--save_path", flags->save_path, "directory to make")->required();
+  app->add_option("--model_path", flags->model_path, "float checkpoint directory")
+      ->required()
+      ->type_name("DIR");
+  app->add_option("--save_path", flags->save_path, "directory to make")->required()->type_name("DIR");
   app->add_option("--layer_count", flags->layer_count, "write the first N decoder layers only; 0 means all")
       ->capture_default_str();
   app->add_option("--anti_dataset", flags->anti_dataset,
-                  "JSON list of texts for smoothing; default: those of --calib_dataset");
-  app->add_option("--calib_dataset", flags->calib_dataset, "JSON list of calibration texts");
+                  "JSON list of texts for smoothing; default: those of --calib_dataset")
+      ->type_name("FILE");
+  app->add_option("--calib_dataset", flags->calib_dataset, "JSON list of calibration texts")
+      ->type_name("FILE");
   app->add_option("--batch_size", flags->batch_size, "prompts per call")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();

@@ -84,8 +84,10 @@ void add_recipe_flags(CLI::App& app, Options& o) {
 }
 
 void add_calibration_flags(CLI::App& app, Options& o) {
-  app.add_option("--calib", o.calib, "JSON list of calibration texts; default: built-in prompts");
-  app.add_option("--anti-calib", o.anti_calib, "the same for smoothing (--anti); default: those of --calib");
+  app.add_option("--calib", o.calib, "JSON list of calibration texts; default: built-in prompts")
+      ->type_name("FILE");
+  app.add_option("--anti-calib", o.anti_calib, "the same for smoothing (--anti); default: those of --calib")
+      ->type_name("FILE");
   app.add_option("--batch-size", o.batch_size, "prompts per call; changes --compat msmodelslim only")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
@@ -110,7 +112,8 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
   app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations of the latent");
-  app.add_option("--report", flags.report, "write an HTML page of what was measured and decided");
+  app.add_option("--report", flags.report, "write an HTML page of what was measured and decided")
+      ->type_name("FILE");
   add_json_flag(app, flags.json);
 }
 
@@ -119,8 +122,10 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
 void add_quantize(CLI::App& root) {
   const auto flags = std::make_shared<QuantizeFlags>();
   CLI::App* app = root.add_subcommand("quantize", "make a W8A8 + FA3 checkpoint of a float one");
-  app->add_option("--model", flags->options.model, "float checkpoint directory")->required();
-  app->add_option("--out", flags->options.out, "directory to make")->required();
+  app->add_option("--model", flags->options.model, "float checkpoint directory")
+      ->required()
+      ->type_name("DIR");
+  app->add_option("--out", flags->options.out, "directory to make")->required()->type_name("DIR");
   add_recipe_flags(*app, flags->options);
   add_calibration_flags(*app, flags->options);
   add_run_flags(*app, *flags);

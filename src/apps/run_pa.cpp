@@ -1,5 +1,5 @@
 // latent8 run_pa: the command line of the reference's pure-model entry.
-// Source: facts/runtime.md 4.5 (examples/run_pa.py).
+// Source: MindIE-LLM's examples/atb_models/examples/run_pa.py.
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -92,7 +92,7 @@ void run_pa(const RunPaFlags& flags) {
 void add_run_pa(CLI::App& root) {
   const auto flags = std::make_shared<RunPaFlags>();
   CLI::App* app = root.add_subcommand("run_pa", "the reference's pure-model entry, with its flags");
-  app->add_option("--model_path", flags->model.model, "checkpoint directory")->required();
+  app->add_option("--model_path", flags->model.model, "checkpoint directory")->required()->type_name("DIR");
   app->add_option("--input_texts", flags->input_texts, "one or more prompts")->capture_default_str();
   app->add_option("--max_output_length", flags->max_output_length, "longest answer in tokens")
       ->check(at_least(1))

@@ -58,7 +58,9 @@ void add_tokenize(CLI::App& root) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = root.add_subcommand("tokenize", "convert JSON lines on stdin: text, token ids, messages");
-  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json")->required();
+  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json")
+      ->required()
+      ->type_name("DIR");
   app->add_flag("--json", flags->json, "JSON lines, which this command prints anyway");
   app->footer(
       "A line {\"text\"} gives {\"ids\"}: no BOS is added, special tokens in the text are recognised.\n"

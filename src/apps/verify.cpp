@@ -147,8 +147,9 @@ void run(const VerifyFlags& flags) {
 void add_verify(CLI::App& root) {
   const auto flags = std::make_shared<VerifyFlags>();
   CLI::App* app = root.add_subcommand("verify", "check every tensor of a quantised checkpoint");
-  app->add_option("dir", flags->checkpoint, "quantised checkpoint directory")->required();
-  app->add_option("--source", flags->source, "the float checkpoint it was made of, to compare weights with");
+  app->add_option("dir", flags->checkpoint, "quantised checkpoint directory")->required()->type_name("DIR");
+  app->add_option("--source", flags->source, "the float checkpoint it was made of, to compare weights with")
+      ->type_name("DIR");
   app->add_option("--threads", flags->threads, "threads; 0 means one per physical core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();

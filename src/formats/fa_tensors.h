@@ -20,7 +20,8 @@ struct FaScaleOptions {
 
 // The scales of `layer`, or none if the description lists no fa_* tensor of it (its cache is float then).
 // Shapes: fa_q [H, 1], [H] or [H, D] with equal elements in each row; fa_k [1, 1], [1], [1, D] or [H, D] with
-// all elements equal; element types BF16, F16, F32. fa_v is not used. Source: facts/format.md 2 and 6.1.
+// all elements equal; element types BF16, F16, F32. fa_v is not used. Source: docs/format.md, "Scales of the
+// int8 cache".
 // Throws: Error naming the tensor if it is missing, has another shape or type, is not constant, has a value
 // that is NaN, infinite or not above 0, if an offset is not 0, or if all scales of the layer are 1.
 std::optional<FaScales> read_fa_scales(const Checkpoint& checkpoint, std::int64_t layer,

@@ -14,7 +14,7 @@ namespace latent8 {
 
 // YaRN. Rotary frequencies are blended between the original and the stretched ones; the softmax scale is
 // multiplied by get_mscale(factor, mscale_all_dim)^2 where mscale_all_dim is not 0, cos and sin by
-// get_mscale(factor, mscale) / get_mscale(factor, mscale_all_dim). Source: facts/runtime.md 5.2.
+// get_mscale(factor, mscale) / get_mscale(factor, mscale_all_dim). Source: docs/numerics.md, "RoPE and YaRN".
 struct RopeScaling {
   std::string type = "yarn";
   double factor = 1.0;                                // >= 1

@@ -1,6 +1,6 @@
 #pragma once
-// quant_model_description*.json: which tensor is stored in which form. Format: facts/format.md 1.5,
-// msmodelslim_bytes.md B4, B5.
+// quant_model_description*.json: which tensor is stored in which form. Format: docs/format.md,
+// "Description".
 
 #include <cstdint>
 #include <filesystem>

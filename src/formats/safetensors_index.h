@@ -20,7 +20,7 @@ struct SafetensorsIndex {
 SafetensorsIndex parse_safetensors_index(std::string_view json_text, const std::string& where);
 
 // The file's text as Python's json.dump writes it, weight_map in the order given, no final newline.
-// Source: facts/msmodelslim_bytes.md B4 (the reference indents by 2, and by 4 after adding a float MTP
+// Source: docs/format.md, "Shards and index" (the reference indents by 2, and by 4 after adding an MTP
 // layer).
 std::string safetensors_index_json(std::int64_t total_size,
                                    const std::vector<std::pair<std::string, std::string>>& weight_map,

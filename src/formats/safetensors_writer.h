@@ -33,7 +33,7 @@ struct SafetensorsWriterOptions {
 void order_for_alignment(std::vector<TensorToWrite>& tensors);
 
 // The order of the safetensors library, which the reference uses: wider types first, then by name.
-// Source: facts/msmodelslim_bytes.md B3.
+// Source: docs/format.md, "Shards and index".
 void order_as_reference(std::vector<TensorToWrite>& tensors);
 
 // What a file begins with: the header's length and the header. The tensors' bytes follow in the order given,

@@ -8,7 +8,7 @@
 //   float layer  latent fp16 or fp32 [rank][16]    then k_pe of the same type [rope][16]
 // so that a vector register holds the same dimensions of 16 keys, whatever the block size is.
 // NZ (the Ascend order): [C1, block_size, C0] with C0 = 32 bytes of elements: int8 latent C0 = 32, fp16 C0 =
-// 16; the latent and k_pe are separate tensors there. Source: facts/runtime.md 1.1.
+// 16; the latent and k_pe are separate tensors there. Source: docs/numerics.md, "Cache pages".
 
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 #pragma once
 // The reference's int8 decode operator with its roundings, to validate checkpoints that were made for it.
-// Slow, dense, plain C++. Source: facts/runtime.md 1.2, format.md 4.2 (docs/architecture.md).
+// Slow, dense, plain C++. Source: docs/numerics.md, "Ascend attention".
 
 #include <cstdint>
 

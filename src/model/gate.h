@@ -16,7 +16,7 @@ namespace latent8 {
 // the topk_group best groups are out. group_limited_greedy (V2): softmax, a group's score is its best.
 // greedy: softmax, no groups. Equal scores go to the lower index. Weights are the unbiased scores, divided by
 // their sum if norm_topk_prob, times routed_scaling_factor. Source: DeepSeek-V3 report 2.1.2;
-// facts/runtime.md 5.2.
+// docs/numerics.md, "Gate".
 void route(const ModelConfig& config, Mat<float> logits, std::span<const float> bias, Routing& out);
 
 }  // namespace latent8

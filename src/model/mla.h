@@ -14,8 +14,8 @@ struct AttentionOptions {
 };
 
 // One layer's attention. Every head reads the same latent: the query is absorbed through W_UK, the result
-// goes back through W_UV. Source: DeepSeek-V2 report 2.1; FA3 flow in facts/runtime.md 1.2. Thread-safety:
-// const; buffers are the caller's.
+// goes back through W_UV. Source: DeepSeek-V2 report 2.1; docs/numerics.md, "Absorbed and expanded form".
+// Thread-safety: const; buffers are the caller's.
 class MlaAttention {
  public:
   MlaAttention(const ModelConfig& config, const AttentionWeights& weights, RopeTable rope)

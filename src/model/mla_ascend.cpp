@@ -1,5 +1,5 @@
 // The `ascend` numerics of an int8 layer: what the reference's operators round, and where.
-// Source: facts/runtime.md 1.2 (decode), 1.3 steps 4 to 7 and the rounding of the prefill write.
+// Source: docs/numerics.md, "Ascend attention" and "Ascend cache writes".
 
 #include "kernels/mla_ascend.h"
 

@@ -9,7 +9,7 @@ namespace latent8 {
 
 // cos and sin of every position and pair, [max_position_embeddings, qk_rope_head_dim / 2], with YaRN as the
 // config says. Frequencies and angles are rounded to fp32 as the models were trained with. Source: Peng et
-// al., "YaRN", 2023; facts/runtime.md 5.2.
+// al., "YaRN", 2023; docs/numerics.md, "RoPE and YaRN".
 class RopeFrequencies {
  public:
   explicit RopeFrequencies(const ModelConfig& config);

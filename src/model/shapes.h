@@ -9,7 +9,7 @@
 
 namespace latent8 {
 
-// "v2-lite", "r1", "moonlight", "kimi-k2", "tiny-r1". Source: facts/runtime.md 5.1 and 5.4.
+// "v2-lite", "r1", "moonlight", "kimi-k2", "tiny-r1". Source: the models' config.json on Hugging Face.
 std::span<const std::string_view> known_shapes();
 // The configuration of a known shape; none for other names.
 std::optional<ModelConfig> shape_config(std::string_view name);

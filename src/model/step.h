@@ -12,7 +12,7 @@
 
 namespace latent8 {
 
-// How int8 layers compute (design.md 2).
+// How int8 layers compute: docs/numerics.md, "Native attention" and "Ascend attention".
 enum class Numerics : std::uint8_t {
   kNative,  // q codes per token and head, P as u8 against the tile's maximum; prompt and decode alike
   kAscend,  // the reference's arithmetic; prompts attend in float

@@ -54,7 +54,7 @@ float WeightReader::scalar(const std::string& name) { return vector(name, 1)[0];
 Norm WeightReader::norm(const std::string& name, std::int64_t size) {
   Norm out;
   out.weight = vector(name + ".weight", size);
-  // Only norms: msModelSlim stores the shift of the smoothing there (facts/msmodelslim_bytes.md A4).
+  // Only norms: msModelSlim stores the shift of the smoothing there (docs/format.md, "Norms").
   if (has(name + ".bias")) out.bias = vector(name + ".bias", size);
   return out;
 }
@@ -62,7 +62,7 @@ Norm WeightReader::norm(const std::string& name, std::int64_t size) {
 std::span<const float> WeightReader::deq_scale(const std::string& name, std::int64_t size) {
   const TensorView& view = checkpoint_.get(name);
   if (view.dtype != DType::kI64) return vector(name, size);
-  // fp16 models: the low 32 bits of an int64 are the bits of a float32 (facts/format.md 1.3).
+  // fp16 models: the low 32 bits of an int64 are the bits of a float32 (docs/format.md, "Quantised linears").
   if (view.elements() != size)
     throw_error(ErrorCode::kCorrupt, "tensor '{}': {} elements expected, got shape {}", name, size,
                 view.shape_text());

@@ -2,7 +2,7 @@
 // Orthogonal rotations between the weights of a model, which spread outliers of its activations and leave the
 // model the same function: of the hidden state, of q_a_proj's output and of each head's values. Norms keep
 // lengths, not directions, so their weights move into the linears behind them first. Nothing is rotated when
-// the model runs. Source: the --rot of facts/format.md 3.5, whose matrices these are.
+// the model runs. Source: docs/format.md, "The reference's rotations", whose matrices these are.
 
 #include <array>
 #include <cstdint>

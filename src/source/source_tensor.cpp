@@ -8,7 +8,7 @@
 namespace latent8 {
 namespace {
 
-// Weights per fp8 block scale, both ways. Source: facts/format.md 3.7.
+// Weights per fp8 block scale, both ways. Source: docs/format.md, "fp8 sources".
 constexpr std::int64_t kFp8Block = 128;
 
 std::int64_t blocks(std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; }

@@ -108,7 +108,7 @@ void ModuleChecker::check_static(const ExpectedModule& module, const Rows& rows,
   check_quant_bias(module, rows, whole ? offset[0] : std::numeric_limits<float>::quiet_NaN(), deq, bias);
 }
 
-// deq_scale [out] as float32; empty if it is not there. Source: facts/format.md 1.3.
+// deq_scale [out] as float32; empty if it is not there. Source: docs/format.md, "Quantised linears".
 std::vector<float> ModuleChecker::check_deq_scale(const ExpectedModule& module, const Rows& rows,
                                                   float input_scale) {
   const std::string name = module.name + ".deq_scale";
@@ -145,7 +145,8 @@ std::vector<float> ModuleChecker::check_deq_scale(const ExpectedModule& module, 
   return deq;
 }
 
-// quant_bias = rint(bias / deq_scale - sum(codes) * input_offset). Source: facts/format.md 1.3.
+// quant_bias = rint(bias / deq_scale - sum(codes) * input_offset). Source: docs/format.md, "Quantised
+// linears".
 void ModuleChecker::check_quant_bias(const ExpectedModule& module, const Rows& rows, float input_offset,
                                      const std::vector<float>& deq_scale, const std::vector<float>& bias) {
   const std::string name = module.name + ".quant_bias";

@@ -11,7 +11,7 @@ namespace latent8 {
 inline constexpr const char* kInt8Suffixes[] = {".weight_scale", ".weight_offset", ".input_scale",
                                                 ".input_offset", ".quant_bias",    ".deq_scale"};
 
-// The smallest scale written is 2^-23 (facts/msmodelslim_bytes.md A1); the largest allows weights of a
+// The smallest scale written is 2^-23 (docs/format.md, "Quantised linears"); the largest allows weights of a
 // million.
 inline constexpr float kLeastScale = 0x1p-24F, kLargestScale = 1e4F;
 

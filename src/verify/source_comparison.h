@@ -1,8 +1,8 @@
 #pragma once
 // Compares dequantised weights with those of the float checkpoint they were made of. Smoothing and folds of
 // the latent change weights without changing the model; what they multiplied is found again from the norms
-// and from kv_b_proj, which stay float, and taken out. Source: facts/format.md 3.5, facts/field.md 3 (F1 to
-// F3).
+// and from kv_b_proj, which stay float, and taken out. Source: docs/format.md, "The reference's smoothing";
+// docs/numerics.md, "Folds of the latent".
 
 #include <cstdint>
 #include <map>

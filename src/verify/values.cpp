@@ -180,7 +180,7 @@ void ModuleChecker::check_fp8(const std::string& name, const TensorView& view) {
                              {blocks(view.shape[0]), blocks(view.shape[1])}}));
 }
 
-// The mindie dialect stores every norm once more, unlisted. Source: facts/format.md 1.4.
+// The mindie dialect stores every norm once more, unlisted. Source: docs/format.md, "Norms".
 void ModuleChecker::check_doubles(const ExpectedModule& module) {
   for (const char* part : {"weight", "bias"}) {
     const std::string name = fmt::format("{}.module.{}", module.name, part);

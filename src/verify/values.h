@@ -1,6 +1,6 @@
 #pragma once
-// Checks of the tensors of one module: presence, type, shape and values. Source: facts/format.md 1.1
-// to 1.4, 2.
+// Checks of the tensors of one module: presence, type, shape and values. Source: docs/format.md, "Types of
+// modules" to "Scales of the int8 cache".
 
 #include <cstdint>
 #include <string>

@@ -12,7 +12,7 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// The sizes of DeepSeek-R1 (facts/runtime.md 5.1).
+// The sizes of DeepSeek-R1 (its config.json on Hugging Face).
 json r1() {
   return json::parse(R"({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"],
     "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048,

@@ -114,7 +114,7 @@ TEST(LatentLayout, ClampsAndCountsWhatDoesNotFit) {
             (std::vector<float>{127, 127, -128, -128, -128}));
 }
 
-// The operator's addresses for blocks of 128. Source: facts/runtime.md 1.1.
+// The operator's addresses for blocks of 128. Source: docs/numerics.md, "Cache pages".
 TEST(NzOrder, MatchesTheAddressesOfTheReference) {
   for (std::int64_t slot = 0; slot < 128; ++slot) {
     for (std::int64_t d = 0; d < 512; ++d)

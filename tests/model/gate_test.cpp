@@ -77,7 +77,7 @@ TEST(Gate, GreedyWeightsAreTheSoftmaxTimesTheScale) {
 }
 
 TEST(Rope, SoftmaxScalesOfKnownModels) {
-  EXPECT_NEAR(softmax_scale(*shape_config("r1")), 0.135234F, 1e-6F);  // facts/runtime.md 5.1
+  EXPECT_NEAR(softmax_scale(*shape_config("r1")), 0.135234F, 1e-6F);  // docs/numerics.md, "RoPE and YaRN"
   EXPECT_NEAR(softmax_scale(*shape_config("v2-lite")), 0.114721F, 1e-6F);
   EXPECT_NEAR(softmax_scale(*shape_config("moonlight")), 1.0F / std::sqrt(192.0F), 1e-7F);
 }

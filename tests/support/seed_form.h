@@ -1,5 +1,5 @@
 #pragma once
-// Rewrites a checkpoint of the reference into the form that the mission's source shows (facts/seed.txt): one
+// Rewrites a checkpoint of the reference into the form that MindIE's page fa3_quantization.md shows: one
 // file quant_model_weight_w8a8.safetensors without an index, quant_model_description.json with "FAKQuant",
 // scales and offsets of the int8 cache as float16 [heads, head_dim].
 

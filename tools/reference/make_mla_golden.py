@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Writes tests/data/golden/mla.safetensors: what the reference operator's golden formula makes of int8 decode attention.
 
-usage: make_mla_golden.py [OUT]          needs numpy. The formula: facts/runtime.md 1.2, from the operator's own test
-(test_multi_latent_attention_int8nz.py); it gave the same bits as that test's output on seven inputs of other values.
+usage: make_mla_golden.py [OUT]          needs numpy. The formula: docs/numerics.md, "Ascend attention", from the
+operator's own test (test_multi_latent_attention_int8nz.py); it gave the same bits as that test's output on seven inputs
+of other values.
 
 Inputs come from recipe.py and are not stored. Case N: N.meta [4] i64 (context, keys of a tile, tokens, heads);
 N.out [T, H, 512] f16, N.lse [T, H] f32. Row r of T sees the first context - (T - 1 - r) keys.

@@ -1,11 +1,11 @@
 #pragma once
 // MLA attention on an int8 latent: S from int32 dot products and an fp32 rope part, P as u8 against the
-// tile's maximum, P.V in int32, tiles combined in fp32. Source: facts/runtime.md 1.2 (docs/architecture.md).
+// tile's maximum, P.V in int32, tiles combined in fp32. Source: docs/numerics.md, "Native attention".
 //
 // Per tile of 64 keys: QK for a block of keys and all rows (the keys stay in L1), softmax, then for each
 // strip of dimensions its transpose and PV for all rows (the values stay in L1). Keys are u8 with 128 added,
 // so S starts at -128 * sum(q). The tile is P's scale: tiles of 128 keys are 4 % faster, but their P makes
-// half of the error of an int8 cache (README.md, Accuracy).
+// half of the error of an int8 cache (docs/accuracy.md).
 
 #include <cstdint>
 #include <cstring>

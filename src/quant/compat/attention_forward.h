@@ -28,7 +28,7 @@ class AttentionForward {
 
   // Windows of the absorbed query and the latent of the batch that ran last. Query rows are those of the
   // reference's view [heads, -1] of [sequences, heads, length, rank]: batch and head mixed unless there is
-  // one sequence. Source: facts/msmodelslim_bytes.md A5, A7.
+  // one sequence. Source: docs/format.md, "The reference's windows".
   FaRanges fa_ranges(DType type, const AttentionTensors& w, const TokenBatch& batch);
 
  private:

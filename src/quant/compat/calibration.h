@@ -1,8 +1,7 @@
 #pragma once
 // The reference's two passes, layer by layer: the unquantised model over the anti prompts, whose inputs
 // decide the smoothing, and the smoothed, fake-quantised model over the calibration prompts, whose inputs
-// decide the static scales. Source: facts/format.md 3.2, 3.3; facts/msmodelslim_bytes.md A2, A5 to A9, C2,
-// C5, D1, D2.
+// decide the static scales. Source: docs/format.md, "The reference's calibration".
 
 #include <array>
 #include <filesystem>

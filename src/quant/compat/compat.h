@@ -1,6 +1,6 @@
 #pragma once
 // --compat msmodelslim: the checkpoint that msModelSlim 26.1.0's example/DeepSeek/quant_deepseek_w8a8.py
-// writes on a CPU, with its roundings, its statistics and its files. Source: facts/msmodelslim_bytes.md.
+// writes on a CPU, with its roundings, its statistics and its files. Source: docs/format.md.
 
 #include <functional>
 #include <optional>

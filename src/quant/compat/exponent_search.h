@@ -1,6 +1,6 @@
 #pragma once
-// m6's search for the exponents of its scale. Source: facts/format.md 3.5; facts/msmodelslim_bytes.md A10;
-// its details are public in msModelSlim's flex_smooth/alpha_beta_search.py.
+// m6's search for the exponents of its scale. Source: docs/format.md, "The reference's smoothing"; its
+// details are public in msModelSlim's flex_smooth/alpha_beta_search.py.
 
 #include "ops/context.h"
 #include "quant/compat/layer_tensors.h"

@@ -1,6 +1,6 @@
 #pragma once
 // Values that went through int8 and back, as the reference calibrates with them.
-// Source: facts/msmodelslim_bytes.md A2, A9.
+// Source: docs/format.md, "The reference's calibration".
 
 #include "base/views.h"
 #include "quant/compat/statistics.h"

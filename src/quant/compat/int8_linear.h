@@ -1,6 +1,6 @@
 #pragma once
 // The reference's int8 weights and what a static linear stores beside them.
-// Source: facts/msmodelslim_bytes.md A1, A8, A9, C6.
+// Source: docs/format.md, "Quantised linears".
 
 #include <cstdint>
 #include <vector>

@@ -101,7 +101,7 @@ void LayerWriter::attention_linear(const std::string& name, const LinearTensors&
     writer_.write(name + ".deq_scale", bytes_of(made.deq_scale));
     return;
   }
-  // The float32's bits, sign-extended (facts/format.md 1.3).
+  // The float32's bits, sign-extended (docs/format.md, "Quantised linears").
   std::vector<std::int64_t> bits;
   for (const float scale : made.deq_scale) bits.push_back(std::bit_cast<std::int32_t>(scale));
   writer_.write(name + ".deq_scale", bytes_of(bits));

@@ -1,6 +1,6 @@
 #pragma once
 // Every tensor that the reference writes, in the order of its index: known before any value is.
-// Source: facts/format.md 1.1, 1.2, 1.8; facts/msmodelslim_bytes.md B5, B6, C1 to C4, E1.
+// Source: docs/format.md, "Types of modules" to "Description", and "MTP layer".
 
 #include <set>
 #include <string>

@@ -1,5 +1,5 @@
 #pragma once
-// The reference's clipping of outliers. Source: facts/msmodelslim_bytes.md A5.
+// The reference's clipping of outliers. Source: docs/format.md, "The reference's windows".
 
 #include <span>
 

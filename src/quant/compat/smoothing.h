@@ -1,7 +1,6 @@
 #pragma once
 // The reference's smoothing of attention inputs, which moves a scale per channel from a norm (or from the V
-// rows of kv_b_proj) into the linears that read it. Source: facts/format.md 3.5; facts/msmodelslim_bytes.md
-// A3, A4, A10, C6.
+// rows of kv_b_proj) into the linears that read it. Source: docs/format.md, "The reference's smoothing".
 
 #include <array>
 #include <vector>

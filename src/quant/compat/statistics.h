@@ -1,6 +1,6 @@
 #pragma once
 // What the reference's calibration remembers. All values are of the model's type.
-// Source: facts/msmodelslim_bytes.md A2, A3, A5 to A7.
+// Source: docs/format.md, "The reference's calibration" and "The reference's windows".
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 #pragma once
-// Prompts as the reference's calibration runs them. Source: facts/msmodelslim_bytes.md A7, D1.
+// Prompts as the reference's calibration runs them. Source: docs/format.md, "The reference's calibration".
 
 #include <cstdint>
 #include <string>

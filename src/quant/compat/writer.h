@@ -1,5 +1,5 @@
 #pragma once
-// Writes the reference's files. Source: facts/format.md 1.6; facts/msmodelslim_bytes.md B1 to B4, B7, B8, E1.
+// Writes the reference's files. Source: docs/format.md, "Files and dialects" and "Shards and index".
 
 #include <filesystem>
 #include <map>

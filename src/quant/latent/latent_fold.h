@@ -3,7 +3,7 @@
 // read it, c' = A^-1 c, if W_UK and W_UV take it back; two kinds of A go into weights that are there anyway:
 // a diagonal into kv_a_layernorm's gamma, and an orthogonal rotation into kv_a_proj_with_mqa, because RMSNorm
 // keeps rotations. Both cost nothing when the model runs, and every reader of the checkpoint gets them.
-// Source: facts/field.md 3 (F1 to F3).
+// Source: docs/numerics.md, "Folds of the latent".
 
 #include <cstdint>
 #include <span>

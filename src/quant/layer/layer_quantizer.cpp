@@ -242,7 +242,7 @@ void LayerQuantizer::write_static(const PlannedModule& module, const LayerObserv
     writer_.append(module.name + ".deq_scale", bytes_of(tensors.deq_scale));
     return;
   }
-  // The float32's bits, sign-extended (facts/format.md 1.3).
+  // The float32's bits, sign-extended (docs/format.md, "Quantised linears").
   std::vector<std::int64_t> bits;
   for (const float scale : tensors.deq_scale) bits.push_back(std::bit_cast<std::int32_t>(scale));
   writer_.append(module.name + ".deq_scale", bytes_of(bits));

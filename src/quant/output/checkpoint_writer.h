@@ -1,6 +1,6 @@
 #pragma once
 // Writes what a quantised checkpoint has beside its shards: description, config.json, copies.
-// Source: facts/format.md 1.5 to 1.8; facts/msmodelslim_bytes.md B4, B5, B7, B8.
+// Source: docs/format.md, "Files and dialects", "Description" and "config.json".
 
 #include <filesystem>
 #include <string>

@@ -11,8 +11,8 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kMtpShardBytes = std::int64_t{5} << 30;  // facts/format.md 1.8
-// The reference indents by 4 after adding an MTP layer. Source: facts/msmodelslim_bytes.md B4.
+constexpr std::int64_t kMtpShardBytes = std::int64_t{5} << 30;  // docs/format.md, "MTP layer"
+// The reference indents by 4 after adding an MTP layer. Source: docs/format.md, "Shards and index".
 constexpr int kIndent = 2, kIndentWithMtp = 4;
 
 }  // namespace

@@ -144,7 +144,8 @@ class Planner {
     const QuantType type = kind == Kind::kStatic ? QuantType::kW8A8 : QuantType::kW8A8Dynamic;
     begin(kind, name);
     add(name + ".weight", DType::kI8, weight.shape, type);
-    // Already in quant_bias of a static linear; the reference calls it FLOAT (facts/format.md 1.2).
+    // Already in quant_bias of a static linear; the reference calls it FLOAT (docs/format.md, "Quantised
+    // linears").
     if (has(name + ".bias")) add(name + ".bias", dtype_, {rows}, QuantType::kFloat);
     add(name + ".weight_scale", dtype_, {rows, 1}, type);
     add(name + ".weight_offset", dtype_, {rows, 1}, type);

@@ -1,6 +1,6 @@
 #pragma once
 // What a quantised checkpoint will consist of: every tensor with its type and shape, known before any value
-// is. Source: facts/format.md 1.1, 1.2, 2; facts/msmodelslim_bytes.md B5, C1 to C4, E1.
+// is. Source: docs/format.md, "Types of modules" to "Scales of the int8 cache".
 
 #include <cstdint>
 #include <optional>
@@ -80,7 +80,7 @@ std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& o
 
 // The layers that the reference leaves without an int8 cache: a list chosen by a part of the model's path, in
 // upper case; the first match counts.
-// Source: facts/format.md 2.
+// Source: docs/format.md, "Scales of the int8 cache".
 std::vector<std::int64_t> reference_fallback(const std::filesystem::path& model);
 
 // Throws: Error{kNotFound} for tensors that the config promises and the source lacks, {kUnsupported} for

@@ -1,5 +1,5 @@
 #pragma once
-// Rounding to the type of a model's stored values. r(x) of facts/msmodelslim_bytes.md is round_to(): the
+// Rounding to the type of a model's stored values. r(x) of docs/format.md is round_to(): the
 // reference computes in bf16 or fp16, so that every step rounds; here such values are float32 that the type
 // can hold.
 
@@ -13,8 +13,7 @@ namespace latent8 {
 float round_to(DType type, float x);
 void round_in_place(DType type, std::span<float> values);
 
-// The smallest scale that is written; a row of zeros has it. Source: facts/msmodelslim_bytes.md A1, A2, A5,
-// C6.
+// The smallest scale that is written; a row of zeros has it. Source: docs/format.md, "Quantised linears".
 inline constexpr float kSmallestScale = 0x1p-23F;
 
 // max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.

@@ -1,8 +1,8 @@
 #pragma once
 // Smoothing: powers of two per channel that move from what makes an input into the linears that read it, so
 // that the int8 codes of both lose less. The function stays the same to the bit but for the order of sums.
-// Source: facts/format.md 3.5 has the reference's; here nothing is shifted, and what is moved is chosen by
-// the error of the outputs.
+// Source: docs/format.md, "The reference's smoothing"; here nothing is shifted, and what is moved is chosen
+// by the error of the outputs.
 
 #include <cstdint>
 #include <span>

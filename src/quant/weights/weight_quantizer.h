@@ -1,7 +1,7 @@
 #pragma once
 // The arithmetic of W8A8: int8 weights with one scale per row, and what a static input range adds to them.
-// Source: facts/format.md 1.2, 1.3, 3.4; facts/msmodelslim_bytes.md A2, A8. Where the reference computes in
-// the model's type we compute in float32 and round once, to the stored type.
+// Source: docs/format.md, "Quantised linears". Where the reference computes in the model's type we compute in
+// float32 and round once, to the stored type.
 
 #include <cstdint>
 #include <vector>
