@@ -57,7 +57,7 @@ void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, Co
   } else {
     const Mat<float> c_q = s.c_q.view().row_range(0, T);
     linear_pair(ctx, *w_.q_a_proj, w_.kv_a_proj_with_mqa, h, c_q, kv);
-    rms_norm(ctx, c_q, w_.q_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_q);
+    rms_norm(ctx, c_q, w_.q_a_layernorm, static_cast<float>(config_.latent_norm_eps), c_q);
     linear(ctx, *w_.q_b_proj, c_q, q);
   }
   finish_latent(ctx, step, kv);
@@ -68,7 +68,7 @@ void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, Co
 // Normalises c_kv and rotates k_pe.
 void MlaAttention::finish_latent(OpContext& ctx, const StepBatch& step, Mat<float> kv) const {
   const Mat<float> c_kv = kv.col_range(0, config_.kv_lora_rank);
-  rms_norm(ctx, c_kv, w_.kv_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_kv);
+  rms_norm(ctx, c_kv, w_.kv_a_layernorm, static_cast<float>(config_.latent_norm_eps), c_kv);
   rope(ctx, kv, 1, kv.cols, config_.kv_lora_rank, step.positions, rope_);
 }
 
