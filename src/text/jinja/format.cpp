@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "text/jinja_strings.h"
+#include "text/jinja/strings.h"
 #include "text/utf8.h"
 
 namespace latent8::jinja {

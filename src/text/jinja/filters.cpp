@@ -3,8 +3,8 @@
 #include <charconv>
 #include <cmath>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_strings.h"
+#include "text/jinja/functions.h"
+#include "text/jinja/strings.h"
 
 namespace latent8::jinja {
 namespace {

@@ -1,6 +1,6 @@
 // Expressions.
 
-#include "text/jinja_interpreter.h"
+#include "text/jinja/interpreter.h"
 
 namespace latent8::jinja {
 namespace {

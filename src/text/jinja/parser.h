@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "text/jinja_ast.h"
-#include "text/jinja_lexer.h"
+#include "text/jinja/ast.h"
+#include "text/jinja/lexer.h"
 
 namespace latent8::jinja {
 
@@ -23,7 +23,7 @@ class Parser {
  private:
   class Depth;
 
-  // Statements (jinja_statements.cpp).
+  // Statements (statements.cpp).
   Body body(std::initializer_list<std::string_view> ends);
   void statement(Body& out);
   Statement for_statement();
@@ -36,7 +36,7 @@ class Parser {
   Target target_item(bool attributes);
   void end_block(std::string_view word);
 
-  // Expressions (jinja_expressions.cpp).
+  // Expressions (expressions.cpp).
   ExpressionPtr expression();
   ExpressionPtr expression_or_tuple();
   ExpressionPtr without_condition();

@@ -4,8 +4,8 @@
 #include <array>
 #include <map>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_strings.h"
+#include "text/jinja/functions.h"
+#include "text/jinja/strings.h"
 
 namespace latent8::jinja {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
-// Nesting bound of the parser. Used by jinja_statements.cpp and jinja_expressions.cpp only.
+// Nesting bound of the parser. Used by statements.cpp and expressions.cpp only.
 
-#include "text/jinja_parser.h"
+#include "text/jinja/parser.h"
 
 namespace latent8::jinja {
 

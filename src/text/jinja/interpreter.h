@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "text/jinja_ast.h"
-#include "text/jinja_functions.h"
+#include "text/jinja/ast.h"
+#include "text/jinja/functions.h"
 
 namespace latent8::jinja {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "text/jinja_value.h"
+#include "text/jinja/value.h"
 
 namespace latent8::jinja {
 
@@ -78,7 +78,7 @@ Value call_method(const Value& object, std::string_view name, const Arguments& a
 // Whether objects of this kind have the method.
 bool has_method(const Value& object, std::string_view name);
 
-// Filters over sequences (jinja_sequences.cpp); nullopt: none of them.
+// Filters over sequences (sequences.cpp); nullopt: none of them.
 bool is_sequence_filter(std::string_view name);
 std::optional<Value> call_sequence_filter(std::string_view name, const Value& value,
                                           const Arguments& arguments, Budget& budget);
@@ -94,7 +94,7 @@ struct JsonStyle {
 };
 std::string dump_json(const Value& value, const JsonStyle& style);
 
-// Operators (jinja_operators.cpp). Throw Error{kInvalidArgument} for operands without a meaning.
+// Operators (operators.cpp). Throw Error{kInvalidArgument} for operands without a meaning.
 Value binary(std::string_view op, const Value& a, const Value& b, Budget& budget);
 Value get_attribute(const Value& object, const std::string& name);
 Value get_item(const Value& object, const Value& key);

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "text/jinja_parser.h"
-#include "text/jinja_parser_depth.h"
+#include "text/jinja/parser.h"
+#include "text/jinja/parser_depth.h"
 
 namespace latent8::jinja {
 

@@ -14,8 +14,8 @@
 namespace latent8::jinja {
 
 class Value;
-struct Macro;      // jinja_interpreter.h
-struct LoopState;  // jinja_interpreter.h
+struct Macro;      // interpreter.h
+struct LoopState;  // interpreter.h
 
 struct Undefined {
   std::string message;  // what an operation on it reports

@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "text/jinja_functions.h"
+#include "text/jinja/functions.h"
 
 namespace latent8::jinja {
 

@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_parser.h"
-#include "text/jinja_parser_depth.h"
+#include "text/jinja/functions.h"
+#include "text/jinja/parser.h"
+#include "text/jinja/parser_depth.h"
 
 namespace latent8::jinja {
 

@@ -1,9 +1,9 @@
-#include "text/jinja_lexer.h"
+#include "text/jinja/lexer.h"
 
 #include <charconv>
 
 #include "base/error.h"
-#include "text/jinja_strings.h"
+#include "text/jinja/strings.h"
 #include "text/utf8.h"
 
 namespace latent8::jinja {

@@ -1,11 +1,11 @@
-#include "text/jinja.h"
+#include "text/jinja/template.h"
 
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
-#include "text/jinja_interpreter.h"
-#include "text/jinja_json.h"
-#include "text/jinja_parser.h"
+#include "text/jinja/interpreter.h"
+#include "text/jinja/json.h"
+#include "text/jinja/parser.h"
 #include "text/utf8.h"
 
 namespace latent8 {

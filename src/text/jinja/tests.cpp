@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <array>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_strings.h"
+#include "text/jinja/functions.h"
+#include "text/jinja/strings.h"
 
 namespace latent8::jinja {
 namespace {

@@ -2,9 +2,9 @@
 #include <cmath>
 #include <limits>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_interpreter.h"
-#include "text/jinja_strings.h"
+#include "text/jinja/functions.h"
+#include "text/jinja/interpreter.h"
+#include "text/jinja/strings.h"
 #include "text/utf8.h"
 
 namespace latent8::jinja {

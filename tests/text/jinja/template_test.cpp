@@ -1,4 +1,4 @@
-#include "text/jinja.h"
+#include "text/jinja/template.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <span>
 
 #include "latent8/error.h"
-#include "text/jinja_cases.h"
+#include "text/jinja/cases.h"
 
 namespace latent8 {
 namespace {

@@ -1,11 +1,11 @@
-#include "text/jinja_json.h"
+#include "text/jinja/json.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "text/jinja_functions.h"
+#include "text/jinja/functions.h"
 #include "text/utf8.h"
 
 namespace latent8::jinja {
