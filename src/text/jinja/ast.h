@@ -31,7 +31,7 @@ enum class ExpressionKind {
   kAttribute,  // text: name; arguments: object
   kItem,       // arguments: object, key
   kSlice,      // arguments: object, start, stop, step (each may be null)
-  kCall,       // arguments: callee, positional ...; keywords
+  kCall,       // arguments: callee, positional ...; keywords; spread
   kFilter,     // text: name; arguments: value (null in a filter block), positional ...; keywords
   kTest,       // text: name; arguments: value, positional ...
 };
@@ -44,6 +44,8 @@ struct Expression {
   std::vector<ExpressionPtr> arguments;
   std::vector<std::pair<std::string, ExpressionPtr>> keywords;
   std::vector<std::string> operators;
+  ExpressionPtr spread;           // *arguments of a call
+  ExpressionPtr spread_keywords;  // **arguments of a call
 };
 
 // What a for or set assigns to: a name, a name's attribute, or several targets at once.
@@ -57,16 +59,18 @@ struct Statement;
 using Body = std::vector<Statement>;
 
 enum class StatementKind {
-  kText,      // text
-  kOutput,    // value
-  kFor,       // target, value, condition (may be null), body, otherwise
-  kIf,        // value, body, otherwise
-  kSet,       // target, value
-  kSetBlock,  // target, body, value: a chain of filters (may be null)
-  kMacro,     // text: name; parameters; body
-  kFilter,    // value: a chain of filters; body
-  kWith,      // targets and values in parameters; body
-  kScope,     // body in a scope of its own
+  kText,         // text
+  kOutput,       // value
+  kFor,          // target, value, condition (may be null), recursive, body, otherwise
+  kIf,           // value, body, otherwise
+  kSet,          // target, value
+  kSetBlock,     // target, body, value: a chain of filters (may be null)
+  kMacro,        // text: name; parameters; body; uses_...
+  kCallBlock,    // value: the call; the rest as of a macro, which the callee knows as caller
+  kFilter,       // value: a chain of filters; body
+  kWith,         // targets and values in parameters; body
+  kScope,        // body in a scope of its own
+  kUnsupported,  // text: what fails if it is run
   kBreak,
   kContinue,
 };
@@ -81,6 +85,8 @@ struct Statement {
   Body body;
   Body otherwise;
   std::vector<std::pair<std::string, ExpressionPtr>> parameters;  // name, default or value (may be null)
+  bool recursive = false;
+  bool uses_caller = false, uses_varargs = false, uses_kwargs = false;
 };
 
 }  // namespace latent8::jinja

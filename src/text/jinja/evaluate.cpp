@@ -1,27 +1,14 @@
 // Expressions.
 
 #include "text/jinja/interpreter.h"
+#include "text/jinja/strings.h"
 
 namespace latent8::jinja {
-namespace {
-
-bool compare(const std::string& op, const Value& a, const Value& b) {
-  if (op == "==") return equal(a, b);
-  if (op == "!=") return !equal(a, b);
-  if (op == "in") return contains(b, a);
-  if (op == "not in") return !contains(b, a);
-  if (op == "<") return less(a, b);
-  if (op == ">") return less(b, a);
-  const bool ordered = a.is_number() && b.is_number() ? true : (static_cast<void>(less(a, b)), true);
-  return ordered && ((op == "<=" ? less(a, b) : less(b, a)) || equal(a, b));
-}
-
-}  // namespace
 
 Value Interpreter::evaluate(const Expression& expression) {
   const Expression& e = expression;
-  const Nesting nesting(*this);
-  budget_.step();
+  const Budget::Nesting nesting;
+  step();
   switch (e.kind) {
     case ExpressionKind::kConstant:
       return e.constant;
@@ -36,14 +23,13 @@ Value Interpreter::evaluate(const Expression& expression) {
     case ExpressionKind::kNegate:
     case ExpressionKind::kPlus: {
       const Value value = evaluate(*e.arguments[0]);
-      return e.kind == ExpressionKind::kNegate ? negate(value)
-                                               : binary("+", Value(std::int64_t{0}), value, budget_);
+      return e.kind == ExpressionKind::kNegate ? negate(value) : binary("+", Value(std::int64_t{0}), value);
     }
     case ExpressionKind::kNot:
       return Value(!evaluate(*e.arguments[0]).truthy());
     case ExpressionKind::kBinary: {
       const Value left = evaluate(*e.arguments[0]);
-      return binary(e.text, left, evaluate(*e.arguments[1]), budget_);
+      return binary(e.text, left, evaluate(*e.arguments[1]));
     }
     case ExpressionKind::kAnd:
     case ExpressionKind::kOr: {
@@ -69,7 +55,7 @@ Value Interpreter::evaluate(const Expression& expression) {
       return evaluate_slice(e);
     case ExpressionKind::kCall: {
       const Value callee = evaluate(*e.arguments[0]);
-      return call(callee, evaluate_arguments(e), e);
+      return call(callee, evaluate_arguments(e));
     }
     case ExpressionKind::kFilter:
       return evaluate_filter(e);
@@ -83,22 +69,17 @@ Value Interpreter::evaluate(const Expression& expression) {
 
 Value Interpreter::evaluate_items(const Expression& expression) {
   if (expression.kind == ExpressionKind::kDict) {
-    Value dict = Value::dict();
+    Dict dict;
     for (std::size_t i = 0; i < expression.arguments.size(); i += 2) {
       const Value key = evaluate(*expression.arguments[i]);
-      dict.dict_ref().set(key, evaluate(*expression.arguments[i + 1]));
+      dict.set(key, evaluate(*expression.arguments[i + 1]));
     }
-    return dict;
+    return Value::dict(std::move(dict));
   }
-  std::vector<Value> items;
+  Vector<Value> items;
   for (const auto& argument : expression.arguments) items.push_back(evaluate(*argument));
   return expression.kind == ExpressionKind::kList ? Value::list(std::move(items))
                                                   : Value::tuple(std::move(items));
-}
-
-Value Interpreter::negate(const Value& value) {
-  if (value.is_float()) return Value(-value.as_double());
-  return binary("-", Value(std::int64_t{0}), value, budget_);
 }
 
 Value Interpreter::evaluate_compare(const Expression& e) {
@@ -112,12 +93,8 @@ Value Interpreter::evaluate_compare(const Expression& e) {
 }
 
 Value Interpreter::evaluate_concat(const Expression& e) {
-  std::string text;
-  for (const auto& argument : e.arguments) {
-    const std::string part = evaluate(*argument).str();
-    budget_.text(text.size() + part.size());
-    text += part;
-  }
+  String text;
+  for (const auto& argument : e.arguments) text += evaluate(*argument).str();
   return Value(std::move(text));
 }
 
@@ -127,20 +104,30 @@ Value Interpreter::evaluate_slice(const Expression& e) {
   for (std::size_t i = 0; i < 3; ++i) {
     if (e.arguments[i + 1] != nullptr) bounds[i] = evaluate(*e.arguments[i + 1]);
   }
-  if (object.is_string() || object.is_list()) budget_.items(static_cast<std::uint64_t>(length(object)));
-  return slice(object, &bounds[0], &bounds[1], &bounds[2]);
+  return slice(object, bounds[0], bounds[1], bounds[2]);
 }
 
 Value Interpreter::evaluate_filter(const Expression& e) {
   const Value value = e.arguments[0] != nullptr ? evaluate(*e.arguments[0]) : Value(std::move(block_text_));
-  return call_filter(e.text, value, evaluate_arguments(e), budget_);
+  return call_filter(e.text, value, evaluate_arguments(e));
 }
 
 Arguments Interpreter::evaluate_arguments(const Expression& call) {
   Arguments arguments;
   for (std::size_t i = 1; i < call.arguments.size(); ++i)
     arguments.positional.push_back(evaluate(*call.arguments[i]));
+  if (call.spread != nullptr) {
+    for (Value& value : iterate(evaluate(*call.spread))) arguments.positional.push_back(std::move(value));
+  }
   for (const auto& [name, value] : call.keywords) arguments.keywords.emplace_back(name, evaluate(*value));
+  if (call.spread_keywords != nullptr) {
+    const Value more = evaluate(*call.spread_keywords);
+    if (!more.is_dict()) fail("'**' needs a dict, got a {}", more.type_name());
+    for (const auto& [name, value] : more.dict_if()->items()) {
+      if (!name.is_string()) fail("'**' needs keys that are str, got a {}", name.type_name());
+      arguments.keywords.emplace_back(name.string(), value);
+    }
+  }
   return arguments;
 }
 

@@ -154,6 +154,8 @@ ExpressionPtr Parser::parse_primary() {
       node->constant = Value(word[0] == 't' || word[0] == 'T');
     } else if (word == "none" || word == "None") {
       node->kind = ExpressionKind::kConstant;
+    } else {
+      names_.insert(word);
     }
     return node;
   }
@@ -237,9 +239,10 @@ ExpressionPtr Parser::parse_filters(ExpressionPtr value) {
 ExpressionPtr Parser::parse_filter_chain(ExpressionPtr value) {
   do {
     ++at_;
-    const std::string name = current().text;
-    if (!is_filter(name)) unsupported("the filter", name);
-    auto filter = make(ExpressionKind::kFilter, expect_name(), std::move(value));
+    std::string name = expect_name();
+    while (skip_op(".")) name += "." + expect_name();
+    if (!is_filter(name)) note("filter", name);
+    auto filter = make(ExpressionKind::kFilter, std::move(name), std::move(value));
     if (current().is_op("(")) call_arguments(*filter);
     value = std::move(filter);
   } while (current().is_op("|"));
@@ -248,10 +251,10 @@ ExpressionPtr Parser::parse_filter_chain(ExpressionPtr value) {
 
 ExpressionPtr Parser::parse_test(ExpressionPtr value) {
   const bool negated = skip_name("not");
-  const std::string name = current().text;
   if (current().type != TokenType::kName) unexpected("a test");
-  if (!is_test(name)) unsupported("the test", name);
-  ++at_;
+  std::string name = take().text;
+  while (skip_op(".")) name += "." + expect_name();
+  if (!is_test(name)) note("test", name);
   auto test = make(ExpressionKind::kTest, name, std::move(value));
   const Token& token = current();
   const bool operand = token.type == TokenType::kString || token.type == TokenType::kInteger ||
@@ -296,27 +299,29 @@ ExpressionPtr Parser::parse_subscript(ExpressionPtr value) {
 }
 
 ExpressionPtr Parser::parse_call(ExpressionPtr callee) {
-  if (callee->kind == ExpressionKind::kAttribute && !is_method(callee->text))
-    unsupported("the method", callee->text);
-  if (callee->kind == ExpressionKind::kName && is_missing_function(callee->text)) {
-    unsupported("the function", callee->text);
-  }
   auto call = make(ExpressionKind::kCall, "", std::move(callee));
   call_arguments(*call);
   return call;
 }
 
+// Positional arguments, *list, name=value, **dict.
 void Parser::call_arguments(Expression& call) {
   expect_op("(");
   while (!current().is_op(")")) {
-    if (current().is_op("*") || current().is_op("**"))
-      unsupported("the unpacking of arguments with", current().text);
-    if (current().type == TokenType::kName && ahead().is_op("=")) {
+    const bool keywords = !call.keywords.empty() || call.spread_keywords != nullptr;
+    if (skip_op("*")) {
+      if (call.spread != nullptr || call.spread_keywords != nullptr) unexpected("one '*' before any '**'");
+      call.spread = expression();
+    } else if (skip_op("**")) {
+      if (call.spread_keywords != nullptr) unexpected("one '**'");
+      call.spread_keywords = expression();
+    } else if (current().type == TokenType::kName && ahead().is_op("=")) {
+      if (call.spread_keywords != nullptr) unexpected("')' after '**'");
       std::string name = expect_name();
       ++at_;
       call.keywords.emplace_back(std::move(name), expression());
     } else {
-      if (!call.keywords.empty()) unexpected("a keyword argument");
+      if (keywords || call.spread != nullptr) unexpected("a keyword argument");
       call.arguments.push_back(expression());
     }
     if (!skip_op(",")) break;

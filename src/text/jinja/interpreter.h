@@ -1,8 +1,9 @@
 #pragma once
-// Evaluation of a syntax tree. Used by jinja.cpp and the operators only.
+// Evaluation of a syntax tree. Used by template.cpp only.
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,58 +12,42 @@
 
 namespace latent8::jinja {
 
-// Names and values of one block; lookups go on in the enclosing scope.
+// Names and values of one block; lookups go on in the enclosing scope. The names are those of the template
+// and of the variables that it was given, which outlive a rendering.
 struct Scope {
   explicit Scope(std::shared_ptr<Scope> enclosing) : parent(std::move(enclosing)) {}
   const Value* find(std::string_view name) const;
-  void set(const std::string& name, Value value);
+  const Value* find_here(std::string_view name) const;
+  void set(std::string_view name, Value value);
 
   std::shared_ptr<Scope> parent;
-  std::vector<std::pair<std::string, Value>> names;
+  Vector<std::pair<std::string_view, Value>> names;
 };
 
-struct Macro {
-  const Statement* definition;  // owned by the template, which outlives a rendering
-  std::weak_ptr<Scope> scope;   // weak: the scope holds the macro
-};
-
-// What `loop` is in one iteration.
-struct LoopState {
-  std::shared_ptr<const std::vector<Value>> items;  // shared by the iterations
-  std::size_t index;
-};
-
+// REQUIRES: a Budget lives on this thread.
 class Interpreter {
  public:
-  explicit Interpreter(std::vector<std::pair<std::string, Value>> globals);
-  std::string render(const Body& body);
+  explicit Interpreter(Vector<std::pair<std::string_view, Value>> globals);
+  ~Interpreter();
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+
+  String render(const Body& body);
 
  private:
   enum class Flow { kNext, kBreak, kContinue };
-  // One level of bodies, expressions and macro calls; bounds the stack that a template can use.
-  class Nesting {
-   public:
-    explicit Nesting(Interpreter& interpreter) : interpreter_(interpreter) {
-      if (++interpreter_.depth_ > kMaxNesting)
-        fail("the template nests more than {} levels deep", kMaxNesting);
-    }
-    ~Nesting() { --interpreter_.depth_; }
-    Nesting(const Nesting&) = delete;
-    Nesting& operator=(const Nesting&) = delete;
-
-   private:
-    static constexpr int kMaxNesting = 1000;
-    Interpreter& interpreter_;
-  };
+  // Puts the scope back that was there, also when something is thrown.
+  class ScopeGuard;
 
   Flow run(const Body& body);
   Flow run(const Statement& statement);
-  Flow run_for(const Statement& loop);
+  Flow run_for(const Statement& loop, const Value& over, int depth0);
   Flow run_with(const Statement& with);
   void run_set(const Statement& set);
-  std::string capture(const Body& body);
+  void run_call_block(const Statement& block);
+  String capture(const Body& body);
   void assign(const Target& target, Value value);
-  void output(std::string_view text);
+  Vector<Value> kept_items(const Statement& loop, Vector<Value> items);
 
   Value evaluate(const Expression& expression);
   Value evaluate_items(const Expression& expression);
@@ -70,18 +55,35 @@ class Interpreter {
   Value evaluate_concat(const Expression& concat);
   Value evaluate_slice(const Expression& expression);
   Value evaluate_filter(const Expression& filter);
-  Value negate(const Value& value);
   Arguments evaluate_arguments(const Expression& call);
-  Value call(const Value& callee, const Arguments& arguments, const Expression& where);
-  Value call_builtin(const std::string& name, const Arguments& arguments);
-  Value call_macro(const Macro& macro, const Arguments& arguments);
-  Value call_loop(const LoopState& loop, const std::string& name, const Arguments& arguments);
+  Value call(const Value& callee, const Arguments& arguments);
+  Value call_builtin(std::string_view name, const Arguments& arguments);
+  Value make_namespace(const Arguments& arguments);
+  Value make_macro(const Statement& definition, std::string_view name);
+  Value call_macro(const Callable& macro, const Arguments& arguments);
+  Value call_loop(const LoopState& loop, const Arguments& arguments);
+  Value call_loop_method(const LoopState& loop, std::string_view name, const Arguments& arguments);
+  void bind_parameters(const Callable& macro, const Arguments& arguments);
+  [[noreturn]] void rethrow_with_line(const Error& error, int line);
 
   std::shared_ptr<Scope> scope_;
-  std::string out_;
-  std::string block_text_;  // input of a filter block
-  Budget budget_;
-  int depth_ = 0;
+  String out_;
+  String block_text_;  // input of a filter block
+  std::vector<std::shared_ptr<Namespace>> namespaces_;
+  bool located_ = false;  // the error under way has its line
+};
+
+class Interpreter::ScopeGuard {
+ public:
+  ScopeGuard(Interpreter& interpreter, std::shared_ptr<Scope> inner)
+      : interpreter_(interpreter), outer_(std::exchange(interpreter.scope_, std::move(inner))) {}
+  ~ScopeGuard() { interpreter_.scope_ = std::move(outer_); }
+  ScopeGuard(const ScopeGuard&) = delete;
+  ScopeGuard& operator=(const ScopeGuard&) = delete;
+
+ private:
+  Interpreter& interpreter_;
+  std::shared_ptr<Scope> outer_;
 };
 
 }  // namespace latent8::jinja

@@ -7,8 +7,8 @@
 
 namespace latent8::jinja {
 
-// Keeps the order of keys. Throws: Error{kInvalidArgument} for a document nested more than 100 levels deep or
-// a number that a signed 64-bit integer cannot hold.
+// Keeps the order of keys. Throws: Error{kInvalidArgument} for a document nested more than kMaxHeight levels
+// deep or a number that a signed 64-bit integer cannot hold.
 Value from_json(const nlohmann::ordered_json& json);
 
 }  // namespace latent8::jinja

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/jinja/strings.h"
 #include "text/utf8.h"
 
@@ -89,7 +90,7 @@ class Lexer {
     std::string text = source_.substr(at_, end - at_);
     if (!before_tag) return text;
     const char sign = end + 2 < source_.size() ? source_[end + 2] : ' ';
-    if (sign == '-') return strip_right(text);
+    if (sign == '-') return std::string(strip_right(text));
     if (sign == '+' || !block) return text;
     const std::size_t newline = text.rfind('\n');
     const std::size_t line_begin = newline == std::string::npos ? 0 : newline + 1;
@@ -235,7 +236,7 @@ class Lexer {
                              : std::from_chars(digits.data(), last, token.integer);
     if (result.ec != std::errc() || result.ptr != last ||
         (end < source_.size() && is_name_start(source_[end]))) {
-      error("'{}' is not a number that is supported", source_.substr(at_, end + 1 - at_));
+      error("'{}' is not a number that is supported", printable(source_.substr(at_, end + 1 - at_)));
     }
     tokens_.push_back(std::move(token));
     advance(end - at_);
@@ -263,7 +264,7 @@ class Lexer {
       push(TokenType::kOperator, std::string(op));
       return advance(op.size());
     }
-    error("unexpected character '{}'", std::string_view(source_).substr(at_, 1));
+    error("unexpected character '{}'", printable(std::string_view(source_).substr(at_, 1)));
   }
 
   std::string source_;

@@ -1,6 +1,7 @@
 #pragma once
 // Tokens to syntax tree.
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,15 +11,20 @@
 
 namespace latent8::jinja {
 
+struct ParsedTemplate {
+  Body body;
+  std::set<std::string> names;     // that are read
+  std::vector<std::string> notes;  // what would fail if it were reached, with the line
+};
+
 // Parses one template. Used once; the tree does not refer to it.
 class Parser {
  public:
   // name stands for the template in messages.
   Parser(std::string_view source, std::string_view name);
 
-  // Throws: Error{kInvalidArgument} for what is no template, Error{kUnsupported} naming a statement, filter,
-  // test, method or function that this interpreter lacks; both with the line.
-  Body parse();
+  // Throws: Error{kInvalidArgument} with the line for what is no template.
+  ParsedTemplate parse();
 
  private:
   class Depth;
@@ -30,6 +36,10 @@ class Parser {
   Statement if_statement();
   Statement set_statement();
   Statement macro_statement();
+  Statement call_statement();
+  Statement unsupported_statement(const std::string& word);
+  void parameters(Statement& macro);
+  void macro_body(Statement& macro, std::string_view end);
   Statement filter_statement();
   Statement with_statement();
   Target target(bool attributes);
@@ -72,11 +82,14 @@ class Parser {
   void expect_op(std::string_view op);
   std::string expect_name();
   [[noreturn]] void unexpected(std::string_view wanted) const;
-  [[noreturn]] void unsupported(std::string_view what, std::string_view name) const;
+  [[noreturn]] void refuse(std::string_view what) const;
+  void note(std::string_view what, std::string_view name);
 
   std::string name_;
   std::vector<Token> tokens_;
   std::size_t at_ = 0;
+  std::set<std::string> names_;
+  std::vector<std::string> notes_;
   int depth_ = 0;
   int loops_ = 0;
 };

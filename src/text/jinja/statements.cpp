@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "text/jinja/parser.h"
 #include "text/jinja/parser_depth.h"
 
@@ -10,7 +11,13 @@ namespace latent8::jinja {
 Parser::Parser(std::string_view source, std::string_view name)
     : name_(name), tokens_(tokenize(source, name)) {}
 
-Body Parser::parse() { return body({}); }
+ParsedTemplate Parser::parse() {
+  ParsedTemplate out;
+  out.body = body({});
+  out.names = std::move(names_);
+  out.notes = std::move(notes_);
+  return out;
+}
 
 bool Parser::skip_op(std::string_view op) {
   if (!current().is_op(op)) return false;
@@ -38,13 +45,18 @@ void Parser::unexpected(std::string_view wanted) const {
   const std::string got = token.type == TokenType::kEnd ? "the end"
                           : token.type == TokenType::kBlockEnd || token.type == TokenType::kVariableEnd
                               ? "end of tag"
-                              : "'" + token.text + "'";
+                              : "'" + printable(token.text) + "'";
   throw_error(ErrorCode::kInvalidArgument, "{} line {}: {} expected, got {}", name_, token.line, wanted, got);
 }
 
-void Parser::unsupported(std::string_view what, std::string_view name) const {
-  throw_error(ErrorCode::kUnsupported, "{} line {}: {} '{}' is not supported", name_, current().line, what,
-              name);
+void Parser::refuse(std::string_view what) const {
+  throw_error(ErrorCode::kInvalidArgument, "{} line {}: {}", name_, current().line, what);
+}
+
+// Jinja2 would fail at what is not known only where it is reached; so do we.
+void Parser::note(std::string_view what, std::string_view name) {
+  notes_.push_back(
+      fmt::format("line {}: the {} '{}' is not supported", current().line, what, printable(name)));
 }
 
 void Parser::end_block(std::string_view word) {
@@ -100,6 +112,8 @@ void Parser::statement(Body& out) {
     out.push_back(set_statement());
   } else if (word == "macro") {
     out.push_back(macro_statement());
+  } else if (word == "call") {
+    out.push_back(call_statement());
   } else if (word == "filter") {
     out.push_back(filter_statement());
   } else if (word == "with") {
@@ -111,14 +125,16 @@ void Parser::statement(Body& out) {
     end_block("endgeneration");
     out.push_back(std::move(scope));
   } else if (word == "break" || word == "continue") {
-    if (loops_ == 0) unsupported("outside of a loop the statement", word);
+    if (loops_ == 0) refuse(fmt::format("'{}' outside of a loop", word));
     finish();
     out.push_back(Statement{word == "break" ? StatementKind::kBreak : StatementKind::kContinue, line});
   } else if (word.starts_with("end") || word == "else" || word == "elif") {
     --at_;
     unexpected("another statement");
+  } else if (word == "include" || word == "import" || word == "from" || word == "extends") {
+    out.push_back(unsupported_statement(word));
   } else {
-    unsupported("the statement", word);
+    refuse(fmt::format("the statement '{}' is not known", printable(word)));
   }
   out.back().line = line;
 }
@@ -160,7 +176,7 @@ Statement Parser::for_statement() {
     loop.value = std::move(tuple);
   }
   if (skip_name("if")) loop.condition = expression();
-  if (current().is_name("recursive")) unsupported("the loop modifier", "recursive");
+  loop.recursive = skip_name("recursive");
   if (current().type != TokenType::kBlockEnd) unexpected("end of tag");
   ++at_;
   ++loops_;
@@ -213,25 +229,65 @@ Statement Parser::set_statement() {
   return set;
 }
 
-Statement Parser::macro_statement() {
-  Statement macro{StatementKind::kMacro};
-  macro.text = expect_name();
+// (name, name=default ...)
+void Parser::parameters(Statement& macro) {
   expect_op("(");
   while (!current().is_op(")")) {
     std::string name = expect_name();
     ExpressionPtr fallback;
-    if (skip_op("=")) fallback = expression();
+    if (skip_op("=")) {
+      fallback = expression();
+    } else if (!macro.parameters.empty() && macro.parameters.back().second != nullptr) {
+      refuse("a parameter without a default follows one with a default");
+    }
     macro.parameters.emplace_back(std::move(name), std::move(fallback));
     if (!skip_op(",")) break;
   }
   expect_op(")");
+}
+
+void Parser::macro_body(Statement& macro, std::string_view end) {
   if (current().type != TokenType::kBlockEnd) unexpected("end of tag");
   ++at_;
   const int outer_loops = std::exchange(loops_, 0);
-  macro.body = body({"endmacro"});
+  std::set<std::string> outer_names = std::exchange(names_, {});
+  macro.body = body({end});
   loops_ = outer_loops;
-  end_block("endmacro");
+  macro.uses_caller = names_.contains("caller");
+  macro.uses_varargs = names_.contains("varargs");
+  macro.uses_kwargs = names_.contains("kwargs");
+  names_.merge(outer_names);
+  end_block(end);
+}
+
+Statement Parser::macro_statement() {
+  Statement macro{StatementKind::kMacro};
+  macro.text = expect_name();
+  parameters(macro);
+  macro_body(macro, "endmacro");
   return macro;
+}
+
+Statement Parser::call_statement() {
+  Statement block{StatementKind::kCallBlock};
+  if (current().is_op("(")) parameters(block);
+  block.value = expression();
+  if (block.value->kind != ExpressionKind::kCall) unexpected("a call");
+  macro_body(block, "endcall");
+  return block;
+}
+
+// A tag that stands alone, whatever it holds.
+Statement Parser::unsupported_statement(const std::string& word) {
+  Statement statement{StatementKind::kUnsupported};
+  statement.text = fmt::format("the statement '{}'", word);
+  note("statement", word);
+  while (current().type != TokenType::kBlockEnd) {
+    if (current().type == TokenType::kEnd) unexpected("end of tag");
+    ++at_;
+  }
+  ++at_;
+  return statement;
 }
 
 Statement Parser::filter_statement() {

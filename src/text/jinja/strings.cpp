@@ -2,154 +2,156 @@
 
 #include <algorithm>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-#include "base/check.h"
+#include "base/printable.h"
 #include "text/utf8.h"
 
 namespace latent8::jinja {
 namespace {
 
+constexpr std::size_t kNowhere = std::string_view::npos;
+
+bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
+
+std::string_view last_character(std::string_view text) {
+  std::size_t at = text.size() - 1;
+  while (at > 0 && continues(text[at])) --at;
+  return text.substr(at);
+}
+
 template <class Drop>
-std::string strip_if(std::string_view text, bool left, bool right, Drop drop) {
-  const std::u32string points = to_code_points(text);
-  std::size_t begin = 0;
-  std::size_t end = points.size();
-  while (left && begin < end && drop(points[begin])) ++begin;
-  while (right && begin < end && drop(points[end - 1])) --end;
-  return from_code_points(std::u32string_view(points).substr(begin, end - begin));
-}
-
-bool ascii_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
-// A character of more than one byte counts as a letter: right for the scripts that have case.
-bool cased(std::string_view character) { return character.size() > 1 || ascii_letter(character[0]); }
-
-char change_ascii(char c, bool upper) {
-  if (!ascii_letter(c)) return c;
-  return static_cast<char>(upper ? c & ~0x20 : c | 0x20);
-}
-
-// PCRE2 owns the Unicode case tables that we have; its extended replacements reach them.
-std::string change_case(std::string_view text, bool upper) {
-  std::string out(text);
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) {
-    for (char& c : out) c = change_ascii(c, upper);
-    return out;
+std::string_view strip_if(std::string_view text, bool left, bool right, Drop drop) {
+  const std::size_t before = text.size();
+  while (left && !text.empty()) {
+    const Utf8Step front = utf8_front(text);
+    if (!drop(front.code_point)) break;
+    text.remove_prefix(front.length);
   }
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>("(?s).+"), PCRE2_ZERO_TERMINATED,
-                                   PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
-  LATENT8_CHECK(code != nullptr);
-  out.resize(2 * text.size() + 16);  // a changed character takes at most 3 bytes for 2
-  PCRE2_SIZE length = out.size();
-  const int rc = pcre2_substitute(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
-                                  PCRE2_SUBSTITUTE_EXTENDED, nullptr, nullptr,
-                                  reinterpret_cast<PCRE2_SPTR>(upper ? "\\U$0" : "\\L$0"),
-                                  PCRE2_ZERO_TERMINATED, reinterpret_cast<PCRE2_UCHAR*>(out.data()), &length);
-  pcre2_code_free(code);
-  if (rc < 0) fail("a text of {} bytes cannot change its case", text.size());
-  out.resize(length);
-  return out;
+  while (right && !text.empty()) {
+    const std::string_view last = last_character(text);
+    if (!drop(utf8_front(last).code_point)) break;
+    text.remove_suffix(last.size());
+  }
+  step((before - text.size()) / 16);
+  return text;
 }
 
-// Starts a word at each character that follows one for which boundary is true.
-template <class Boundary>
-std::string title_by(std::string_view text, Boundary boundary) {
-  const std::string upper = change_case(text, true);  // character by character, unlike to_upper
-  const std::string lower = change_case(text, false);
-  std::string out;
-  std::string_view rest = text, rest_upper = upper, rest_lower = lower;
-  for (bool start = true; !rest.empty();) {
-    const std::size_t n = utf8_front(rest).length;
-    const std::size_t n_upper = utf8_front(rest_upper).length;
-    const std::size_t n_lower = utf8_front(rest_lower).length;
-    out += start ? rest_upper.substr(0, n_upper) : rest_lower.substr(0, n_lower);
-    start = boundary(rest.substr(0, n));
-    rest.remove_prefix(n);
-    rest_upper.remove_prefix(n_upper);
-    rest_lower.remove_prefix(n_lower);
+bool ends_line(char32_t c) {
+  return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
+}
+
+bool more_splits(const Vector<Value>& parts, std::int64_t max_splits) {
+  return max_splits < 0 || static_cast<std::int64_t>(parts.size()) < max_splits;
+}
+
+// Bytes until white space, or all.
+std::size_t word_length(std::string_view text) {
+  std::size_t end = 0;
+  while (end < text.size()) {
+    const Utf8Step front = utf8_front(text.substr(end));
+    if (is_python_space(front.code_point)) break;
+    end += front.length;
   }
-  return out;
+  return end;
+}
+
+std::size_t last_word_length(std::string_view text) {
+  const std::size_t size = text.size();
+  while (!text.empty()) {
+    const std::string_view last = last_character(text);
+    if (is_python_space(utf8_front(last).code_point)) break;
+    text.remove_suffix(last.size());
+  }
+  return size - text.size();
 }
 
 }  // namespace
 
-std::string strip_left(std::string_view text) { return strip_if(text, true, false, is_python_space); }
-std::string strip_right(std::string_view text) { return strip_if(text, false, true, is_python_space); }
-std::string strip(std::string_view text) { return strip_if(text, true, true, is_python_space); }
+void append(String& out, std::string_view text) { out.append(text.data(), text.size()); }
 
-std::string strip_characters(std::string_view text, std::string_view characters, bool left, bool right) {
-  const std::u32string set = to_code_points(characters);
-  return strip_if(text, left, right, [&](char32_t c) { return set.find(c) != std::u32string::npos; });
+void append_character(String& out, char32_t c) {
+  std::string bytes;
+  append_utf8(bytes, c);
+  append(out, bytes);
 }
 
-std::string to_upper(std::string_view text) {
-  // The one letter in use whose capital is two letters.
-  return change_case(replace_all(text, "\xC3\x9F", "SS", -1), true);
-}
-std::string to_lower(std::string_view text) { return change_case(text, false); }
-
-std::string capitalize(std::string_view text) {
-  if (text.empty()) return "";
-  const std::size_t first = utf8_front(text).length;
-  return to_upper(text.substr(0, first)) + to_lower(text.substr(first));
+std::size_t count_characters(std::string_view text) {
+  step(text.size() / 64);
+  return text.size() - static_cast<std::size_t>(std::count_if(text.begin(), text.end(), continues));
 }
 
-std::string title(std::string_view text) {
-  return title_by(text, [](std::string_view character) { return !cased(character); });
+std::size_t checked_width(std::int64_t width) {
+  constexpr std::int64_t kMostCharacters = std::int64_t{1} << 30;
+  if (width > kMostCharacters) fail("a width of {} characters", width);
+  return static_cast<std::size_t>(std::max<std::int64_t>(width, 0));
 }
 
-std::string title_filter(std::string_view text) {
-  return title_by(text, [](std::string_view character) {
-    return is_python_space(utf8_front(character).code_point) ||
-           std::string_view("-({[<").find(character[0]) != std::string_view::npos;
-  });
+std::string_view strip_left(std::string_view text) { return strip_if(text, true, false, is_python_space); }
+std::string_view strip_right(std::string_view text) { return strip_if(text, false, true, is_python_space); }
+std::string_view strip(std::string_view text) { return strip_if(text, true, true, is_python_space); }
+
+std::string_view strip_characters(std::string_view text, std::string_view characters, bool left, bool right) {
+  CodePoints set;
+  for (std::string_view rest = characters; !rest.empty(); rest.remove_prefix(utf8_front(rest).length))
+    set.push_back(utf8_front(rest).code_point);
+  std::sort(set.begin(), set.end());
+  return strip_if(text, left, right,
+                  [&](char32_t c) { return std::binary_search(set.begin(), set.end(), c); });
 }
 
-std::vector<std::string> split_space(std::string_view text, std::int64_t max_splits) {
-  std::vector<std::string> parts;
-  std::string rest = strip_left(text);
-  while (!rest.empty()) {
-    if (max_splits >= 0 && static_cast<std::int64_t>(parts.size()) == max_splits) {
-      parts.push_back(strip_right(rest));
+Vector<Value> split_space(std::string_view text, std::int64_t max_splits) {
+  step(text.size() / 8);
+  Vector<Value> parts;
+  text = strip_left(text);
+  while (!text.empty()) {
+    if (!more_splits(parts, max_splits)) {
+      parts.emplace_back(text);
       break;
     }
-    std::size_t end = 0;
-    while (end < rest.size()) {
-      const Utf8Step step = utf8_front(std::string_view(rest).substr(end));
-      if (is_python_space(step.code_point)) break;
-      end += step.length;
+    const std::size_t length = word_length(text);
+    parts.emplace_back(text.substr(0, length));
+    text = strip_left(text.substr(length));
+  }
+  return parts;
+}
+
+Vector<Value> split_space_from_right(std::string_view text, std::int64_t max_splits) {
+  step(text.size() / 8);
+  Vector<Value> parts;
+  text = strip_right(text);
+  while (!text.empty()) {
+    if (!more_splits(parts, max_splits)) {
+      parts.emplace_back(text);
+      break;
     }
-    parts.push_back(rest.substr(0, end));
-    rest = strip_left(std::string_view(rest).substr(end));
+    const std::size_t length = last_word_length(text);
+    parts.emplace_back(text.substr(text.size() - length));
+    text = strip_right(text.substr(0, text.size() - length));
   }
+  std::reverse(parts.begin(), parts.end());
   return parts;
 }
 
-std::vector<std::string> split_by(std::string_view text, std::string_view separator,
-                                  std::int64_t max_splits) {
+Vector<Value> split_by(std::string_view text, std::string_view separator, std::int64_t max_splits) {
   if (separator.empty()) fail("split: the separator is empty");
-  std::vector<std::string> parts;
-  while (max_splits < 0 || static_cast<std::int64_t>(parts.size()) < max_splits) {
-    const std::size_t found = text.find(separator);
-    if (found == std::string_view::npos) break;
-    parts.emplace_back(text.substr(0, found));
-    text.remove_prefix(found + separator.size());
+  Vector<Value> parts;
+  std::size_t at = 0;
+  while (more_splits(parts, max_splits)) {
+    const std::size_t found = find_text(text, separator, at);
+    if (found == kNowhere) break;
+    parts.emplace_back(text.substr(at, found - at));
+    at = found + separator.size();
   }
-  parts.emplace_back(text);
+  parts.emplace_back(text.substr(at));
   return parts;
 }
 
-std::vector<std::string> split_by_from_right(std::string_view text, std::string_view separator,
-                                             std::int64_t max_splits) {
+Vector<Value> split_by_from_right(std::string_view text, std::string_view separator,
+                                  std::int64_t max_splits) {
   if (separator.empty()) fail("rsplit: the separator is empty");
-  std::vector<std::string> parts;
-  while (max_splits < 0 || static_cast<std::int64_t>(parts.size()) < max_splits) {
-    const std::size_t found = text.rfind(separator);
-    if (found == std::string_view::npos) break;
+  Vector<Value> parts;
+  while (more_splits(parts, max_splits)) {
+    const std::size_t found = find_last_text(text, separator);
+    if (found == kNowhere) break;
     parts.emplace_back(text.substr(found + separator.size()));
     text = text.substr(0, found);
   }
@@ -158,45 +160,117 @@ std::vector<std::string> split_by_from_right(std::string_view text, std::string_
   return parts;
 }
 
-std::vector<std::string> split_lines(std::string_view text) {
-  std::vector<std::string> lines;
-  std::string line;
+Vector<Value> split_lines(std::string_view text, bool keep_ends) {
+  step(text.size() / 8);
+  Vector<Value> lines;
+  std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
-    const Utf8Step step = utf8_front(text.substr(at));
-    const char32_t c = step.code_point;
-    const bool end =
-        (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
-    if (!end) line += text.substr(at, step.length);
-    at += step.length;
-    if (c == '\r' && text.substr(at).starts_with('\n')) ++at;
-    if (end) lines.push_back(std::exchange(line, ""));
+    const Utf8Step front = utf8_front(text.substr(at));
+    const std::size_t end = at;
+    at += front.length;
+    if (!ends_line(front.code_point)) continue;
+    if (front.code_point == '\r' && at < text.size() && text[at] == '\n') ++at;
+    lines.emplace_back(text.substr(begin, (keep_ends ? at : end) - begin));
+    begin = at;
   }
-  if (!line.empty()) lines.push_back(std::move(line));
+  if (begin < text.size()) lines.emplace_back(text.substr(begin));
   return lines;
 }
 
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to,
-                        std::int64_t count) {
+// Knuth, Morris and Pratt: linear whatever text and part are, unlike std::string_view::find.
+std::size_t find_text(std::string_view text, std::string_view part, std::size_t from) {
+  if (part.empty() || part.size() > text.size() - from) return part.empty() ? from : kNowhere;
+  if (part.size() == 1) {
+    const std::size_t found = text.find(part[0], from);
+    step(((found == kNowhere ? text.size() : found) - from) / 64);
+    return found;
+  }
+  Vector<std::uint32_t> border(part.size(), 0);
+  step(part.size() / 8);
+  for (std::size_t i = 1, k = 0; i < part.size(); ++i) {
+    while (k > 0 && part[i] != part[k]) k = border[k - 1];
+    if (part[i] == part[k]) ++k;
+    border[i] = static_cast<std::uint32_t>(k);
+  }
+  std::size_t at = from;
+  std::size_t matched = 0;
+  for (; at < text.size() && matched < part.size(); ++at) {
+    while (matched > 0 && text[at] != part[matched]) matched = border[matched - 1];
+    if (text[at] == part[matched]) ++matched;
+  }
+  step((at - from) / 8);
+  return matched == part.size() ? at - part.size() : kNowhere;
+}
+
+std::size_t find_last_text(std::string_view text, std::string_view part) {
+  if (part.empty()) return text.size();
+  if (part.size() > text.size()) return kNowhere;
+  // Each place is counted with what it may cost: where both repeat themselves the search is quadratic.
+  for (std::size_t at = text.size() - part.size() + 1; at-- > 0;) {
+    if (text[at] != part[0]) {
+      if (at % 64 == 0) step();
+      continue;
+    }
+    const auto same = std::mismatch(part.begin(), part.end(), text.begin() + static_cast<std::ptrdiff_t>(at));
+    step(1 + static_cast<std::size_t>(same.first - part.begin()) / 16);
+    if (same.first == part.end()) return at;
+  }
+  return kNowhere;
+}
+
+std::int64_t count_text(std::string_view text, std::string_view part) {
+  if (part.empty()) return static_cast<std::int64_t>(count_characters(text)) + 1;
+  std::int64_t count = 0;
+  for (std::size_t at = find_text(text, part); at != kNowhere; at = find_text(text, part, at + part.size()))
+    ++count;
+  return count;
+}
+
+String replace_all(std::string_view text, std::string_view from, std::string_view to, std::int64_t count) {
+  String out;
   if (from.empty()) {
-    std::string out;
+    step(text.size() / 4);
     for (; !text.empty() && count != 0; --count) {
       const std::size_t length = utf8_front(text).length;
-      out += to;
-      out += text.substr(0, length);
+      append(out, to);
+      append(out, text.substr(0, length));
       text.remove_prefix(length);
     }
-    out += count != 0 ? to : text;
+    append(out, count != 0 ? to : text);
     return out;
   }
-  std::string out;
+  std::size_t at = 0;
   for (; count != 0; --count) {
-    const std::size_t found = text.find(from);
-    if (found == std::string_view::npos) break;
-    out += text.substr(0, found);
-    out += to;
-    text.remove_prefix(found + from.size());
+    const std::size_t found = find_text(text, from, at);
+    if (found == kNowhere) break;
+    append(out, text.substr(at, found - at));
+    append(out, to);
+    at = found + from.size();
   }
-  out += text;
+  append(out, text.substr(at));
+  return out;
+}
+
+String repeat_text(std::string_view text, std::size_t times) {
+  String out;
+  std::size_t total = 0;
+  if (__builtin_mul_overflow(text.size(), times, &total)) fail("a repetition of {} times", times);
+  out.reserve(total);
+  step(total == 0 ? 0 : times / 8);
+  for (std::size_t i = 0; i < times && total > 0; ++i) append(out, text);
+  return out;
+}
+
+String pad(std::string_view text, std::int64_t width, char align, std::string_view fill) {
+  const std::size_t length = count_characters(text);
+  const std::size_t wanted = checked_width(width);
+  if (count_characters(fill) != 1) fail("the fill character must be exactly one character long");
+  const std::size_t missing = wanted > length ? wanted - length : 0;
+  std::size_t left = align == '<' ? 0 : missing;
+  if (align == '^') left = missing / 2 + (missing & wanted & 1);
+  String out = repeat_text(fill, left);
+  append(out, text);
+  append(out, repeat_text(fill, missing - left));
   return out;
 }
 
@@ -219,7 +293,7 @@ char32_t read_code_point(std::string_view literal, std::size_t& at, int base, in
   }
   if ((exact && digits < max_digits) || code_point > 0x10FFFF ||
       (code_point >= 0xD800 && code_point < 0xE000)) {
-    fail("string '{}': an escape is not a character", literal);
+    fail("string '{}': an escape is not a character", printable(literal));
   }
   return code_point;
 }

@@ -12,7 +12,7 @@ namespace latent8 {
 
 struct JinjaTemplate::Program {
   std::string name;
-  jinja::Body body;
+  jinja::ParsedTemplate parsed;
 };
 
 JinjaTemplate::JinjaTemplate(std::string_view source, std::string_view name) {
@@ -26,12 +26,21 @@ JinjaTemplate::~JinjaTemplate() = default;
 JinjaTemplate::JinjaTemplate(JinjaTemplate&&) noexcept = default;
 JinjaTemplate& JinjaTemplate::operator=(JinjaTemplate&&) noexcept = default;
 
-std::string JinjaTemplate::render(const nlohmann::ordered_json& variables) const {
+bool JinjaTemplate::mentions(std::string_view variable) const {
+  return program_->parsed.names.contains(std::string(variable));
+}
+
+const std::vector<std::string>& JinjaTemplate::notes() const { return program_->parsed.notes; }
+
+std::string JinjaTemplate::render(const nlohmann::ordered_json& variables,
+                                  const jinja::Limits& limits) const {
   LATENT8_CHECK(variables.is_object());
   try {
-    std::vector<std::pair<std::string, jinja::Value>> globals;
-    for (const auto& [name, value] : variables.items()) globals.emplace_back(name, jinja::from_json(value));
-    return jinja::Interpreter(std::move(globals)).render(program_->body);
+    const jinja::Budget budget(limits);
+    jinja::Vector<std::pair<std::string_view, jinja::Value>> globals;
+    for (const auto& item : variables.items())
+      globals.emplace_back(item.key(), jinja::from_json(item.value()));
+    return std::string(jinja::Interpreter(std::move(globals)).render(program_->parsed.body));
   } catch (const Error& error) {
     throw_error(error.code(), "{} {}", program_->name, error.what());
   }
