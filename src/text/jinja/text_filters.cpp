@@ -9,15 +9,15 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"trim",   "upper",  "lower",    "capitalize", "title",     "replace",
-                                         "string", "indent", "safe",     "format",     "center",    "truncate",
-                                         "escape", "e",      "wordcount", "urlencode", "forceescape", "striptags"};
+constexpr std::string_view kFilters[] = {"trim",      "upper",       "lower",    "capitalize", "title",
+                                         "replace",   "string",      "indent",   "safe",       "format",
+                                         "center",    "truncate",    "escape",   "e",          "wordcount",
+                                         "urlencode", "forceescape", "striptags"};
 
 String indent(std::string_view text, const Arguments& arguments) {
   const BoundArguments bound("indent", arguments, {"width", "first", "blank"});
   const bool by_text = bound[0] != nullptr && bound[0]->is_string();
-  const String margin =
-      by_text ? bound[0]->string() : repeat_text(" ", checked_width(bound.integer(0, 4)));
+  const String margin = by_text ? bound[0]->string() : repeat_text(" ", checked_width(bound.integer(0, 4)));
   const bool blank = bound.truth(2, false);
   String whole(text);
   whole += '\n';
@@ -43,7 +43,8 @@ Value truncate(const Value& value, const Arguments& arguments) {
   std::string_view kept =
       std::string_view(text.bytes).substr(0, text.byte_of(static_cast<std::size_t>(length - end_length)));
   if (!bound.truth(1, false)) {
-    if (const std::size_t blank = find_last_text(kept, " "); blank != std::string_view::npos) kept = kept.substr(0, blank);
+    if (const std::size_t blank = find_last_text(kept, " "); blank != std::string_view::npos)
+      kept = kept.substr(0, blank);
   }
   String out(kept);
   append(out, end);
@@ -84,7 +85,8 @@ String url_quoted(std::string_view text, bool in_query) {
   step(text.size() / 4);
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool letter = byte < 0x80 && (is_in(CharacterClass::kAlphabetic, byte) || is_in(CharacterClass::kDecimal, byte));
+    const bool letter =
+        byte < 0x80 && (is_in(CharacterClass::kAlphabetic, byte) || is_in(CharacterClass::kDecimal, byte));
     if (letter || std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !in_query)) {
       out += c;
     } else if (c == ' ' && in_query) {
@@ -118,7 +120,8 @@ String strip_tags(std::string_view text) {
     std::size_t at = 0;
     for (;;) {
       const std::size_t begin = find_text(whole, open, at);
-      const std::size_t end = begin == std::string_view::npos ? begin : find_text(whole, close, begin + open.size());
+      const std::size_t end =
+          begin == std::string_view::npos ? begin : find_text(whole, close, begin + open.size());
       append(out, whole.substr(at, end == std::string_view::npos ? end : begin - at));
       if (end == std::string_view::npos) return out;
       at = end + close.size();
@@ -135,7 +138,8 @@ String strip_tags(std::string_view text) {
 
 Value replace(std::string_view text, const Arguments& arguments) {
   const BoundArguments bound("replace", arguments, {"old", "new", "count"});
-  return Value(replace_all(text, bound.need(0).str(), bound.need(1).str(), bound.has(2) ? bound.integer(2, -1) : -1));
+  return Value(
+      replace_all(text, bound.need(0).str(), bound.need(1).str(), bound.has(2) ? bound.integer(2, -1) : -1));
 }
 
 Value format(std::string_view text, const Arguments& arguments) {
