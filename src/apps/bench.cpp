@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "benchmark/random_model.h"
 #include "benchmark/workloads.h"
+#include "kernels/kernel_table.h"
 #include "model/shapes.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"

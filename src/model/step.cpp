@@ -42,7 +42,6 @@ Scratch::Scratch(const ModelConfig& c, std::int64_t tokens)
       q_pe(tokens * c.num_attention_heads, c.qk_rope_head_dim),
       q8(tokens * c.num_attention_heads, c.kv_lora_rank),
       qk_scale(tokens * c.num_attention_heads),
-      q8_sum(tokens * c.num_attention_heads),
       o_latent(tokens, c.num_attention_heads * c.kv_lora_rank),
       o(tokens, c.num_attention_heads * c.v_head_dim),
       gate(tokens, c.n_routed_experts),

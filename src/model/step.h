@@ -51,22 +51,21 @@ struct Scratch {
   Scratch(const ModelConfig& config, std::int64_t max_tokens);
 
   std::int64_t max_tokens;
-  Matrix<float> x;                     // [T, hidden_size] residual stream
-  Matrix<float> h;                     // [T, hidden_size] normalised input of attention or MLP
-  Matrix<float> delta;                 // [T, hidden_size] output of attention or MLP
-  Matrix<float> kv;                    // [T, kv_lora_rank + qk_rope_head_dim]; c_kv | k_pe
-  Matrix<float> c_q;                   // [T, q_lora_rank]
-  Matrix<float> q;                     // [T, heads * qk_head_dim]; q_nope | q_pe per head
-  Matrix<float> q_absorbed;            // [T, heads * kv_lora_rank]
-  Matrix<float> q_pe;                  // [T * heads, qk_rope_head_dim] times the softmax scale
-  Matrix<std::int8_t> q8;              // [T * heads, kv_lora_rank]
-  AlignedBuffer<float> qk_scale;       // [T * heads]
-  AlignedBuffer<std::int32_t> q8_sum;  // [T * heads]
-  Matrix<float> o_latent;              // [T, heads * kv_lora_rank]
-  Matrix<float> o;                     // [T, heads * v_head_dim]
-  Matrix<float> gate;                  // [T, n_routed_experts] logits, then scores
-  Matrix<float> shared;                // [T, hidden_size] output of the shared experts
-  Matrix<float> eh;                    // [T, 2 * hidden_size] input of the MTP layer's eh_proj
+  Matrix<float> x;                // [T, hidden_size] residual stream
+  Matrix<float> h;                // [T, hidden_size] normalised input of attention or MLP
+  Matrix<float> delta;            // [T, hidden_size] output of attention or MLP
+  Matrix<float> kv;               // [T, kv_lora_rank + qk_rope_head_dim]; c_kv | k_pe
+  Matrix<float> c_q;              // [T, q_lora_rank]
+  Matrix<float> q;                // [T, heads * qk_head_dim]; q_nope | q_pe per head
+  Matrix<float> q_absorbed;       // [T, heads * kv_lora_rank]
+  Matrix<float> q_pe;             // [T * heads, qk_rope_head_dim] times the softmax scale
+  Matrix<std::int8_t> q8;         // [T * heads, kv_lora_rank]
+  AlignedBuffer<float> qk_scale;  // [T * heads]
+  Matrix<float> o_latent;         // [T, heads * kv_lora_rank]
+  Matrix<float> o;                // [T, heads * v_head_dim]
+  Matrix<float> gate;             // [T, n_routed_experts] logits, then scores
+  Matrix<float> shared;           // [T, hidden_size] output of the shared experts
+  Matrix<float> eh;               // [T, 2 * hidden_size] input of the MTP layer's eh_proj
   Routing routing;
   GroupedMlpScratch mlp;
   AttendScratch attend;

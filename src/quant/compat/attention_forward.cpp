@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
 #include "ops/elementwise.h"
 #include "ops/expanded_attend.h"
 #include "quant/compat/recall_window.h"

@@ -96,7 +96,7 @@ void Stream::route(const Matrix<float>& gate, const std::vector<float>& bias) {
   for (Call& call : calls_) {
     Matrix<float> logits(call.h.rows(), gate.rows());
     linear(ctx_, view_of(gate), call.h.view(), logits.view());
-    latent8::route(config_, logits.view(), bias, call.routing);
+    latent8::route(ctx_, routing_rule(config_), logits.view(), bias, call.routing);
   }
 }
 

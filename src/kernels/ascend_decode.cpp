@@ -1,4 +1,4 @@
-#include "kernels/mla_ascend.h"
+#include "kernels/ascend_decode.h"
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +22,7 @@ struct RowState {
   float sum = 0;
 };
 
-float score(const MlaAscendArgs& a, const RowState& row, std::int64_t key) {
+float score(const AscendDecodeArgs& a, const RowState& row, std::int64_t key) {
   std::int32_t codes = 0;
   for (std::int64_t d = 0; d < a.rank; ++d)
     codes += static_cast<std::int32_t>(row.q[d]) * a.k[key * a.rank + d];
@@ -34,7 +34,7 @@ float score(const MlaAscendArgs& a, const RowState& row, std::int64_t key) {
 // Keys [begin, end). P8 is taken against the tile's own maximum and exp(tile max - max) / 127 goes into the
 // dequantisation: what the reference computes as P / rowmax(P) * 127, but without its 0 / 0 where a tile lies
 // far below the running maximum.
-void attend_tile(const MlaAscendArgs& a, std::int64_t begin, std::int64_t end, RowState& row) {
+void attend_tile(const AscendDecodeArgs& a, std::int64_t begin, std::int64_t end, RowState& row) {
   std::vector<float> s(static_cast<std::size_t>(end - begin));
   for (std::int64_t key = begin; key < end; ++key)
     s[static_cast<std::size_t>(key - begin)] = score(a, row, key);
@@ -58,7 +58,7 @@ void attend_tile(const MlaAscendArgs& a, std::int64_t begin, std::int64_t end, R
 
 }  // namespace
 
-void mla_ascend_decode(const MlaAscendArgs& a) {
+void ascend_decode(const AscendDecodeArgs& a) {
   const std::int64_t tile = ascend_tile_keys(a.heads, a.tokens);
   for (std::int64_t t = 0; t < a.tokens; ++t) {
     const std::int64_t visible = a.context - (a.tokens - 1 - t);

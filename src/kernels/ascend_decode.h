@@ -8,7 +8,7 @@ namespace latent8 {
 
 // The decode step of one sequence: its last `tokens` positions query all of its keys. Values of q_pe and k_pe
 // are fp16 ones, widened.
-struct MlaAscendArgs {
+struct AscendDecodeArgs {
   std::int64_t tokens, heads, rank, rope;
   std::int64_t context;  // keys of the sequence, >= tokens; token t sees the first context - (tokens - 1 - t)
   const std::int8_t* q;  // [tokens, heads, rank] q_nope absorbed, codes of the static scale
@@ -27,6 +27,6 @@ constexpr std::int64_t ascend_tile_keys(std::int64_t heads, std::int64_t tokens)
   return heads >= 128 || tokens > 1 ? 512 : 128;
 }
 
-void mla_ascend_decode(const MlaAscendArgs& args);
+void ascend_decode(const AscendDecodeArgs& args);
 
 }  // namespace latent8

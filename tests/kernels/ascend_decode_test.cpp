@@ -1,4 +1,4 @@
-#include "kernels/mla_ascend.h"
+#include "kernels/ascend_decode.h"
 
 #include <gtest/gtest.h>
 
@@ -80,20 +80,20 @@ struct Result {
 
 Result run(const Golden& g) {
   Result result{std::vector<float>(g.out.size()), std::vector<float>(g.lse.size())};
-  mla_ascend_decode({.tokens = g.tokens,
-                     .heads = g.heads,
-                     .rank = kRank,
-                     .rope = kRope,
-                     .context = g.context,
-                     .q = g.q8.data(),
-                     .q_pe = g.q_pe.data(),
-                     .k = g.k8.data(),
-                     .k_pe = g.k_pe.data(),
-                     .qk_descale = g.qk_descale.data(),
-                     .pv_descale = g.pv_descale.data(),
-                     .softmax_scale = 0.1352F,
-                     .out = result.out.data(),
-                     .lse = result.lse.data()});
+  ascend_decode({.tokens = g.tokens,
+                 .heads = g.heads,
+                 .rank = kRank,
+                 .rope = kRope,
+                 .context = g.context,
+                 .q = g.q8.data(),
+                 .q_pe = g.q_pe.data(),
+                 .k = g.k8.data(),
+                 .k_pe = g.k_pe.data(),
+                 .qk_descale = g.qk_descale.data(),
+                 .pv_descale = g.pv_descale.data(),
+                 .softmax_scale = 0.1352F,
+                 .out = result.out.data(),
+                 .lse = result.lse.data()});
   return result;
 }
 
@@ -132,20 +132,20 @@ TEST(MlaAscendDecode, IgnoresATileFarBelowTheMaximum) {
   const float qk_descale = 1e-3F, pv_descale = 0.5F;
   std::vector<float> out(512), lse(1);
 
-  mla_ascend_decode({.tokens = 1,
-                     .heads = 1,
-                     .rank = 512,
-                     .rope = 64,
-                     .context = kContext,
-                     .q = q.data(),
-                     .q_pe = q_pe.data(),
-                     .k = k.data(),
-                     .k_pe = k_pe.data(),
-                     .qk_descale = &qk_descale,
-                     .pv_descale = &pv_descale,
-                     .softmax_scale = 1.0F,
-                     .out = out.data(),
-                     .lse = lse.data()});
+  ascend_decode({.tokens = 1,
+                 .heads = 1,
+                 .rank = 512,
+                 .rope = 64,
+                 .context = kContext,
+                 .q = q.data(),
+                 .q_pe = q_pe.data(),
+                 .k = k.data(),
+                 .k_pe = k_pe.data(),
+                 .qk_descale = &qk_descale,
+                 .pv_descale = &pv_descale,
+                 .softmax_scale = 1.0F,
+                 .out = out.data(),
+                 .lse = lse.data()});
 
   EXPECT_EQ(out, std::vector<float>(512, 32.0F));
 }
