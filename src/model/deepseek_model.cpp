@@ -65,6 +65,7 @@ void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const Att
   embed(ctx, w.embed_tokens, step.token_ids, x);
   mtp_input(ctx, config(), w.input, s, hidden, x);
   mtp_->forward(ctx, step, options, cache.layer(num_layers()), s, x);
+  s.clipped_per_layer.back() += s.clipped_codes;
   rms_norm(ctx, x, w.shared_head_norm, eps, mtp_hidden);
 }
 

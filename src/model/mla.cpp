@@ -66,7 +66,7 @@ void MlaAttention::project_latent(OpContext& ctx, const StepBatch& step, Scratch
                                   ConstMat<float> h) const {
   const Mat<float> kv = s.kv.view().row_range(0, step.tokens());
   linear(ctx, w_.kv_a_proj_with_mqa, h, kv);
-  finish_latent(ctx, shape_, w_.kv_a_layernorm, static_cast<float>(config_.rms_norm_eps), step.positions,
+  finish_latent(ctx, shape_, w_.kv_a_layernorm, static_cast<float>(config_.latent_norm_eps), step.positions,
                 rope_, kv, {});
 }
 

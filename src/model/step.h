@@ -7,21 +7,11 @@
 
 #include "base/aligned_buffer.h"
 #include "formats/model_config.h"
+#include "latent8/numerics.h"
 #include "ops/grouped_mlp.h"
 #include "ops/mla_attend.h"
 
 namespace latent8 {
-
-// How int8 layers compute: docs/numerics.md, "Native attention" and "Ascend attention".
-enum class Numerics : std::uint8_t {
-  kNative,  // q codes per token and head, P as u8 against the tile's maximum; prompt and decode alike
-  kAscend,  // the reference's arithmetic; prompts attend in float
-};
-
-enum class Prefill : std::uint8_t {
-  kCached,  // prompt tokens attend to the cached values like any other token
-  kFloat,   // prompt tokens attend in float to the values just computed (kAscend always does)
-};
 
 // One sequence of a step: AttendSeq, and whether its tokens are prompt tokens (read by kAscend and
 // Prefill::kFloat only).
@@ -49,6 +39,8 @@ struct StepBatch {
 // run.
 struct Scratch {
   Scratch(const ModelConfig& config, std::int64_t max_tokens);
+  // Bytes that the matrices take; routing, mlp and attend grow with what operations ask them for.
+  static std::int64_t bytes(const ModelConfig& config, std::int64_t max_tokens);
 
   std::int64_t max_tokens;
   Matrix<float> x;                // [T, hidden_size] residual stream
@@ -70,7 +62,7 @@ struct Scratch {
   GroupedMlpScratch mlp;
   AttendScratch attend;
   std::int64_t clipped_codes = 0;               // latent codes beyond [-128, 127] of the layer that ran last
-  std::vector<std::int64_t> clipped_per_layer;  // [num_hidden_layers] summed over all steps
+  std::vector<std::int64_t> clipped_per_layer;  // [num_hidden_layers + 1] summed; the MTP layer last
 };
 
 }  // namespace latent8
