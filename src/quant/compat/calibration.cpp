@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "model/gate.h"
 #include "ops/elementwise.h"
 #include "quant/compat/exponent_search.h"
@@ -80,7 +81,8 @@ Stream::Stream(const ModelConfig& config, OpContext& ctx, DType type, std::vecto
 }
 
 void Stream::embed(const TensorReader& reader) {
-  for (Call& call : calls_) call.x = reader.rows("model.embed_tokens.weight", call.batch.ids);
+  const std::string table = outside_schema(config_).weight(TensorRole::kEmbedTokens);
+  for (Call& call : calls_) call.x = reader.rows(table, call.batch.ids);
 }
 
 void Stream::begin_mlp(const NormTensors& norm) {
