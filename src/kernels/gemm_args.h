@@ -26,16 +26,18 @@ struct GemmF32Args {
 // b.
 using GemmNnF32Args = GemmF32Args;
 
-// The longest row of codes: k * 255 * 127, what a sum of u8 x s8 products can reach, fits int32. A model with a
-// longer int8 linear must be refused.
+// The longest row of codes: k * 255 * 127, what a sum of u8 x s8 products can reach, fits int32. A model with
+// a longer int8 linear must be refused.
 inline constexpr std::int64_t kMaxCodesPerRow = 65'536;
 // The largest magnitude of GemmS8Args::bias with which no sum of k products overflows int32.
-constexpr std::int64_t max_bias_magnitude(std::int64_t k) { return (std::int64_t{1} << 31) - 1 - k * 128 * 128; }
+constexpr std::int64_t max_bias_magnitude(std::int64_t k) {
+  return (std::int64_t{1} << 31) - 1 - k * 128 * 128;
+}
 
 // c[m, n] = (sum_k a[m, k] * b[n, k] + bias[n]) * (a.scale[m] * b_scale[n]); the sum and the bias in exact
 // int32, a missing scale is 1.
 struct GemmS8Args {
-  ActivationCodes a;            // written by the same table; k = a.k <= kMaxCodesPerRow
+  ActivationCodes a;          // written by the same table; k = a.k <= kMaxCodesPerRow
   std::int64_t row_begin, m;  // rows [row_begin, row_begin + m) of a; row_begin a multiple of code_rows
   const std::int8_t* b;       // [n, a.k] dense, in [-128, 127]
   std::int64_t n;

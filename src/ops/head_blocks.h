@@ -30,7 +30,8 @@ void for_each_head_block(OpContext& ctx, std::int64_t heads, std::int64_t m, std
   const std::int64_t row_blocks = (m + cut.rows - 1) / cut.rows, col_blocks = (n + cut.cols - 1) / cut.cols;
   ctx.pool().parallel_for(heads * row_blocks * col_blocks, 1, [&](std::int64_t i, std::int64_t, int worker) {
     const std::int64_t m0 = i / col_blocks % row_blocks * cut.rows, n0 = i % col_blocks * cut.cols;
-    body(HeadBlock{i / col_blocks / row_blocks, m0, std::min(m0 + cut.rows, m), n0, std::min(n0 + cut.cols, n)},
+    body(HeadBlock{i / col_blocks / row_blocks, m0, std::min(m0 + cut.rows, m), n0,
+                   std::min(n0 + cut.cols, n)},
          worker);
   });
 }

@@ -3,8 +3,8 @@
 #include <atomic>
 #include <cstring>
 
-#include "kernels/kernel_table.h"
 #include "kernels/activation_codes.h"
+#include "kernels/kernel_table.h"
 #include "ops/head_blocks.h"
 
 namespace latent8 {
@@ -12,7 +12,8 @@ namespace {
 
 // What follows the product for tokens [m0, m1) of one head: scales, and codes for an int8 cache.
 void finish_queries(const KernelTable& table, const LatentShape& shape, float softmax_scale,
-                    const LatentPages& pages, ConstMat<float> q, const HeadBlock& block, const QueryRows& to) {
+                    const LatentPages& pages, ConstMat<float> q, const HeadBlock& block,
+                    const QueryRows& to) {
   for (std::int64_t t = block.m0; t < block.m1; ++t) {
     const std::int64_t row = t * shape.heads + block.head;
     const float* q_pe = q.row(t) + block.head * shape.q_head() + shape.nope;
@@ -82,11 +83,10 @@ void absorb_queries(OpContext& ctx, const LatentShape& shape, const HeadWeights&
   const HeadCut cut = cut_heads(ctx, shape.heads, q.rows, shape.rank, kScaleBlockCols);
   const bool whole_rows = cut.cols >= shape.rank;
   for_each_head_block(ctx, shape.heads, q.rows, shape.rank, cut, [&](const HeadBlock& b, int) {
-    head_linear_transposed(table, w_uk, b.head, b.n0, b.n1,
-                           q.row_range(b.m0, b.m1).col_range(b.head * shape.q_head(),
-                                                             b.head * shape.q_head() + shape.nope),
-                           absorbed.row_range(b.m0, b.m1).col_range(b.head * shape.rank,
-                                                                    (b.head + 1) * shape.rank));
+    head_linear_transposed(
+        table, w_uk, b.head, b.n0, b.n1,
+        q.row_range(b.m0, b.m1).col_range(b.head * shape.q_head(), b.head * shape.q_head() + shape.nope),
+        absorbed.row_range(b.m0, b.m1).col_range(b.head * shape.rank, (b.head + 1) * shape.rank));
     if (whole_rows) finish_queries(table, shape, softmax_scale, pages, q, b, to);
   });
   if (whole_rows) return;

@@ -13,7 +13,8 @@
 namespace latent8 {
 
 // How the rows of q and kv of T tokens are made of parts.
-//   kv [T, kv_lora_rank + qk_rope_head_dim] c_kv | k_pe    q [T, heads * (qk_nope_head_dim + qk_rope_head_dim)]
+//   kv [T, kv_lora_rank + qk_rope_head_dim] c_kv | k_pe    q [T, heads * (qk_nope_head_dim +
+//   qk_rope_head_dim)]
 struct LatentShape {
   std::int64_t heads = 0, rank = 0, nope = 0, rope = 0;
   std::int64_t q_head() const { return nope + rope; }
@@ -21,13 +22,14 @@ struct LatentShape {
 
 // Normalises c_kv and rotates k_pe, and q_pe of every head of q, in place; an empty q is left out.
 void finish_latent(OpContext& ctx, const LatentShape& shape, const Norm& norm, float eps,
-                   std::span<const std::int32_t> positions, const RopeTable& table, Mat<float> kv, Mat<float> q);
+                   std::span<const std::int32_t> positions, const RopeTable& table, Mat<float> kv,
+                   Mat<float> q);
 
 // Stores rows of kv in the slots [T] of the pages. Returns how many codes were clipped to [-128, 127].
 std::int64_t store_latents(OpContext& ctx, const LatentPages& pages, std::span<const std::int32_t> slots,
                            ConstMat<float> kv);
-// c_kv [S, rank] and k_pe [S, rope] of a sequence whose last tokens are the rows of kv: those as they are, what lies
-// before them as the pages hold it.
+// c_kv [S, rank] and k_pe [S, rope] of a sequence whose last tokens are the rows of kv: those as they are,
+// what lies before them as the pages hold it.
 void collect_latents(OpContext& ctx, const LatentPages& pages, std::span<const std::int32_t> block_table,
                      ConstMat<float> kv, Mat<float> c_kv, Mat<float> k_pe);
 

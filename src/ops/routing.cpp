@@ -41,9 +41,9 @@ float group_score(std::span<const float> group, bool sum_of_two) {
 
 // What a token needs to be routed.
 struct TokenScratch {
-  std::span<float> choice;         // [experts] biased scores
-  std::span<float> group;          // [n_group]
-  std::span<std::int32_t> order;   // [max(experts, n_group)]
+  std::span<float> choice;        // [experts] biased scores
+  std::span<float> group;         // [n_group]
+  std::span<std::int32_t> order;  // [max(experts, n_group)]
   static std::int64_t bytes(std::int64_t experts, std::int64_t groups) {
     return 4 * (experts + groups + std::max(experts, groups));
   }

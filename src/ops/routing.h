@@ -21,8 +21,8 @@ struct RoutingRule {
   enum class Scores : std::uint8_t { kSigmoid, kSoftmax };
   Scores scores = Scores::kSoftmax;
   std::int64_t top_k = 1;
-  // More than one group: only experts of the topk_group best groups are chosen. A group's score is its best expert's,
-  // or the sum of its two best.
+  // More than one group: only experts of the topk_group best groups are chosen. A group's score is its best
+  // expert's, or the sum of its two best.
   std::int64_t n_group = 1, topk_group = 1;
   bool group_score_is_sum_of_two = false;
   bool normalise = false;  // weights are divided by their sum

@@ -9,13 +9,14 @@
 
 namespace latent8 {
 
-// Allocates only when a shape needs more elements than any before, and then twice as many at least: pages that are
-// never written cost nothing, and a step that follows a larger one finds its memory.
+// Allocates only when a shape needs more elements than any before, and then twice as many at least: pages
+// that are never written cost nothing, and a step that follows a larger one finds its memory.
 class WorkMatrix {
  public:
   // Values are undefined.
   Mat<float> reshape(std::int64_t rows, std::int64_t cols) {
-    if (rows * cols > buffer_.size()) buffer_ = AlignedBuffer<float>(std::max(rows * cols, 2 * buffer_.size()));
+    if (rows * cols > buffer_.size())
+      buffer_ = AlignedBuffer<float>(std::max(rows * cols, 2 * buffer_.size()));
     rows_ = rows;
     cols_ = cols;
     return view();

@@ -85,7 +85,8 @@ std::vector<float> one_by_one(const KernelTable& table, const Experts& experts, 
 // Compiled twice, weight * x + y may be fused here and not there.
 void expect_near(const std::vector<float>& got, const std::vector<float>& want) {
   ASSERT_EQ(got.size(), want.size());
-  for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got[i], want[i], 2e-5F * (1.0F + std::abs(want[i]))) << i;
+  for (std::size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], want[i], 2e-5F * (1.0F + std::abs(want[i]))) << i;
 }
 
 TEST(GroupedMlp, IsTheWeightedSumOfItsExpertsInEveryKind) {
@@ -101,8 +102,8 @@ TEST(GroupedMlp, IsTheWeightedSumOfItsExpertsInEveryKind) {
 TEST(GroupedMlp, TakesExpertsAndPartsOfDifferentKinds) {
   using S = Stored;
   const Experts experts({{S::kDynamic, S::kDynamic, S::kDynamic},
-                         {S::kBf16, S::kBf16, S::kBf16},     // a FLOAT expert among int8 ones
-                         {S::kF32, S::kDynamic, S::kF8},     // a float gate_proj beside an int8 up_proj
+                         {S::kBf16, S::kBf16, S::kBf16},      // a FLOAT expert among int8 ones
+                         {S::kF32, S::kDynamic, S::kF8},      // a float gate_proj beside an int8 up_proj
                          {S::kDynamic, S::kStatic, S::kF32},  // two kinds of codes of one input
                          {S::kF32, S::kF32, S::kF32},
                          {S::kStatic, S::kBf16, S::kDynamic}});

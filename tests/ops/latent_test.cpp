@@ -35,8 +35,12 @@ Absorbed absorb(int threads, CacheType type, const HeadWeights& w_uk, ConstMat<f
   Matrix<float> absorbed(rows, kShape.rank), q_pe(rows, kShape.rope);
   Matrix<std::int8_t> q8(rows, kShape.rank);
   std::vector<float> qk_scale(static_cast<std::size_t>(rows));
-  absorb_queries(ctx, kShape, w_uk, 0.125F, memory.pages, q, {absorbed.view(), q_pe.view(), q8.view(), qk_scale});
-  return {values_of(absorbed.view()), values_of(q_pe.view()), qk_scale, {q8.row(0), q8.row(0) + rows * kShape.rank}};
+  absorb_queries(ctx, kShape, w_uk, 0.125F, memory.pages, q,
+                 {absorbed.view(), q_pe.view(), q8.view(), qk_scale});
+  return {values_of(absorbed.view()),
+          values_of(q_pe.view()),
+          qk_scale,
+          {q8.row(0), q8.row(0) + rows * kShape.rank}};
 }
 
 // With 16 threads a head is cut, over columns where there is one token: then codes are made in a second loop.
@@ -85,8 +89,10 @@ TEST(FinishLatent, NormalisesTheLatentAndRotatesBothRopeParts) {
   }
   const RopeTable table{cos, sin, kShape.rope};
   const std::vector<std::int32_t> positions{3, 99, 0, 17, 18, 19};
-  Matrix<float> kv = normal_matrix(6, kShape.rank + kShape.rope, 1), q = normal_matrix(6, 2 * kShape.q_head(), 2);
-  Matrix<float> want_kv = normal_matrix(6, kShape.rank + kShape.rope, 1), want_q = normal_matrix(6, 2 * kShape.q_head(), 2);
+  Matrix<float> kv = normal_matrix(6, kShape.rank + kShape.rope, 1),
+                q = normal_matrix(6, 2 * kShape.q_head(), 2);
+  Matrix<float> want_kv = normal_matrix(6, kShape.rank + kShape.rope, 1),
+                want_q = normal_matrix(6, 2 * kShape.q_head(), 2);
   const Mat<float> c_kv = want_kv.view().col_range(0, kShape.rank);
   rms_norm(ctx, c_kv, {weight, {}}, 1e-6F, c_kv);
   rope(ctx, want_kv.view(), 1, want_kv.cols(), kShape.rank, positions, table);
@@ -114,7 +120,8 @@ TEST(StoreLatents, WritesEachTokenIntoItsSlotAndCountsClippedCodes) {
   std::vector<float> c_kv(static_cast<std::size_t>(kShape.rank)), k_pe(static_cast<std::size_t>(kShape.rope));
   for (std::int64_t t = 0; t < 20; ++t) {
     const std::int32_t slot = slots[static_cast<std::size_t>(t)];
-    load_latent(memory.pages.layout, memory.pages.page_of_slot(slot), slot % 16, 0.03F, c_kv.data(), k_pe.data());
+    load_latent(memory.pages.layout, memory.pages.page_of_slot(slot), slot % 16, 0.03F, c_kv.data(),
+                k_pe.data());
     EXPECT_NEAR(c_kv[10], kv.row(t)[10], 0.0151F);
     EXPECT_NEAR(k_pe[2], kv.row(t)[kShape.rank + 2], 2e-3F);
   }
@@ -127,7 +134,8 @@ TEST(CollectLatents, TakesTheHistoryFromThePagesAndTheRestAsItIs) {
   const Matrix<float> all = normal_matrix(37, kShape.rank + kShape.rope, 1);
   const std::vector<std::int32_t> blocks{2, 0, 1};
   std::vector<std::int32_t> slots;
-  for (std::int32_t p = 0; p < 30; ++p) slots.push_back(blocks[static_cast<std::size_t>(p / 16)] * 16 + p % 16);
+  for (std::int32_t p = 0; p < 30; ++p)
+    slots.push_back(blocks[static_cast<std::size_t>(p / 16)] * 16 + p % 16);
   store_latents(ctx, memory.pages, slots, all.view().row_range(0, 30));
   Matrix<float> c_kv(37, kShape.rank), k_pe(37, kShape.rope);
 

@@ -23,8 +23,9 @@ TEST(Linear, OfFloatWeightsIsTheReferencesProductAndBias) {
   for (const Stored stored : {Stored::kF32, Stored::kBf16, Stored::kF8}) {
     const OwnedLinear w(stored, 150, 260, 1);
     const Matrix<float> x = normal_matrix(9, 260, 2);
-    const RealMatrix want = gemm_f32_ref({x.row(0), w.linear.weight, nullptr, 9, 150, 260, 260, 260, 150,
-                                          w.linear.type, w.linear.block_scale, w.linear.block_scale_stride, 0});
+    const RealMatrix want =
+        gemm_f32_ref({x.row(0), w.linear.weight, nullptr, 9, 150, 260, 260, 260, 150, w.linear.type,
+                      w.linear.block_scale, w.linear.block_scale_stride, 0});
 
     const std::vector<float> got = run(kernels(), 2, w.linear, x.view());
 
@@ -42,8 +43,14 @@ TEST(Linear, OfInt8WeightsIsTheReferencesProductOfCodes) {
     const bool fixed = stored == Stored::kStatic;
     const QuantizedRef q = fixed ? quantize_static_ref(x.row(0), 9, 260, 260, 0.03F, 3.0F)
                                  : quantize_dynamic_ref(x.row(0), 9, 260, 260);
-    const GemmS8RefArgs args{q.q.data(), static_cast<const std::int8_t*>(w.linear.weight), 9, 150, 260,
-                             fixed ? nullptr : q.scale.data(), w.linear.scale, w.linear.quant_bias};
+    const GemmS8RefArgs args{q.q.data(),
+                             static_cast<const std::int8_t*>(w.linear.weight),
+                             9,
+                             150,
+                             260,
+                             fixed ? nullptr : q.scale.data(),
+                             w.linear.scale,
+                             w.linear.quant_bias};
 
     EXPECT_EQ(run(kernels(), 2, w.linear, x.view()), gemm_s8_ref(args));
   }
@@ -111,8 +118,8 @@ TEST(Linear, EmbedsRowsOfTheTable) {
                 static_cast<const float*>(table.linear.weight)[ids[t] * 24 + c]);
 }
 
-// Two heads keep many threads busy only if a head is cut, over rows or columns; bits stay. An fp8 weight's scales
-// change at columns 128, 256, ...
+// Two heads keep many threads busy only if a head is cut, over rows or columns; bits stay. An fp8 weight's
+// scales change at columns 128, 256, ...
 TEST(PerHeadLinear, HasTheSameBitsHoweverTheHeadsAreCut) {
   constexpr std::int64_t kHeads = 2, kNope = 48, kV = 128, kRank = 320;
   for (const Stored stored : {Stored::kF32, Stored::kBf16, Stored::kF8}) {
@@ -120,7 +127,8 @@ TEST(PerHeadLinear, HasTheSameBitsHoweverTheHeadsAreCut) {
     const HeadWeights w_uk{kHeads, kNope, kRank, 0, kNope + kV, kv_b.linear};
     const HeadWeights w_uv{kHeads, kV, kRank, kNope, kNope + kV, kv_b.linear};
     for (const std::int64_t m : {1, 7, 150}) {
-      const Matrix<float> q = normal_matrix(m, kHeads * (kNope + 16), 2), o = normal_matrix(m, kHeads * kRank, 3);
+      const Matrix<float> q = normal_matrix(m, kHeads * (kNope + 16), 2),
+                          o = normal_matrix(m, kHeads * kRank, 3);
       std::vector<std::vector<float>> absorbed, expanded;
       for (const int threads : {1, 5, 16}) {
         ThreadPool pool(threads);
@@ -137,8 +145,9 @@ TEST(PerHeadLinear, HasTheSameBitsHoweverTheHeadsAreCut) {
       EXPECT_EQ(expanded[2], expanded[0]);
       // Head 1 by the single-threaded reference of its part of the weight.
       const RealMatrix want =
-          gemm_nn_f32_ref({q.row(0) + kNope + 16, static_cast<const std::byte*>(kv_b.linear.weight) +
-                                                      (kNope + kV) * kRank * size_of(dtype_of(kv_b.linear.type)),
+          gemm_nn_f32_ref({q.row(0) + kNope + 16,
+                           static_cast<const std::byte*>(kv_b.linear.weight) +
+                               (kNope + kV) * kRank * size_of(dtype_of(kv_b.linear.type)),
                            nullptr, m, kRank, kNope, q.cols(), kRank, kRank, kv_b.linear.type,
                            kv_b.linear.block_scale, kv_b.linear.block_scale_stride, kNope + kV});
       for (std::int64_t t = 0; t < m; ++t)

@@ -22,8 +22,8 @@ struct Step {
   std::vector<std::int64_t> seq_lens, queries;
 };
 
-// The latents of all sequences in pages, in blocks that are handed out in turn, and random queries. Token t of the
-// step always has the same values, whatever else is in the step.
+// The latents of all sequences in pages, in blocks that are handed out in turn, and random queries. Token t
+// of the step always has the same values, whatever else is in the step.
 class Problem {
  public:
   Problem(CacheType type, Step step, std::int64_t block_size) : step_(std::move(step)) {
@@ -56,7 +56,8 @@ class Problem {
       // From the sequence's end backwards: a shorter chunk asks for the same last tokens.
       for (std::int64_t t = step_.queries[i]; t > 0; --t)
         for (std::int64_t h = 0; h < kHeads; ++h, ++row) {
-          const auto seed = static_cast<std::uint64_t>(1000 * (i + 1) + static_cast<std::size_t>(t * kHeads + h));
+          const auto seed =
+              static_cast<std::uint64_t>(1000 * (i + 1) + static_cast<std::size_t>(t * kHeads + h));
           const std::vector<std::int8_t> codes = random_codes(kRank, seed);
           const std::vector<float> q = normal_floats(kRank, seed), pe = normal_floats(kRope, seed + 7);
           for (std::int64_t d = 0; d < kRank; ++d) {
@@ -81,7 +82,8 @@ class Problem {
       seqs.push_back({begin, begin + step_.queries[i], step_.seq_lens[i], tables_[i]});
       begin += step_.queries[i];
     }
-    mla_attend(ctx, pages_, seqs, {kHeads, q8_.view(), qk_scale_, q_.view(), q_pe_.view()}, scratch, out.view());
+    mla_attend(ctx, pages_, seqs, {kHeads, q8_.view(), qk_scale_, q_.view(), q_pe_.view()}, scratch,
+               out.view());
     return values_of(out.view());
   }
 
@@ -95,7 +97,8 @@ class Problem {
       std::vector<float> c_kv(kRank), rope(kRope);
       for (std::int64_t p = 0; p < len; ++p) {
         const std::int32_t block = tables_[i][static_cast<std::size_t>(p / pages_.block_size)];
-        load_latent(pages_.layout, pages_.page(block), p % pages_.block_size, kScale, c_kv.data(), rope.data());
+        load_latent(pages_.layout, pages_.page(block), p % pages_.block_size, kScale, c_kv.data(),
+                    rope.data());
         k.insert(k.end(), c_kv.begin(), c_kv.end());
         k_pe.insert(k_pe.end(), rope.begin(), rope.end());
       }
@@ -109,9 +112,8 @@ class Problem {
         pe.insert(pe.end(), q_pe_.row(row), q_pe_.row(row) + kRope);
         visible.push_back(static_cast<std::int32_t>(len - step_.queries[i] + r / kHeads + 1));
       }
-      const MlaRefResult got =
-          mla_attend_ref({rows, kRank, kRope, len, 0, 0, q.data(), nullptr, pe.data(), k.data(), k_pe.data(),
-                          visible.data(), 0.0});
+      const MlaRefResult got = mla_attend_ref({rows, kRank, kRope, len, 0, 0, q.data(), nullptr, pe.data(),
+                                               k.data(), k_pe.data(), visible.data(), 0.0});
       for (std::size_t at = 0; at < got.out.size(); ++at)
         out.push_back(got.out[at] / got.sum[at / static_cast<std::size_t>(kRank)]);
       first_row += rows;

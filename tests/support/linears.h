@@ -12,7 +12,8 @@
 namespace latent8 {
 
 enum class Stored { kF32, kBf16, kF8, kStatic, kDynamic };
-inline constexpr Stored kStored[] = {Stored::kF32, Stored::kBf16, Stored::kF8, Stored::kStatic, Stored::kDynamic};
+inline constexpr Stored kStored[] = {Stored::kF32, Stored::kBf16, Stored::kF8, Stored::kStatic,
+                                     Stored::kDynamic};
 
 // Owns what its `linear` shows.
 class OwnedLinear {
@@ -29,7 +30,8 @@ class OwnedLinear {
       linear.input_scale = 0.03F;
       linear.input_offset = 3.0F;
       Rng rng(seed + 2);
-      for (std::int64_t i = 0; i < n; ++i) quant_bias_.push_back(static_cast<std::int32_t>(rng.below(2001) - 1000));
+      for (std::int64_t i = 0; i < n; ++i)
+        quant_bias_.push_back(static_cast<std::int32_t>(rng.below(2001) - 1000));
       if (stored == Stored::kStatic) linear.quant_bias = quant_bias_.data();
       return;
     }

@@ -1,6 +1,6 @@
 #pragma once
-// A kernel table that packs codes as tiles would, in plain C++: whatever runs on it looks at no codes itself, and
-// keeps to the sizes that the table states.
+// A kernel table that packs codes as tiles would, in plain C++: whatever runs on it looks at no codes itself,
+// and keeps to the sizes that the table states.
 
 #include <algorithm>
 #include <cmath>

@@ -6,7 +6,7 @@
 namespace latent8 {
 namespace {
 
-inline constexpr std::int64_t kTileKeys = 64;         // P's scale; the group order lets a strip of V stay in L1
+inline constexpr std::int64_t kTileKeys = 64;  // P's scale; the group order lets a strip of V stay in L1
 inline constexpr std::int64_t kAttendMaxRows = 128;  // of a call: they share a tile's transposes
 
 // One tile of widened k_pe, of V in PV order (fp32 for a float cache), of S and of P8, the sums of all rows,

@@ -1,6 +1,6 @@
 #pragma once
-// ActivationCodes as rows: [m][k] codes, then [m] int32 sums of the codes, which a dot product of u8 weights and s8
-// codes needs.
+// ActivationCodes as rows: [m][k] codes, then [m] int32 sums of the codes, which a dot product of u8 weights
+// and s8 codes needs.
 
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 #pragma once
-// The kernel table of a trait: every algorithm of algo/ compiled for it. To be included by the one file of an ISA,
-// which is compiled with the flags of that ISA; the table is the only symbol that may leave it
+// The kernel table of a trait: every algorithm of algo/ compiled for it. To be included by the one file of an
+// ISA, which is compiled with the flags of that ISA; the table is the only symbol that may leave it
 // (tools/check_symbols.py).
 
 #include "kernels/algo/attend_tile.inl.h"
