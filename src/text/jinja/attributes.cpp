@@ -29,7 +29,8 @@ Value loop_attribute(const Value& value, std::string_view name) {
 }
 
 Value missing(const Value& object, std::string_view name) {
-  return Value::undefined(fmt::format("'{} object' has no attribute '{}'", object.type_name(), printable(name)));
+  return Value::undefined(
+      fmt::format("'{} object' has no attribute '{}'", object.type_name(), printable(name)));
 }
 
 // What is found as an attribute of the object itself; nullopt: nothing.
@@ -43,8 +44,8 @@ std::optional<Value> own_attribute(const Value& object, std::string_view name) {
     case MethodKind::kMissing:
       break;
     case MethodKind::kForbidden:
-      return Value::undefined(fmt::format("'{}' of a {} is not safe: values of the sandbox cannot be changed", name,
-                                          object.type_name()));
+      return Value::undefined(fmt::format("'{}' of a {} is not safe: values of the sandbox cannot be changed",
+                                          name, object.type_name()));
     case MethodKind::kKnown:
     case MethodKind::kUnsupported:
       return Value::method(object, name);
@@ -77,7 +78,8 @@ std::optional<Value> own_item(const Value& object, const Value& key) {
     const Value* found = dict->find(key);
     return found != nullptr ? std::optional<Value>(*found) : std::nullopt;
   }
-  const bool indexed = object.is_string() || object.is_list() || object.is_tuple() || object.is_kind(SequenceKind::kRange);
+  const bool indexed =
+      object.is_string() || object.is_list() || object.is_tuple() || object.is_kind(SequenceKind::kRange);
   if (indexed && (key.is_integer() || key.is_bool())) return item_at(object, key.as_int());
   return std::nullopt;
 }
@@ -104,6 +106,17 @@ struct SliceRange {
     }
   }
 };
+
+// By unsigned numbers, since a bound that is never reached may not fit.
+Progression sliced(const Progression& whole, const SliceRange& range) {
+  const auto place = [&](std::int64_t index) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(whole.start) +
+                                     static_cast<std::uint64_t>(index) *
+                                         static_cast<std::uint64_t>(whole.stride));
+  };
+  const auto stride = static_cast<std::uint64_t>(whole.stride) * static_cast<std::uint64_t>(range.stride);
+  return {place(range.begin), place(range.end), static_cast<std::int64_t>(stride)};
+}
 
 Value slice_text(const Text& text, const SliceRange& range) {
   if (range.stride == 1) {
@@ -139,18 +152,18 @@ Value get_item(const Value& object, const Value& key) {
     if (auto found = own_attribute(object, key.string())) return *std::move(found);
     return missing(object, key.string());
   }
-  const std::string shown = key.is_number() ? std::string(key.str()) : fmt::format("of kind {}", key.type_name());
+  const std::string shown =
+      key.is_number() ? std::string(key.str()) : fmt::format("of kind {}", key.type_name());
   return Value::undefined(fmt::format("the {} has no item {}", object.type_name(), shown));
 }
 
 Value slice(const Value& object, const Value& start, const Value& stop, const Value& stride) {
   refuse_undefined(object);
-  const bool sliceable = object.is_string() || object.is_list() || object.is_tuple() || object.is_kind(SequenceKind::kRange);
-  if (!sliceable) {
-    // Jinja2 takes a failing subscript for an undefined value.
-    return Value::undefined(fmt::format("a {} cannot be sliced", object.type_name()));
-  }
-  if (!stride.is_none() && !stride.is_integer()) fail("a slice step must be an integer, got a {}", stride.type_name());
+  const bool sliceable =
+      object.is_string() || object.is_list() || object.is_tuple() || object.is_kind(SequenceKind::kRange);
+  if (!sliceable) fail("a {} cannot be sliced", object.type_name());
+  if (!stride.is_none() && !stride.is_integer())
+    fail("a slice step must be an integer, got a {}", stride.type_name());
   SliceRange range{0, 0, stride.is_none() ? 1 : stride.as_int()};
   if (range.stride == 0) fail("a slice step of zero");
   const std::int64_t size = length(object);
@@ -160,7 +173,12 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
   if (object.is_string()) return slice_text(*object.text_if(), range);
   Vector<Value> items;
   range.for_each([&](std::size_t at) { items.push_back(object.items()[at]); });
-  return Value::sequence(object.sequence_if()->kind, std::move(items));
+  const Sequence& whole = *object.sequence_if();
+  Value part = Value::sequence(whole.kind, std::move(items));
+  if (whole.kind == SequenceKind::kRange) {
+    part.sequence_if()->range = sliced(whole.range, range);
+  }
+  return part;
 }
 
 Value follow_path(const Value& object, const Value& path, const Value* fallback) {

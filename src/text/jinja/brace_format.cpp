@@ -192,7 +192,8 @@ class BraceFormatter {
 String format_value(const Value& value, std::string_view text) {
   if (text.empty()) return value.str();
   Specification specification = parse_specification(text);
-  const bool as_number = value.is_number() && !(value.is_bool() && specification.type == 0) && specification.type != 's';
+  const bool as_number =
+      value.is_number() && !(value.is_bool() && specification.type == 0) && specification.type != 's';
   if (!as_number) {
     if (!value.is_string() && !value.is_bool())
       fail("format: '{}' does not suit a {}", printable(text), value.type_name());
@@ -203,11 +204,13 @@ String format_value(const Value& value, std::string_view text) {
     if (const int most = specification.style.precision; most >= 0)
       shown = shown.substr(0, whole.byte_of(std::min(whole.characters, static_cast<std::size_t>(most))));
     const bool right = value.is_bool() && specification.align == 0;
-    const char align = specification.align == 0 || specification.align == '=' ? (right ? '>' : '<') : specification.align;
+    const char align =
+        specification.align == 0 || specification.align == '=' ? (right ? '>' : '<') : specification.align;
     return pad(shown, specification.width, align, specification.fill);
   }
   const String number = number_by(value, specification);
-  if (specification.align == '=' && specification.fill == "0") return zero_padded(number, specification.width);
+  if (specification.align == '=' && specification.fill == "0")
+    return zero_padded(number, specification.width);
   const char align = specification.align == 0 || specification.align == '=' ? '>' : specification.align;
   return pad(number, specification.width, align, specification.fill);
 }

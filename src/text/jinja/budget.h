@@ -11,8 +11,8 @@
 namespace latent8::jinja {
 
 struct Limits {
-  std::uint64_t steps = 20'000'000;                     // some seconds
-  std::uint64_t bytes = std::uint64_t{256} << 20;       // of values alive at once, the output included
+  std::uint64_t steps = 20'000'000;                // some seconds
+  std::uint64_t bytes = std::uint64_t{256} << 20;  // of values alive at once, the output included
 };
 
 // The steps and bytes of one rendering. It is found through the thread and not through parameters, so that

@@ -24,13 +24,14 @@ String now_text(std::string_view format) {
       continue;
     }
     std::string conversion = "%";
-    while (++at + 1 < format.size() && std::string_view("-_^#EO").find(format[at]) != std::string_view::npos &&
-           conversion.size() < 8)
+    while (++at + 1 < format.size() &&
+           std::string_view("-_^#EO").find(format[at]) != std::string_view::npos && conversion.size() < 8)
       conversion += format[at];
     conversion += format[at];
     step();
     if (conversion == "%f") {
-      const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1'000'000;
+      const auto micros =
+          std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count() % 1'000'000;
       append(text, fmt::format("{:06}", micros));
       continue;
     }
@@ -55,13 +56,16 @@ Value range(const Arguments& arguments) {
     items.emplace_back(at);
     if (__builtin_add_overflow(at, stride, &at)) break;
   }
-  return Value::sequence(SequenceKind::kRange, std::move(items));
+  Value made = Value::sequence(SequenceKind::kRange, std::move(items));
+  made.sequence_if()->range = {start, stop, stride};
+  return made;
 }
 
 // dict(mapping or pairs, name=value ...).
 Dict make_dict(std::string_view function, const Arguments& arguments) {
   Dict dict;
-  if (arguments.positional.size() > 1) fail("{}: at most 1 argument expected, got {}", function, arguments.positional.size());
+  if (arguments.positional.size() > 1)
+    fail("{}: at most 1 argument expected, got {}", function, arguments.positional.size());
   for (const Value& value : arguments.positional) {
     if (value.is_dict()) {
       for (const auto& [key, item] : value.dict_if()->items()) dict.set(key, item);
@@ -93,7 +97,8 @@ Value Interpreter::call(const Value& callee, const Arguments& arguments) {
     case Callable::Kind::kMethod:
       break;
   }
-  if (const LoopState* loop = callable->object->loop_if()) return call_loop_method(*loop, callable->name, arguments);
+  if (const LoopState* loop = callable->object->loop_if())
+    return call_loop_method(*loop, callable->name, arguments);
   return call_method(*callable->object, callable->name, arguments);
 }
 
@@ -101,7 +106,8 @@ Value Interpreter::call_builtin(std::string_view name, const Arguments& argument
   if (name == "range") return range(arguments);
   if (name == "namespace") return make_namespace(arguments);
   if (name == "dict") return Value::dict(make_dict(name, arguments));
-  if (name == "strftime_now") return Value(now_text(BoundArguments(name, arguments, {"format"}).need(0).str()));
+  if (name == "strftime_now")
+    return Value(now_text(BoundArguments(name, arguments, {"format"}).need(0).str()));
   if (name == "raise_exception") {
     constexpr std::size_t kMostBytes = 2000;
     throw_error(ErrorCode::kInvalidArgument, "raised by the template: {}",
@@ -156,7 +162,8 @@ void Interpreter::bind_parameters(const Callable& macro, const Arguments& argume
     scope_->set("caller", Value::undefined("No caller defined"));
   if (definition.uses_kwargs) scope_->set("kwargs", Value::dict(std::move(others)));
   if (definition.uses_varargs) {
-    Vector<Value> rest(arguments.positional.begin() + static_cast<std::ptrdiff_t>(count), arguments.positional.end());
+    Vector<Value> rest(arguments.positional.begin() + static_cast<std::ptrdiff_t>(count),
+                       arguments.positional.end());
     scope_->set("varargs", Value::tuple(std::move(rest)));
   }
   for (const auto& [name, fallback] : parameters) {
@@ -190,11 +197,13 @@ Value Interpreter::call_loop(const LoopState& loop, const Arguments& arguments) 
   return Value(std::move(outer_text));
 }
 
-Value Interpreter::call_loop_method(const LoopState& loop, std::string_view name, const Arguments& arguments) {
+Value Interpreter::call_loop_method(const LoopState& loop, std::string_view name,
+                                    const Arguments& arguments) {
   const Vector<Value>& given = arguments.positional;
   if (name == "changed") {
     std::optional<Vector<Value>>& last = *loop.changed;
-    const bool same = last && last->size() == given.size() && std::equal(given.begin(), given.end(), last->begin(), equal);
+    const bool same =
+        last && last->size() == given.size() && std::equal(given.begin(), given.end(), last->begin(), equal);
     if (!same) last = given;
     return Value(!same);
   }

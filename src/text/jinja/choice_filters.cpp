@@ -34,7 +34,8 @@ Value map(const Value& value, const Arguments& arguments) {
   }
   const String name = arguments.positional[0].str();
   const Arguments rest = arguments.without_first();
-  return generate(value, [&](const Value& item, Vector<Value>& out) { out.push_back(call_filter(name, item, rest)); });
+  return generate(
+      value, [&](const Value& item, Vector<Value>& out) { out.push_back(call_filter(name, item, rest)); });
 }
 
 // An attribute first if by_attribute, then a test and its arguments.
@@ -62,7 +63,8 @@ Value select(const Value& value, std::string_view name, const Arguments& argumen
 
 bool is_choice_filter(std::string_view name) { return among(kFilters, name); }
 
-std::optional<Value> call_choice_filter(std::string_view name, const Value& value, const Arguments& arguments) {
+std::optional<Value> call_choice_filter(std::string_view name, const Value& value,
+                                        const Arguments& arguments) {
   if (name == "map") return map(value, arguments);
   if (is_choice_filter(name)) return select(value, name, arguments);
   return std::nullopt;

@@ -12,9 +12,9 @@ namespace {
 bool ordered_kind(const Value& value) { return value.is_list() || value.is_tuple(); }
 
 bool equal_items(const Vector<Value>& a, const Vector<Value>& b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](const Value& x, const Value& y) {
-           return x.same_as(y) || equal(x, y);
-         });
+  return a.size() == b.size() &&
+         std::equal(a.begin(), a.end(), b.begin(),
+                    [](const Value& x, const Value& y) { return x.same_as(y) || equal(x, y); });
 }
 
 bool equal_dicts(const Dict& a, const Dict& b) {

@@ -78,7 +78,8 @@ Value round(const Value& value, const Arguments& arguments) {
   if (!value.is_number()) fail("round: a number expected, got a {}", value.type_name());
   if (method == "common") {
     if (!value.is_float() && precision >= 0) return Value(value.as_int());
-    const double rounded = std::isfinite(value.as_double()) ? round_decimal(value.as_double(), precision) : value.as_double();
+    const double rounded =
+        std::isfinite(value.as_double()) ? round_decimal(value.as_double(), precision) : value.as_double();
     return value.is_float() ? Value(rounded) : truncate_float(rounded, value);
   }
   if (method != "ceil" && method != "floor") fail("round: method must be common, ceil or floor");
@@ -98,10 +99,11 @@ Value absolute(const Value& value, const Arguments& arguments) {
 Value file_size(const Value& value, const Arguments& arguments) {
   const BoundArguments bound("filesizeformat", arguments, {"binary"});
   const bool binary = bound.truth(0, false);
-  const auto parsed = value.is_number() ? std::optional(value.as_double())
+  const auto parsed = value.is_number()   ? std::optional(value.as_double())
                       : value.is_string() ? parse_float(value.string())
                                           : std::nullopt;
-  if (!parsed || !std::isfinite(*parsed)) fail("filesizeformat: a number expected, got a {}", value.type_name());
+  if (!parsed || !std::isfinite(*parsed))
+    fail("filesizeformat: a number expected, got a {}", value.type_name());
   const double base = binary ? 1024 : 1000;
   if (*parsed == 1) return Value("1 Byte");
   if (*parsed < base) return Value(fmt::format("{:.0f} Bytes", std::trunc(*parsed)));
@@ -124,7 +126,9 @@ std::optional<std::int64_t> parse_integer(std::string_view text, int base) {
   const bool negative = plain->starts_with('-');
   std::string digits = plain->substr(negative ? 1 : 0);
   if (digits.size() > 2 && digits[0] == '0') {
-    const int marked = (digits[1] | 0x20) == 'x' ? 16 : ((digits[1] | 0x20) == 'o' ? 8 : ((digits[1] | 0x20) == 'b' ? 2 : 0));
+    const int marked = (digits[1] | 0x20) == 'x'
+                           ? 16
+                           : ((digits[1] | 0x20) == 'o' ? 8 : ((digits[1] | 0x20) == 'b' ? 2 : 0));
     if (marked != 0 && (base == marked || base == 0)) {
       digits.erase(0, 2);
       base = marked;
@@ -151,7 +155,8 @@ std::optional<double> parse_float(std::string_view text) {
 
 bool is_number_filter(std::string_view name) { return among(kFilters, name); }
 
-std::optional<Value> call_number_filter(std::string_view name, const Value& value, const Arguments& arguments) {
+std::optional<Value> call_number_filter(std::string_view name, const Value& value,
+                                        const Arguments& arguments) {
   if (name == "int") return to_int(value, arguments);
   if (name == "float") return to_float(value, arguments);
   if (name == "abs") return absolute(value, arguments);

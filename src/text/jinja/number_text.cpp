@@ -12,7 +12,8 @@ namespace {
 constexpr int kMostDigits = 1000;
 
 std::string magnitude_of_integer(std::int64_t value, const NumberStyle& style) {
-  const std::uint64_t size = value < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
+  const std::uint64_t size =
+      value < 0 ? std::uint64_t{0} - static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
   switch (style.type) {
     case 'x':
       return (style.alternate ? "0x" : "") + fmt::format("{:x}", size);
@@ -71,14 +72,17 @@ std::string number_text(const Value& value, const NumberStyle& style) {
   const bool real = std::string_view("fFeEgG%n").find(style.type) != std::string_view::npos;
   if (!real && value.is_float()) fail("format: an integer expected for '{}', got a float", style.type);
   const bool negative = real ? std::signbit(value.as_double()) : value.as_int() < 0;
-  std::string number = real ? magnitude_of_real(value.as_double(), style) : magnitude_of_integer(value.as_int(), style);
+  std::string number =
+      real ? magnitude_of_real(value.as_double(), style) : magnitude_of_integer(value.as_int(), style);
   if (style.group != 0) number = grouped(number, style.group);
   return (negative ? "-" : (style.sign == "-" ? "" : style.sign)) + number;
 }
 
 String zero_padded(std::string_view number, std::int64_t width) {
-  std::size_t head = !number.empty() && std::string_view("+- ").find(number[0]) != std::string_view::npos ? 1 : 0;
-  if (number.size() > head + 1 && number[head] == '0' && std::isalpha(static_cast<unsigned char>(number[head + 1])) != 0)
+  std::size_t head =
+      !number.empty() && std::string_view("+- ").find(number[0]) != std::string_view::npos ? 1 : 0;
+  if (number.size() > head + 1 && number[head] == '0' &&
+      std::isalpha(static_cast<unsigned char>(number[head + 1])) != 0)
     head += 2;
   String out(number.substr(0, head));
   append(out, pad(number.substr(head), width - static_cast<std::int64_t>(head), '>', "0"));

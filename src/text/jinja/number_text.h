@@ -15,8 +15,8 @@ struct NumberStyle {
   char group = 0;          // ',' or '_' between thousands
 };
 
-// Sign and digits, without a width. Throws: Error{kInvalidArgument} if the type does not suit the value or the
-// precision is beyond 1,000 digits.
+// Sign and digits, without a width. Throws: Error{kInvalidArgument} if the type does not suit the value or
+// the precision is beyond 1,000 digits.
 std::string number_text(const Value& value, const NumberStyle& style);
 
 // Puts zeros between the sign (and 0x) and the digits, up to `width` characters.

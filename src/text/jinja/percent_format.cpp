@@ -39,18 +39,22 @@ class Formatter {
       }
       append(out, one(directive, directive.key ? named(*directive.key) : next()));
     }
-    const bool all_used = !arguments_.is_tuple() ? used_ > 0 || takes_any() : used_ == arguments_.items().size();
+    const bool all_used =
+        !arguments_.is_tuple() ? used_ > 0 || takes_any() : used_ == arguments_.items().size();
     if (!all_used) fail("'{}': not all arguments were used", printable(text_));
     return out;
   }
 
  private:
   // Python does not mind a mapping (or a list) that is not used.
-  bool takes_any() const { return arguments_.is_dict() || arguments_.is_list() || keyed_; }
+  bool takes_any() const {
+    return arguments_.is_dict() || arguments_.is_sequence() || arguments_.is_undefined() || keyed_;
+  }
 
   const Value& next() {
     if (arguments_.is_tuple()) {
-      if (used_ == arguments_.items().size()) fail("'{}': not enough arguments for the format", printable(text_));
+      if (used_ == arguments_.items().size())
+        fail("'{}': not enough arguments for the format", printable(text_));
       return arguments_.items()[used_++];
     }
     if (used_++ > 0) fail("'{}': not enough arguments for the format", printable(text_));
@@ -93,7 +97,8 @@ class Formatter {
       directive.key = text_.substr(at_ + 1, close - at_ - 1);
       at_ = close + 1;
     }
-    for (; at_ < text_.size() && std::string_view("-0+ #").find(text_[at_]) != std::string_view::npos; ++at_) {
+    for (; at_ < text_.size() && std::string_view("-0+ #").find(text_[at_]) != std::string_view::npos;
+         ++at_) {
       const char flag = text_[at_];
       if (flag == '-') directive.left = true;
       if (flag == '0') directive.zero = true;
@@ -117,7 +122,8 @@ class Formatter {
   String one(const Directive& directive, const Value& value) const {
     String text = unpadded(directive, value);
     if (directive.left) return pad(text, directive.width, '<');
-    const bool number = std::string_view("sracx").find(directive.kind) == std::string_view::npos || directive.kind == 'x';
+    const bool number =
+        std::string_view("sracx").find(directive.kind) == std::string_view::npos || directive.kind == 'x';
     return directive.zero && number ? zero_padded(text, directive.width) : pad(text, directive.width, '>');
   }
 
@@ -128,7 +134,8 @@ class Formatter {
       if (directive.precision < 0) return text;
       const Text whole(std::move(text));
       return String(std::string_view(whole.bytes)
-                        .substr(0, whole.byte_of(std::min(whole.characters, static_cast<std::size_t>(directive.precision)))));
+                        .substr(0, whole.byte_of(std::min(whole.characters,
+                                                          static_cast<std::size_t>(directive.precision)))));
     }
     if (kind == 'c' && value.is_string() && value.text_if()->characters == 1) return value.string();
     if (std::string_view("diufFeEgGxXo").find(kind) == std::string_view::npos)
@@ -157,6 +164,8 @@ class Formatter {
 
 }  // namespace
 
-String percent_format(std::string_view text, const Value& arguments) { return Formatter(text, arguments).run(); }
+String percent_format(std::string_view text, const Value& arguments) {
+  return Formatter(text, arguments).run();
+}
 
 }  // namespace latent8::jinja

@@ -6,12 +6,15 @@
 
 namespace latent8::jinja {
 
-// Sorts by merging, stable. Unlike std::sort it survives keys without an order (NaN), and its buffer is counted.
+// Sorts by merging, stable. Unlike std::sort it survives keys without an order (NaN), and its buffer is
+// counted.
 template <class T, class Less>
 void merge_sort(Vector<T>& items, Less less) {
   Vector<T> merged;
   merged.reserve(items.size());
-  const auto at = [&](std::size_t i) { return items.begin() + static_cast<std::ptrdiff_t>(std::min(i, items.size())); };
+  const auto at = [&](std::size_t i) {
+    return items.begin() + static_cast<std::ptrdiff_t>(std::min(i, items.size()));
+  };
   for (std::size_t width = 1; width < items.size(); width *= 2) {
     merged.clear();
     for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {

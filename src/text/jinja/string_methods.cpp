@@ -11,12 +11,13 @@ namespace latent8::jinja {
 namespace {
 
 constexpr std::string_view kMethods[] = {
-    "split",      "rsplit",       "strip",        "lstrip",    "rstrip",     "startswith", "endswith",  "upper",
-    "lower",      "replace",      "title",        "capitalize", "find",      "rfind",      "index",     "rindex",
-    "count",      "join",         "splitlines",   "removeprefix", "removesuffix", "format", "center",   "ljust",
-    "rjust",      "zfill",        "partition",    "rpartition", "swapcase",  "casefold",   "isalnum",   "isalpha",
-    "isascii",    "isdecimal",    "isdigit",      "islower",   "isnumeric",  "isprintable", "isspace",  "istitle",
-    "isupper",    "expandtabs",   "isidentifier"};
+    "split",       "rsplit",    "strip",       "lstrip",  "rstrip",     "startswith",   "endswith",
+    "upper",       "lower",     "replace",     "title",   "capitalize", "find",         "rfind",
+    "index",       "rindex",    "count",       "join",    "splitlines", "removeprefix", "removesuffix",
+    "format",      "center",    "ljust",       "rjust",   "zfill",      "partition",    "rpartition",
+    "swapcase",    "casefold",  "isalnum",     "isalpha", "isascii",    "isdecimal",    "isdigit",
+    "islower",     "isnumeric", "isprintable", "isspace", "istitle",    "isupper",      "expandtabs",
+    "isidentifier"};
 constexpr std::string_view kUnsupported[] = {"encode", "format_map", "maketrans", "translate"};
 
 Value split(std::string_view text, std::string_view name, const Arguments& arguments) {
@@ -86,7 +87,8 @@ Value search(const Text& text, std::string_view name, const Arguments& arguments
   const BoundArguments bound(name, arguments, {"sub", "start", "end"});
   const std::string_view part = bound.need_text(0);
   const Window within = window(text, bound);
-  const std::string_view inside = std::string_view(text.bytes).substr(within.begin, within.end - within.begin);
+  const std::string_view inside =
+      std::string_view(text.bytes).substr(within.begin, within.end - within.begin);
   if (name == "count") return Value(within.exists ? count_text(inside, part) : std::int64_t{0});
   const bool right = name.starts_with("r");
   const std::size_t at = !within.exists ? std::string_view::npos
@@ -118,7 +120,8 @@ Value partition(std::string_view text, std::string_view name, const Arguments& a
   if (at == std::string_view::npos)
     return right ? Value::tuple({Value(""), Value(""), Value(text)})
                  : Value::tuple({Value(text), Value(""), Value("")});
-  return Value::tuple({Value(text.substr(0, at)), Value(separator), Value(text.substr(at + separator.size()))});
+  return Value::tuple(
+      {Value(text.substr(0, at)), Value(separator), Value(text.substr(at + separator.size()))});
 }
 
 String zfill(std::string_view text, std::int64_t width) {

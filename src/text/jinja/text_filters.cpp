@@ -9,15 +9,15 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"trim",   "upper",  "lower",    "capitalize", "title",     "replace",
-                                         "string", "indent", "safe",     "format",     "center",    "truncate",
-                                         "escape", "e",      "wordcount", "urlencode", "forceescape", "striptags"};
+constexpr std::string_view kFilters[] = {"trim",      "upper",       "lower",    "capitalize", "title",
+                                         "replace",   "string",      "indent",   "safe",       "format",
+                                         "center",    "truncate",    "escape",   "e",          "wordcount",
+                                         "urlencode", "forceescape", "striptags"};
 
 String indent(std::string_view text, const Arguments& arguments) {
   const BoundArguments bound("indent", arguments, {"width", "first", "blank"});
   const bool by_text = bound[0] != nullptr && bound[0]->is_string();
-  const String margin =
-      by_text ? bound[0]->string() : repeat_text(" ", checked_width(bound.integer(0, 4)));
+  const String margin = by_text ? bound[0]->string() : repeat_text(" ", checked_width(bound.integer(0, 4)));
   const bool blank = bound.truth(2, false);
   String whole(text);
   whole += '\n';
@@ -38,12 +38,14 @@ Value truncate(const Value& value, const Arguments& arguments) {
   const std::int64_t leeway = bound.has(3) ? bound.integer(3, 0) : 5;
   const auto end_length = static_cast<std::int64_t>(count_characters(end));
   if (length < end_length || leeway < 0) fail("truncate: a length of {} with a leeway of {}", length, leeway);
+  if (jinja::length(value) - leeway <= length) return value;
+  if (!value.is_string()) fail("truncate: a str expected, got a {}", value.type_name());
   const Text& text = *value.text_if();
-  if (static_cast<std::int64_t>(text.characters) - leeway <= length) return value;
   std::string_view kept =
       std::string_view(text.bytes).substr(0, text.byte_of(static_cast<std::size_t>(length - end_length)));
   if (!bound.truth(1, false)) {
-    if (const std::size_t blank = find_last_text(kept, " "); blank != std::string_view::npos) kept = kept.substr(0, blank);
+    if (const std::size_t blank = find_last_text(kept, " "); blank != std::string_view::npos)
+      kept = kept.substr(0, blank);
   }
   String out(kept);
   append(out, end);
@@ -84,7 +86,8 @@ String url_quoted(std::string_view text, bool in_query) {
   step(text.size() / 4);
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    const bool letter = byte < 0x80 && (is_in(CharacterClass::kAlphabetic, byte) || is_in(CharacterClass::kDecimal, byte));
+    const bool letter =
+        byte < 0x80 && (is_in(CharacterClass::kAlphabetic, byte) || is_in(CharacterClass::kDecimal, byte));
     if (letter || std::string_view("_.-~").find(c) != std::string_view::npos || (c == '/' && !in_query)) {
       out += c;
     } else if (c == ' ' && in_query) {
@@ -118,7 +121,8 @@ String strip_tags(std::string_view text) {
     std::size_t at = 0;
     for (;;) {
       const std::size_t begin = find_text(whole, open, at);
-      const std::size_t end = begin == std::string_view::npos ? begin : find_text(whole, close, begin + open.size());
+      const std::size_t end =
+          begin == std::string_view::npos ? begin : find_text(whole, close, begin + open.size());
       append(out, whole.substr(at, end == std::string_view::npos ? end : begin - at));
       if (end == std::string_view::npos) return out;
       at = end + close.size();
@@ -135,7 +139,8 @@ String strip_tags(std::string_view text) {
 
 Value replace(std::string_view text, const Arguments& arguments) {
   const BoundArguments bound("replace", arguments, {"old", "new", "count"});
-  return Value(replace_all(text, bound.need(0).str(), bound.need(1).str(), bound.has(2) ? bound.integer(2, -1) : -1));
+  return Value(
+      replace_all(text, bound.need(0).str(), bound.need(1).str(), bound.has(2) ? bound.integer(2, -1) : -1));
 }
 
 Value format(std::string_view text, const Arguments& arguments) {
@@ -156,6 +161,8 @@ std::optional<Value> call_text_filter(std::string_view name, const Value& value,
     const BoundArguments bound(name, arguments, {});
     return url_encode(value);
   }
+  if (name == "truncate") return truncate(value, arguments);
+  if (name == "indent" && !value.is_string()) fail("indent: a str expected, got a {}", value.type_name());
   const Value as_text = value.is_string() ? value : Value(value.str());
   const std::string_view text = as_text.string();
   if (name == "trim") {
@@ -165,10 +172,6 @@ std::optional<Value> call_text_filter(std::string_view name, const Value& value,
   if (name == "indent") return Value(indent(text, arguments));
   if (name == "replace") return replace(text, arguments);
   if (name == "format") return format(text, arguments);
-  if (name == "truncate") {
-    if (!value.is_string()) fail("truncate: a str expected, got a {}", value.type_name());
-    return truncate(as_text, arguments);
-  }
   if (name == "center") {
     const BoundArguments bound(name, arguments, {"width"});
     return Value(pad(text, bound.integer(0, 80), '^'));

@@ -72,14 +72,17 @@ struct FreeMatchData {
 };
 
 pcre2_match_data* match_data() {
-  thread_local const std::unique_ptr<pcre2_match_data, FreeMatchData> data(pcre2_match_data_create(1, nullptr));
+  thread_local const std::unique_ptr<pcre2_match_data, FreeMatchData> data(
+      pcre2_match_data_create(1, nullptr));
   return data.get();
 }
 
 bool is_ascii_letter(char32_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 // Scripts of many characters and no case, for speed.
-bool has_no_case(char32_t c) { return (c >= 0x3000 && c < 0xA640) || (c >= 0xAC00 && c < 0xFB00) || c >= 0x20000; }
+bool has_no_case(char32_t c) {
+  return (c >= 0x3000 && c < 0xA640) || (c >= 0xAC00 && c < 0xFB00) || c >= 0x20000;
+}
 
 // Simple case mapping: one character for one.
 char32_t simple_case(char32_t c, bool upper) {
@@ -93,16 +96,17 @@ char32_t simple_case(char32_t c, bool upper) {
   PCRE2_SIZE length = sizeof changed;
   const int rc = pcre2_substitute(any, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
                                   PCRE2_SUBSTITUTE_EXTENDED, match_data(), nullptr,
-                                  reinterpret_cast<PCRE2_SPTR>(upper ? "\\U$0" : "\\L$0"), PCRE2_ZERO_TERMINATED,
-                                  changed, &length);
+                                  reinterpret_cast<PCRE2_SPTR>(upper ? "\\U$0" : "\\L$0"),
+                                  PCRE2_ZERO_TERMINATED, changed, &length);
   LATENT8_CHECK(rc == 1);
   return utf8_front(std::string_view(reinterpret_cast<const char*>(changed), length)).code_point;
 }
 
 const Capital* special_capital(char32_t c) {
   if (c < 0xDF) return nullptr;
-  const auto* found = std::lower_bound(std::begin(kCapitals), std::end(kCapitals), c,
-                                       [](const Capital& row, char32_t letter) { return row.letter < letter; });
+  const auto* found =
+      std::lower_bound(std::begin(kCapitals), std::end(kCapitals), c,
+                       [](const Capital& row, char32_t letter) { return row.letter < letter; });
   return found != std::end(kCapitals) && found->letter == c ? found : nullptr;
 }
 
@@ -210,7 +214,8 @@ String title(std::string_view text) {
 
 String title_filter(std::string_view text) {
   return title_by(text, [](char32_t c) {
-    return is_python_space(c) || (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) != std::string_view::npos);
+    return is_python_space(c) ||
+           (c < 0x80 && std::string_view("-({[<").find(static_cast<char>(c)) != std::string_view::npos);
   });
 }
 
@@ -235,11 +240,10 @@ bool is_in(CharacterClass kind, char32_t c) {
     }
   }
   static const std::array<const pcre2_code*, 8> codes = {
-      compile("[^\\p{C}\\p{Z}]"),
-      compile("\\p{L}"),
-      compile("\\p{Nd}"),
+      compile("[^\\p{C}\\p{Z}]"), compile("\\p{L}"), compile("\\p{Nd}"),
       // The characters of Numeric_Type=Digit beside the decimal ones.
-      compile("[\\p{Nd}\\x{B2}\\x{B3}\\x{B9}\\x{1369}-\\x{1371}\\x{19DA}\\x{2070}\\x{2074}-\\x{2079}\\x{2080}-\\x{2089}"
+      compile("[\\p{Nd}\\x{B2}\\x{B3}\\x{B9}\\x{1369}-\\x{1371}\\x{19DA}\\x{2070}\\x{2074}-\\x{2079}\\x{2080}"
+              "-\\x{2089}"
               "\\x{2460}-\\x{2468}\\x{2474}-\\x{247C}\\x{2488}-\\x{2490}\\x{24EA}\\x{24F5}-\\x{24FD}\\x{24FF}"
               "\\x{2776}-\\x{277E}\\x{2780}-\\x{2788}\\x{278A}-\\x{2792}]"),
       compile("\\p{N}"),
@@ -249,8 +253,8 @@ bool is_in(CharacterClass kind, char32_t c) {
   step();
   std::string text;
   append_utf8(text, c);
-  return pcre2_match(codes[static_cast<std::size_t>(kind)], reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
-                     0, match_data(), nullptr) >= 0;
+  return pcre2_match(codes[static_cast<std::size_t>(kind)], reinterpret_cast<PCRE2_SPTR>(text.data()),
+                     text.size(), 0, 0, match_data(), nullptr) >= 0;
 }
 
 }  // namespace latent8::jinja
