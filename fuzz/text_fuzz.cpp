@@ -19,7 +19,7 @@ void render(std::string_view source) {
   const auto variables = nlohmann::ordered_json::parse(
       R"({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "a</think>b"}],
           "tools": null, "add_generation_prompt": true, "bos_token": "<s>", "eos_token": "</s>"})");
-  static_cast<void>(JinjaTemplate(source, "fuzz").render(variables));
+  static_cast<void>(JinjaTemplate(source, "fuzz").render(variables, {.steps = 500'000, .bytes = 32u << 20}));
 }
 
 // Decoding gives the text back, whole and token by token.

@@ -13,7 +13,9 @@
 #include "apps/output.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
+#include "apps/template_flags.h"
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace latent8 {
 namespace {
@@ -39,6 +41,7 @@ class InterruptHandler {
 struct ChatFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  TemplateFlags chat;
   std::string system;
   bool json = false;
 };
@@ -48,7 +51,8 @@ class Conversation {
   explicit Conversation(const ChatFlags& flags)
       : flags_(flags),
         frontend_(load_frontend(flags.model)),
-        sampling_(sampling_params(flags.sampling, flags.model.model)) {
+        sampling_(sampling_params(flags.sampling, flags.model.model)),
+        variables_(template_variables(flags.chat, frontend_.chat_template())) {
     reset();
   }
 
@@ -73,7 +77,7 @@ class Conversation {
       }
       return true;
     } catch (const Error& error) {
-      fmt::print(stderr, "latent8: error: {}\n", error.what());
+      fmt::print(stderr, "latent8: error: {}\n", printable(error.what(), 8000));
     }
     messages_.erase(messages_.size() - 1);
     return false;
@@ -82,7 +86,7 @@ class Conversation {
  private:
   GeneratedText generate() {
     TextRequest request;
-    request.prompt = frontend_.chat_prompt(messages_, nullptr);
+    request.prompt = frontend_.chat_prompt(messages_, nullptr, variables_);
     request.sampling = sampling_;
     request.stop = flags_.sampling.stop;
     interrupted = false;
@@ -103,6 +107,7 @@ class Conversation {
   const ChatFlags& flags_;
   Frontend frontend_;
   SamplingParams sampling_;
+  nlohmann::ordered_json variables_;  // of the chat template
   nlohmann::ordered_json messages_;
 };
 
@@ -144,6 +149,7 @@ void add_chat(CLI::App& root) {
   add_model_flags(*app, flags->model);
   app->add_option("--system", flags->system, "system message");
   add_sampling_flags(*app, flags->sampling);
+  add_template_flags(*app, flags->chat);
   add_json_flag(*app, flags->json);
   app->footer(
       "One line is one question. Ctrl-C stops an answer, /reset begins anew, /exit or Ctrl-D leaves.\n"

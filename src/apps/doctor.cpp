@@ -69,12 +69,16 @@ Json checkpoint_json(const ModelFlags& flags) {
     weights += static_cast<std::int64_t>(tensor.bytes.size());
   const auto model = load_model(flags, checkpoint);
   const Tokenizer tokenizer = Tokenizer::load(flags.model);
-  const bool has_template = ChatTemplate::load(flags.model).has_value();
+  const auto chat_template = ChatTemplate::load(flags.model);
+  const bool has_template = chat_template.has_value();
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags, *checkpoint));
   const std::int64_t context = checkpoint->config().max_position_embeddings;
   const std::int64_t available = memory_info().available_bytes;
   Json advice = Json::array();
   if (!has_template) advice.push_back("no chat template: use run --raw");
+  if (has_template)
+    for (const std::string& note : chat_template->notes())
+      advice.push_back(note + "; conversations that reach it fail");
   if (weights > available)
     advice.push_back(
         "the weights are larger than the memory available: they are read from disk again and again");

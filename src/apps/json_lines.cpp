@@ -1,11 +1,13 @@
 #include "apps/json_lines.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/utf8.h"
 
 namespace latent8 {
@@ -18,14 +20,37 @@ std::string reason(const OrderedJson::exception& error) {
   return end == std::string::npos ? what : what.substr(end + 2);
 }
 
+// How deep arrays and objects nest. Copies of a document are recursive, so that it is asked before parsing.
+std::size_t nesting(const std::string& json) {
+  std::size_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
+}
+
 OrderedJson parse_object(const std::string& line) {
+  constexpr std::size_t kMaxNesting = 200;
   if (const auto offset = first_invalid_utf8(line))
     throw_error(ErrorCode::kInvalidArgument, "UTF-8 expected, got another byte at offset {}", *offset);
+  if (nesting(line) > kMaxNesting)
+    throw_error(ErrorCode::kInvalidArgument, "JSON nested more than {} levels deep", kMaxNesting);
   OrderedJson object;
   try {
     object = OrderedJson::parse(line);
   } catch (const OrderedJson::exception& error) {
-    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected: {}", reason(error));
+    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected: {}", printable(reason(error)));
   }
   if (!object.is_object())
     throw_error(ErrorCode::kInvalidArgument, "a JSON object expected, got {}", object.type_name());
@@ -48,6 +73,21 @@ void for_each_json_line(std::istream& in, const std::string& name,
   }
 }
 
+OrderedJson json_object_from(const std::string& text, const std::string& where) {
+  try {
+    return parse_object(text);
+  } catch (const Error& error) {
+    throw Error(error.code(), where.empty() ? error.what() : fmt::format("{}: {}", where, error.what()));
+  }
+}
+
+void refuse_unknown_keys(const OrderedJson& object, std::initializer_list<std::string_view> known) {
+  for (const auto& [key, value] : object.items())
+    if (std::find(known.begin(), known.end(), key) == known.end())
+      throw_error(ErrorCode::kInvalidArgument, "the key '{}' is not known here; expected: {}", printable(key),
+                  fmt::join(known, ", "));
+}
+
 std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
   if (!value.is_array())
     throw_error(ErrorCode::kInvalidArgument, "'ids': an array of token ids expected, got {}",
@@ -56,7 +96,8 @@ std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
   for (const OrderedJson& id : value) {
     const bool fits = id.is_number_integer() && id.get<std::int64_t>() >= 0 &&
                       id.get<std::int64_t>() <= std::numeric_limits<std::int32_t>::max();
-    if (!fits) throw_error(ErrorCode::kInvalidArgument, "'ids': token ids expected, got {}", id.dump());
+    if (!fits)
+      throw_error(ErrorCode::kInvalidArgument, "'ids': token ids expected, got {}", printable(id.dump()));
     ids.push_back(static_cast<std::int32_t>(id.get<std::int64_t>()));
   }
   return ids;

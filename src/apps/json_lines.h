@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <istream>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace latent8 {
@@ -16,6 +18,12 @@ using OrderedJson = nlohmann::ordered_json;
 // Throws: Error, starting with "NAME: line N" (from 1), if a line is no JSON object or if each() throws one.
 void for_each_json_line(std::istream& in, const std::string& name,
                         const std::function<void(const OrderedJson&)>& each);
+
+// The object that `text` holds. Throws: Error{kInvalidArgument}, starting with `where` if that is not empty,
+// if it is no JSON object or nests more than 200 levels deep.
+OrderedJson json_object_from(const std::string& text, const std::string& where);
+// Throws: Error{kInvalidArgument} naming a key of the object that is not among `known`, and those.
+void refuse_unknown_keys(const OrderedJson& object, std::initializer_list<std::string_view> known);
 
 // An array of token ids. Throws: Error{kInvalidArgument}.
 std::vector<std::int32_t> token_ids_from(const OrderedJson& value);

@@ -8,6 +8,7 @@
 
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "base/printable.h"
 #include "latent8/version.h"
 
 namespace {
@@ -28,8 +29,10 @@ void add_subcommands(CLI::App& root) {
   latent8::add_manual(root);
 }
 
+// A message may quote a checkpoint, whose text must not reach the terminal as it is.
 int fail(const char* message) {
-  fmt::print(stderr, "latent8: error: {}\n", message);
+  constexpr std::size_t kMostBytes = 8000;
+  fmt::print(stderr, "latent8: error: {}\n", latent8::printable(message, kMostBytes));
   return 1;
 }
 

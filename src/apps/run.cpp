@@ -7,6 +7,7 @@
 #include "apps/output.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
+#include "apps/template_flags.h"
 #include "base/error.h"
 
 namespace latent8 {
@@ -15,6 +16,7 @@ namespace {
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  TemplateFlags chat;
   std::string prompt;
   bool raw = false, json = false;
 };
@@ -58,12 +60,15 @@ void print_speed(const TextFinish& finish, const CacheBytes& cache) {
 
 void run(const RunFlags& flags) {
   const std::string prompt = utf8_flag("--prompt", flags.prompt);
+  if (flags.raw && flags.chat.given())
+    throw_error(ErrorCode::kInvalidArgument, "--raw applies no chat template: leave its variables out");
   const auto checkpoint = open_checkpoint(flags.model);
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
   Frontend frontend = load_frontend(flags.model, checkpoint);
   TextRequest request;
   request.prompt = flags.raw ? frontend.raw_prompt(prompt)
-                             : frontend.chat_prompt({{{"role", "user"}, {"content", prompt}}}, nullptr);
+                             : frontend.chat_prompt({{{"role", "user"}, {"content", prompt}}}, nullptr,
+                                                    template_variables(flags.chat, frontend.chat_template()));
   request.sampling = sampling_params(flags.sampling, flags.model.model);
   request.stop = flags.sampling.stop;
   request.split_reasoning = !flags.raw;
@@ -84,6 +89,7 @@ void add_run(CLI::App& root) {
   app->add_option("--prompt", flags->prompt, "the question, or with --raw the text to continue")->required();
   app->add_flag("--raw", flags->raw, "continue the text as it is, without the chat template");
   add_sampling_flags(*app, flags->sampling);
+  add_template_flags(*app, flags->chat);
   add_json_flag(*app, flags->json);
   app->footer(
       "Reasoning and answer go to stdout as they come, speed and cache size to stderr at the end.\n\n"

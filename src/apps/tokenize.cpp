@@ -6,27 +6,48 @@
 #include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "apps/template_flags.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace latent8 {
 namespace {
 
+struct TokenizeFlags {
+  std::string model;
+  TemplateFlags chat;
+  bool json = false;
+};
+
 class TokenizeCommand {
  public:
-  explicit TokenizeCommand(const std::string& dir)
-      : dir_(dir), tokenizer_(Tokenizer::load(dir)), template_(ChatTemplate::load(dir)) {}
+  explicit TokenizeCommand(const TokenizeFlags& flags)
+      : dir_(flags.model), tokenizer_(Tokenizer::load(dir_)), template_(ChatTemplate::load(dir_)) {
+    if (!flags.chat.given()) return;
+    if (!template_)
+      throw_error(ErrorCode::kNotFound, "{} has no chat template, whose variables are given", dir_);
+    variables_ = template_variables(flags.chat, *template_);
+  }
 
   OrderedJson answer(const OrderedJson& line) const {
-    if (line.contains("text")) return {{"ids", tokenizer_.encode(text_from(line["text"], "text"))}};
-    if (line.contains("ids")) return {{"text", tokenizer_.decode(token_ids_from(line["ids"]))}};
+    if (line.contains("text")) {
+      refuse_unknown_keys(line, {"text"});
+      return {{"ids", tokenizer_.encode(text_from(line["text"], "text"))}};
+    }
+    if (line.contains("ids")) {
+      refuse_unknown_keys(line, {"ids"});
+      return {{"text", tokenizer_.decode(token_ids_from(line["ids"]))}};
+    }
     if (line.contains("messages")) return render(line);
-    throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}", line.dump());
+    throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}",
+                printable(line.dump()));
   }
 
  private:
   OrderedJson render(const OrderedJson& line) const {
+    refuse_unknown_keys(line, {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"});
     if (!template_)
       throw_error(ErrorCode::kNotFound, "'messages' need a chat template, and {} has none", dir_);
     if (!line["messages"].is_array())
@@ -34,46 +55,57 @@ class TokenizeCommand {
                   line["messages"].type_name());
     for (const OrderedJson& message : line["messages"])
       if (!message.is_object())
-        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}", message.dump());
+        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}",
+                    printable(message.dump()));
     const OrderedJson flag = line.value("add_generation_prompt", OrderedJson(false));
     if (!flag.is_boolean())
       throw_error(ErrorCode::kInvalidArgument, "'add_generation_prompt': true or false expected, got {}",
-                  flag.dump());
-    const std::string text =
-        template_->render(line["messages"], line.value("tools", OrderedJson()), flag.get<bool>());
+                  printable(flag.dump()));
+    const std::string text = template_->render(line["messages"], line.value("tools", OrderedJson()),
+                                               flag.get<bool>(), variables(line));
     return {{"text", text}, {"ids", tokenizer_.encode(text)}};
+  }
+
+  // Those of the flags; a line's own win.
+  OrderedJson variables(const OrderedJson& line) const {
+    OrderedJson all = variables_;
+    const OrderedJson own = line.value("chat_template_kwargs", OrderedJson());
+    if (!own.is_null() && !own.is_object())
+      throw_error(ErrorCode::kInvalidArgument, "'chat_template_kwargs': an object expected, got {}",
+                  own.type_name());
+    for (const auto& [name, value] : own.items()) all[name] = value;
+    return all;
   }
 
   std::string dir_;
   Tokenizer tokenizer_;
   std::optional<ChatTemplate> template_;
+  OrderedJson variables_ = OrderedJson::object();
 };
 
 }  // namespace
 
 void add_tokenize(CLI::App& root) {
-  struct Flags {
-    std::string model;
-    bool json = false;
-  };
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* app = root.add_subcommand("tokenize", "convert JSON lines on stdin: text, token ids, messages");
   app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json")
       ->required()
       ->type_name("DIR");
+  add_template_flags(*app, flags->chat);
   app->add_flag("--json", flags->json, "JSON lines, which this command prints anyway");
   app->footer(
       "A line {\"text\"} gives {\"ids\"}: no BOS is added, special tokens in the text are recognised.\n"
       "A line {\"ids\"} gives {\"text\"} with special tokens kept.\n"
-      "A line {\"messages\", \"tools\", \"add_generation_prompt\"} gives {\"text\", \"ids\"} by the chat "
-      "template.\n\n"
+      "A line {\"messages\", \"tools\", \"add_generation_prompt\", \"chat_template_kwargs\"} gives "
+      "{\"text\", "
+      "\"ids\"}\nby the chat template. Any other key is an error.\n\n"
       "Examples:\n"
       "  echo '{\"text\": \"Hello\"}' | latent8 tokenize --model models/tiny\n"
       "  echo '{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}], \"add_generation_prompt\": true}' "
       "|\n"
       "    latent8 tokenize --model models/tiny");
   app->callback([flags] {
-    const TokenizeCommand command(flags->model);
+    const TokenizeCommand command(*flags);
     for_each_json_line(std::cin, "stdin", [&](const OrderedJson& line) {
       print_result(to_json_line(command.answer(line)));
       flush_results();

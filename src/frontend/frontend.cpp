@@ -81,17 +81,30 @@ Frontend::Frontend(Tokenizer tokenizer, std::optional<ChatTemplate> chat_templat
                 engine_->info().vocab_size, tokenizer_->vocab_size());
 }
 
-Prompt Frontend::chat_prompt(const nlohmann::ordered_json& messages,
-                             const nlohmann::ordered_json& tools) const {
+const ChatTemplate& Frontend::chat_template() const {
   if (!chat_template_)
     throw_error(ErrorCode::kUnsupported,
                 "the checkpoint has no chat template (chat_template.jinja, or chat_template in "
                 "tokenizer_config.json); give the prompt as raw text");
+  return *chat_template_;
+}
+
+Prompt Frontend::rendered_prompt(std::string text) const {
   Prompt prompt;
-  prompt.text = chat_template_->render(messages, tools, true);
-  prompt.ids = tokenizer_->encode(prompt.text);
-  prompt.opens_reasoning = ReasoningParser::prompt_opens(prompt.text);
+  prompt.ids = tokenizer_->encode(text);
+  prompt.opens_reasoning = ReasoningParser::prompt_opens(text);
+  prompt.text = std::move(text);
   return prompt;
+}
+
+Prompt Frontend::chat_prompt(const nlohmann::ordered_json& messages,
+                             const nlohmann::ordered_json& tools) const {
+  return rendered_prompt(chat_template().render(messages, tools, true));
+}
+
+Prompt Frontend::chat_prompt(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                             const nlohmann::ordered_json& variables) const {
+  return rendered_prompt(chat_template().render(messages, tools, true, variables));
 }
 
 Prompt Frontend::raw_prompt(std::string_view text) const {

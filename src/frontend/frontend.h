@@ -73,9 +73,12 @@ class Frontend {
                        const ModelOptions& model_options = {});
   Frontend(Tokenizer tokenizer, std::optional<ChatTemplate> chat_template, Engine engine);
 
-  // messages, tools as ChatTemplate::render; special tokens are recognised in the text that it makes.
-  // Throws: Error{kUnsupported} if the checkpoint has no chat template, and as ChatTemplate::render.
+  // messages, tools, variables (extra) as ChatTemplate::render; special tokens are recognised in the text
+  // that it makes. Throws: Error{kUnsupported} if the checkpoint has no chat template, and as
+  // ChatTemplate::render.
   Prompt chat_prompt(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools) const;
+  Prompt chat_prompt(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& tools,
+                     const nlohmann::ordered_json& variables) const;
   // The text as it is, with BOS in front where the tokenizer adds it and the text does not begin with it.
   // Throws: Error{kInvalidArgument} naming the byte offset where text is not UTF-8.
   Prompt raw_prompt(std::string_view text) const;
@@ -91,9 +94,13 @@ class Frontend {
 
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   bool has_chat_template() const { return chat_template_.has_value(); }
+  // Throws: Error{kUnsupported} if the checkpoint has none.
+  const ChatTemplate& chat_template() const;
   Engine& engine() { return *engine_; }
 
  private:
+  Prompt rendered_prompt(std::string text) const;
+
   // Each in one place: answers under way refer to them.
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::optional<ChatTemplate> chat_template_;

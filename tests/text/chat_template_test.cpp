@@ -88,6 +88,87 @@ TEST(ChatTemplate, ChoosesTheToolTemplateWhenToolsAreGiven) {
   EXPECT_EQ(chat->render(kHi, Json::parse(R"([{"type": "function"}])"), true), "1 tool");
 }
 
+TEST(ChatTemplate, ReadsAdditionalTemplatesByName) {
+  const TemporaryDir dir;
+  std::filesystem::create_directories(dir.path() / "additional_chat_templates");
+  dir.write("chat_template.jinja", "plain");
+  dir.write("additional_chat_templates/tool_use.jinja", "{{ tools | length }} tool");
+  dir.write("additional_chat_templates/rag.jinja", "rag");
+  const auto chat = ChatTemplate::load(dir.path());
+
+  EXPECT_EQ(chat->render(kHi, Json(), true), "plain");
+  EXPECT_EQ(chat->render(kHi, Json::parse(R"([{"type": "function"}])"), true), "1 tool");
+}
+
+TEST(ChatTemplate, FailsOnlyWhereTheTemplateThatIsUsedIsBroken) {
+  const TemporaryDir dir;
+  std::filesystem::create_directories(dir.path() / "additional_chat_templates");
+  dir.write("chat_template.jinja", "plain");
+  dir.write("additional_chat_templates/tool_use.jinja", "a\n{% if %}");
+  const auto chat = ChatTemplate::load(dir.path());
+
+  EXPECT_EQ(chat->render(kHi, Json(), true), "plain");
+  EXPECT_THROW(chat->render(kHi, Json::array(), true), Error);
+  ASSERT_EQ(chat->notes().size(), 1u);
+  EXPECT_THAT(chat->notes()[0], HasSubstr("('tool_use') line 2"));
+}
+
+// Kimi-K2's template takes keys out of tools in a way that transformers' sandbox forbids.
+TEST(ChatTemplate, RefusesAMethodOnlyWhereItIsCalled) {
+  const ChatTemplate chat("{% if tools %}{{ tools[0].pop('type') }}{% endif %}{{ messages[0].content }}",
+                          "test", "", "");
+
+  EXPECT_EQ(chat.render(kHi, Json(), true), "Hi");
+  try {
+    chat.render(kHi, Json::parse(R"([{"type": "function"}])"), true);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("line 1: 'pop' of a dict is not safe"));
+  }
+}
+
+TEST(ChatTemplate, NotesWhatIsNotSupported) {
+  const ChatTemplate chat("a\n{{ x | urlize }}{% if x is fine %}{% include 'y' %}{% endif %}", "test", "",
+                          "");
+
+  EXPECT_THAT(chat.notes(),
+              ::testing::ElementsAre(HasSubstr("line 2: the filter 'urlize'"), HasSubstr("the test 'fine'"),
+                                     HasSubstr("the statement 'include'")));
+}
+
+TEST(ChatTemplate, KnowsWhichVariablesSwitchReasoning) {
+  const ChatTemplate v31(
+      "{% if not thinking is defined %}{% set thinking = false %}{% endif %}{{ thinking }}", "test", "", "");
+  const ChatTemplate glm("{{ enable_thinking is defined and not enable_thinking }}", "test", "", "");
+  const ChatTemplate none("{{ messages[0].thinking }}", "test", "", "");
+
+  EXPECT_EQ(v31.thinking_variables(true), Json::parse(R"({"thinking": true})"));
+  EXPECT_EQ(glm.thinking_variables(false), Json::parse(R"({"enable_thinking": false})"));
+  EXPECT_EQ(none.thinking_variables(true), Json::object());
+  EXPECT_EQ(v31.render(kHi, Json(), true), "False");
+  EXPECT_EQ(v31.render(kHi, Json(), true, v31.thinking_variables(true)), "True");
+}
+
+// As transformers 5 prepares messages.
+TEST(ChatTemplate, LeavesOutMembersThatAreNull) {
+  const ChatTemplate chat("{{ 'content' in messages[0] }}{{ messages[0].content }}", "test", "", "");
+
+  EXPECT_EQ(chat.render(Json::parse(R"([{"role": "assistant", "content": null}])"), Json(), false), "False");
+}
+
+TEST(ChatTemplate, OffersReasoningUnderTheNameThatTemplatesRead) {
+  const ChatTemplate chat("{{ messages[0].reasoning_content }}{{ messages[0].thinking }}", "test", "", "");
+
+  EXPECT_EQ(chat.render(Json::parse(R"([{"role": "assistant", "reasoning": "so"}])"), Json(), false), "soso");
+}
+
+TEST(ChatTemplate, RefusesVariablesThatHaveAPlaceOfTheirOwn) {
+  const ChatTemplate chat("x", "test", "", "");
+
+  EXPECT_THROW(chat.render(kHi, Json(), true, Json::parse(R"({"messages": []})")), Error);
+  EXPECT_THROW(chat.render(Json::array(), Json(), true), Error);
+}
+
 TEST(ChatTemplate, PrefersTheFileOfItsOwn) {
   const TemporaryDir dir;
   dir.write("tokenizer_config.json", R"({"chat_template": "config", "eos_token": {"content": "</s>"}})");

@@ -107,6 +107,17 @@ struct SliceRange {
   }
 };
 
+// By unsigned numbers, since a bound that is never reached may not fit.
+Progression sliced(const Progression& whole, const SliceRange& range) {
+  const auto place = [&](std::int64_t index) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(whole.start) +
+                                     static_cast<std::uint64_t>(index) *
+                                         static_cast<std::uint64_t>(whole.stride));
+  };
+  const auto stride = static_cast<std::uint64_t>(whole.stride) * static_cast<std::uint64_t>(range.stride);
+  return {place(range.begin), place(range.end), static_cast<std::int64_t>(stride)};
+}
+
 Value slice_text(const Text& text, const SliceRange& range) {
   if (range.stride == 1) {
     if (range.end <= range.begin) return Value("");
@@ -150,10 +161,7 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
   refuse_undefined(object);
   const bool sliceable =
       object.is_string() || object.is_list() || object.is_tuple() || object.is_kind(SequenceKind::kRange);
-  if (!sliceable) {
-    // Jinja2 takes a failing subscript for an undefined value.
-    return Value::undefined(fmt::format("a {} cannot be sliced", object.type_name()));
-  }
+  if (!sliceable) fail("a {} cannot be sliced", object.type_name());
   if (!stride.is_none() && !stride.is_integer())
     fail("a slice step must be an integer, got a {}", stride.type_name());
   SliceRange range{0, 0, stride.is_none() ? 1 : stride.as_int()};
@@ -165,7 +173,12 @@ Value slice(const Value& object, const Value& start, const Value& stop, const Va
   if (object.is_string()) return slice_text(*object.text_if(), range);
   Vector<Value> items;
   range.for_each([&](std::size_t at) { items.push_back(object.items()[at]); });
-  return Value::sequence(object.sequence_if()->kind, std::move(items));
+  const Sequence& whole = *object.sequence_if();
+  Value part = Value::sequence(whole.kind, std::move(items));
+  if (whole.kind == SequenceKind::kRange) {
+    part.sequence_if()->range = sliced(whole.range, range);
+  }
+  return part;
 }
 
 Value follow_path(const Value& object, const Value& path, const Value* fallback) {

@@ -56,7 +56,9 @@ Value range(const Arguments& arguments) {
     items.emplace_back(at);
     if (__builtin_add_overflow(at, stride, &at)) break;
   }
-  return Value::sequence(SequenceKind::kRange, std::move(items));
+  Value made = Value::sequence(SequenceKind::kRange, std::move(items));
+  made.sequence_if()->range = {start, stop, stride};
+  return made;
 }
 
 // dict(mapping or pairs, name=value ...).

@@ -260,7 +260,8 @@ ExpressionPtr Parser::parse_test(ExpressionPtr value) {
   const bool operand = token.type == TokenType::kString || token.type == TokenType::kInteger ||
                        token.type == TokenType::kFloat || token.is_op("[") || token.is_op("{") ||
                        (token.type == TokenType::kName && !token.is_name("else") && !token.is_name("or") &&
-                        !token.is_name("and") && !token.is_name("is") && !token.is_name("if"));
+                        !token.is_name("and"));
+  if (token.is_name("is")) unexpected("no second test");
   if (token.is_op("(")) {
     call_arguments(*test);
   } else if (operand) {

@@ -47,7 +47,9 @@ class Formatter {
 
  private:
   // Python does not mind a mapping (or a list) that is not used.
-  bool takes_any() const { return arguments_.is_dict() || arguments_.is_list() || keyed_; }
+  bool takes_any() const {
+    return arguments_.is_dict() || arguments_.is_sequence() || arguments_.is_undefined() || keyed_;
+  }
 
   const Value& next() {
     if (arguments_.is_tuple()) {

@@ -65,10 +65,7 @@ void append_sequence(String& out, const Sequence& sequence) {
       out += sequence.items.size() == 1 ? ",)" : ")";
       return;
     case SequenceKind::kRange: {
-      const auto& items = sequence.items;
-      const std::int64_t start = items.empty() ? 0 : items.front().as_int();
-      const std::int64_t stride = items.size() < 2 ? 1 : items[1].as_int() - start;
-      const std::int64_t stop = items.empty() ? 0 : items.back().as_int() + (stride > 0 ? 1 : -1);
+      const auto [start, stop, stride] = sequence.range;
       append(out, stride == 1 ? fmt::format("range({}, {})", start, stop)
                               : fmt::format("range({}, {}, {})", start, stop, stride));
       return;

@@ -222,6 +222,17 @@ Value group_by(const Value& value, const Arguments& arguments) {
   return Value::list(std::move(out));
 }
 
+// What Python does when somebody asks for the first item, as does what goes wrong in it.
+template <class Make>
+Value lazily(Make make) {
+  try {
+    return make();
+  } catch (const Error& error) {
+    step();  // an exhausted budget is an error now
+    return Value::iterator({}, error);
+  }
+}
+
 }  // namespace
 
 bool is_sequence_filter(std::string_view name) { return among(kFilters, name); }
@@ -232,14 +243,14 @@ std::optional<Value> call_sequence_filter(std::string_view name, const Value& va
   if (name == "join") return join(value, arguments);
   if (name == "sort") return sorted(value, arguments);
   if (name == "dictsort") return dictsort(value, arguments);
-  if (name == "unique") return unique(value, arguments);
+  if (name == "unique") return lazily([&] { return unique(value, arguments); });
   if (name == "min" || name == "max") return extreme(value, name, arguments);
   if (name == "sum") return sum(value, arguments);
-  if (name == "batch") return batch(value, arguments);
-  if (name == "slice") return parts(value, arguments);
+  if (name == "batch") return lazily([&] { return batch(value, arguments); });
+  if (name == "slice") return lazily([&] { return parts(value, arguments); });
   if (name == "groupby") return group_by(value, arguments);
   const BoundArguments bound(name, arguments, {});
-  if (name == "items") return dict_items(value);
+  if (name == "items") return lazily([&] { return dict_items(value); });
   if (name == "list") return Value::list(iterate(value));
   if (name == "reverse") return reversed(value);
   return name == "first" ? first(value) : last(value);

@@ -38,8 +38,9 @@ Value truncate(const Value& value, const Arguments& arguments) {
   const std::int64_t leeway = bound.has(3) ? bound.integer(3, 0) : 5;
   const auto end_length = static_cast<std::int64_t>(count_characters(end));
   if (length < end_length || leeway < 0) fail("truncate: a length of {} with a leeway of {}", length, leeway);
+  if (jinja::length(value) - leeway <= length) return value;
+  if (!value.is_string()) fail("truncate: a str expected, got a {}", value.type_name());
   const Text& text = *value.text_if();
-  if (static_cast<std::int64_t>(text.characters) - leeway <= length) return value;
   std::string_view kept =
       std::string_view(text.bytes).substr(0, text.byte_of(static_cast<std::size_t>(length - end_length)));
   if (!bound.truth(1, false)) {
@@ -160,6 +161,8 @@ std::optional<Value> call_text_filter(std::string_view name, const Value& value,
     const BoundArguments bound(name, arguments, {});
     return url_encode(value);
   }
+  if (name == "truncate") return truncate(value, arguments);
+  if (name == "indent" && !value.is_string()) fail("indent: a str expected, got a {}", value.type_name());
   const Value as_text = value.is_string() ? value : Value(value.str());
   const std::string_view text = as_text.string();
   if (name == "trim") {
@@ -169,10 +172,6 @@ std::optional<Value> call_text_filter(std::string_view name, const Value& value,
   if (name == "indent") return Value(indent(text, arguments));
   if (name == "replace") return replace(text, arguments);
   if (name == "format") return format(text, arguments);
-  if (name == "truncate") {
-    if (!value.is_string()) fail("truncate: a str expected, got a {}", value.type_name());
-    return truncate(as_text, arguments);
-  }
   if (name == "center") {
     const BoundArguments bound(name, arguments, {"width"});
     return Value(pad(text, bound.integer(0, 80), '^'));

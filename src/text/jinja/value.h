@@ -48,11 +48,17 @@ enum class SequenceKind {
   kIterator,  // what a generator of Python is: it can be gone through once and has no length
 };
 
+// The arguments of a range.
+struct Progression {
+  std::int64_t start = 0, stop = 0, stride = 1;
+};
+
 struct Sequence {
   Vector<Value> items;
   SequenceKind kind = SequenceKind::kList;
   std::uint32_t height = 1;
   std::size_t taken = 0;         // kIterator: items that are used up
+  Progression range;             // kRange
   std::optional<Error> failure;  // kIterator: what comes instead of a further item
 };
 
