@@ -1,0 +1,204 @@
+"""Tokenising against Hugging Face `tokenizers` and `tiktoken` (tools/deps.sh puts them into build/venv).
+
+Every construct is checked on generated texts: all general categories, CJK, combining marks, emoji, CR LF.
+LATENT8_REFERENCE_TEXTS sets their number (300; 10,000 when a regex or a table changes)."""
+
+import base64
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import unicodedata
+import unittest
+
+from support import PROGRAM, SOURCE
+
+VENV = sorted((SOURCE / "build/venv/lib").glob("python3*/site-packages"))
+sys.path[:0] = [str(path) for path in VENV]
+try:
+    import tokenizers
+except ImportError:
+    tokenizers = None
+try:
+    import tiktoken
+except ImportError:
+    tiktoken = None
+
+TEXTS = int(os.environ.get("LATENT8_REFERENCE_TEXTS", "300"))
+MISSING = "no {} in build/venv; get it with: make deps"
+
+CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
+LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
+TAIL = r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+KIMI = (r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + "+" + CONTRACTIONS + r"?|[^\r\n\p{L}\p{N}]?" +
+        UPPER + "+" + LOWER + "*" + CONTRACTIONS + "?" + TAIL)
+
+# The families' own constructs first, then what Oniguruma's syntax has besides.
+REGEXES = {
+    "kimi": KIMI,
+    "llama3": CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+" + TAIL,
+    "tekken": (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?"
+               r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
+               r"\s*[\r\n]+|\s+(?!\S)|\s+"),
+    "deepseek v3": (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+"
+                    r"[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"),
+    "end of line": r"\s+$",
+    "begin of line": r"^\s*\S",
+    "ends of text": r"\A.|.\z|\n\Z",
+    "gpt2": r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    "categories": "|".join(rf"(?:\p{{{c}}}\p{{{c}}})" for c in
+                           "Lu Ll Lt Lm Lo Mc Me Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs Cc Cf Co".split()),
+    "negated": r"\P{L}\P{^N}|[^\P{L}a-c]+|[\P{N}\p{Lu}]{2}",
+    "unassigned": r"\p{Cn}+|\p{C}{2}",
+    "scripts": r"\p{Hiragana}+|\p{Katakana}+|\p{Hangul}+|\p{Latin}+|\p{Cyrillic}+|\p{Greek}+|\p{Arabic}+|\p{Thai}+",
+    "posix": r"[[:alpha:]]+|[[:digit:]]+|[[:punct:]]+|[[:space:]]|[[:^alnum:]]",
+    "posix case": r"[[:upper:]]+|[[:lower:]]+|[[:cntrl:][:xdigit:]]",
+    "escapes": r"\w+|\d|\h\H|[\w\-.]+|[^\W\d]|\x41|\u4E2D|\t|[\s&&[^\n]]+",
+    "boundaries": r"\b\w|\w\B",
+    "intersections": r"[a-z&&[^aeiou]]+|[^\p{L}&&\p{Han}]|[\w&&\p{Lu}&&[^A-F]]+|[a-c[x-z]]+|[[a-m]&&[h-z]]",
+    "quantifiers": r"a{2}?|b{1,2}?|c{,2}d|(?:ab)++|x*+y|\p{L}+?\p{N}|e{2}+|{a}",
+    "groups": r"(?<word>\p{Lu}\p{Ll}+)|(\d+)(?=\p{L})|(?<=[a-z])(?:\.|,)|(?<!\d),|(?>a+)b|(?#note)z",
+    "options": "(?m:a.b)|(?i)k|(?-i:S)|(?x: \\p{N} \\ \\p{N} # two\n )",
+    "empty matches": r"(?=\p{Lu})|x*",
+    "line ends": r"\R|.\N",
+}
+
+BEHAVIORS = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
+
+
+def byte_alphabet():
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    other = [b for b in range(256) if b not in plain]
+    return {**{b: chr(b) for b in plain}, **{b: chr(256 + i) for i, b in enumerate(other)}}
+
+
+def alphabet():
+    """Characters of every general category, and more of those that texts are made of."""
+    by_category = {}
+    draw = random.Random(1)
+    for code in range(0x110000):
+        by_category.setdefault(unicodedata.category(chr(code)), []).append(chr(code))
+    del by_category["Cs"]
+    rare = [c for group in by_category.values() for c in draw.sample(group, min(40, len(group)))]
+    usual = list("aabcdefstxyzABCSKZ'  .,-_/\n\r\t0123456789") + ["\r\n", "'s", "'LL", "don't", "\u017f", "\u212a"]
+    cjk = list("中文字世界一二三ひらカタ한국어、。！（）")
+    marks = ["e\u0301", "\u0308", "\u0903", "\u200d", "\ufe0f", "👩\u200d👧", "🙂", "\u180e", "\u3000", "\u00a0"]
+    return [rare, usual, usual, usual, cjk, marks]
+
+
+ALPHABET = alphabet()
+
+
+def texts(count, seed):
+    draw = random.Random(seed)
+    out = ["", " ", "\n", "a\n", "a \n \n", "  x\r\n\r\n", "\r", "I'M we'LL"]
+    while len(out) < count:
+        group = draw.choice(ALPHABET)
+        out.append("".join(draw.choice(group if draw.random() < 0.6 else draw.choice(ALPHABET))
+                           for _ in range(draw.randrange(1, 25))))
+    return out
+
+
+def pair_vocabulary():
+    """Bytes and many pairs of them, in a random order of merging: where a text is cut shows in the ids."""
+    letters = byte_alphabet()
+    draw = random.Random(2)
+    order = [(a, b) for a in range(128) for b in range(128) if draw.random() < 0.5]
+    order += [(a, b) for a in range(256) for b in range(256) if a + b > 255 and draw.random() < 0.1]
+    draw.shuffle(order)
+    merges = [[letters[a], letters[b]] for a, b in order]
+    vocab = {letters[b]: b for b in range(256)}
+    for left, right in merges:
+        vocab[left + right] = len(vocab)
+    return {"type": "BPE", "vocab": vocab, "merges": merges}
+
+
+PAIRS = pair_vocabulary()
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+def split(pattern, behavior="Isolated", invert=False):
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert}
+
+
+def byte_level(*parts):
+    return {"type": "Sequence", "pretokenizers": [*parts, BYTE_LEVEL]}
+
+
+class Reference(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def write(self, name, value):
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+            file.write(value if isinstance(value, str) else json.dumps(value))
+
+    def tokenize(self, lines):
+        """One answer of `latent8 tokenize` per line."""
+        run = subprocess.run([PROGRAM, "tokenize", "--model", self.folder], text=True, capture_output=True, timeout=300,
+                             input="".join(json.dumps(line) + "\n" for line in lines), check=False)
+        self.assertEqual(run.returncode, 0, run.stderr[:500])
+        return [json.loads(line) for line in run.stdout.split("\n")[:-1]]
+
+    def expect_same(self, tokenizer, samples, note):
+        """Ids of all samples, and the text of these ids, as the library gives them."""
+        want = [encoding.ids for encoding in tokenizer.encode_batch(samples, add_special_tokens=False)]
+        expected = tokenizer.decode_batch(want, skip_special_tokens=False)
+        answers = self.tokenize([{"text": text} for text in samples] + [{"ids": ids} for ids in want])
+        got = [answer["ids"] for answer in answers[:len(samples)]]
+        wrong = [(text, g, w) for text, g, w in zip(samples, got, want) if g != w]
+        self.assertFalse(wrong, f"{note}: {len(wrong)} of {len(samples)}, first {wrong[:1]!a}")
+        decoded = [answer["text"] for answer in answers[len(samples):]]
+        wrong = [(ids, g, w) for ids, g, w in zip(want, decoded, expected) if g != w]
+        self.assertFalse(wrong, f"{note}: decode: {len(wrong)}, first {wrong[:1]!a}")
+
+    def check(self, file, samples, note):
+        self.write("tokenizer.json", file)
+        self.expect_same(tokenizers.Tokenizer.from_str(json.dumps(file)), samples, note)
+
+
+def tokenizer_file(**parts):
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+            "pre_tokenizer": BYTE_LEVEL, "post_processor": None, "decoder": {**BYTE_LEVEL}, "model": PAIRS,
+            **parts}
+
+
+@unittest.skipIf(tokenizers is None, MISSING.format("tokenizers"))
+class PreTokenizers(Reference):
+    def test_every_regex_cuts_where_the_library_cuts(self):
+        for seed, (name, regex) in enumerate(REGEXES.items()):
+            with self.subTest(name):
+                file = tokenizer_file(pre_tokenizer=byte_level(split({"Regex": regex})))
+                self.check(file, texts(TEXTS, seed), name)
+
+    def test_every_behaviour_and_its_inverse(self):
+        for behavior in BEHAVIORS:
+            for invert in (False, True):
+                for pattern in ({"Regex": r"\p{L}+|\s"}, {"String": "a"}, {"String": " ."}, {"Regex": "(?=b)"}):
+                    with self.subTest(behavior=behavior, invert=invert, pattern=pattern):
+                        file = tokenizer_file(pre_tokenizer=byte_level(split(pattern, behavior, invert)))
+                        self.check(file, texts(TEXTS // 4, 7), f"{behavior} {invert} {pattern}")
+
+    def test_the_other_kinds(self):
+        for part in ({"type": "Digits", "individual_digits": True}, {"type": "Digits", "individual_digits": False},
+                     {"type": "Punctuation", "behavior": "Isolated"}, {"type": "Punctuation", "behavior": "Contiguous"},
+                     {"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "CharDelimiterSplit", "delimiter": "a"}):
+            with self.subTest(part):
+                ascii_only = part["type"] in ("Punctuation", "Whitespace")  # their tables are of other Unicode versions
+                samples = texts(TEXTS, 8)
+                if ascii_only:
+                    samples = [t.encode("ascii", "ignore").decode() for t in samples]
+                self.check(tokenizer_file(pre_tokenizer=byte_level(part)), samples, str(part))
+        for prefix in (False, True):
+            for regex in (False, True):
+                part = {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": regex}
+                self.check(tokenizer_file(pre_tokenizer=part), texts(TEXTS, 9), str(part))
+
+
+if __name__ == "__main__":
+    unittest.main()
