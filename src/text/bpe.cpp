@@ -66,34 +66,26 @@ const Bpe::Rule* Bpe::find(std::int32_t left, std::int32_t right) const {
 
 void Bpe::begin(std::string_view piece, std::vector<std::int32_t>& ids) const {
   ids.reserve(piece.size());
-  if (!characters_.empty()) return begin_characters(piece, ids);
-  for (const char byte : piece) {
-    const std::int32_t id = byte_ids_[static_cast<unsigned char>(byte)];
-    if (id >= 0) ids.push_back(id);
+  bool after_unknown = false;
+  for (std::size_t at = 0; at < piece.size();) {
+    const std::size_t length = characters_.empty() ? 1 : utf8_front(piece.substr(at)).length;
+    const bool known = add_symbol(piece.substr(at, length), ids);
+    if (!known && unknown_ && !(after_unknown && fuse_unknown_)) ids.push_back(*unknown_);
+    after_unknown = !known;
+    at += length;
   }
 }
 
-void Bpe::begin_characters(std::string_view piece, std::vector<std::int32_t>& ids) const {
-  bool after_unknown = false;
-  for (std::size_t at = 0; at < piece.size();) {
-    const std::string_view character = piece.substr(at, utf8_front(piece.substr(at)).length);
-    at += character.size();
-    if (const auto found = characters_.find(std::string(character)); found != characters_.end()) {
-      ids.push_back(found->second);
-      after_unknown = false;
-      continue;
-    }
-    const bool has_bytes = std::all_of(character.begin(), character.end(), [this](char byte) {
-      return byte_ids_[static_cast<unsigned char>(byte)] >= 0;
-    });
-    if (has_bytes) {
-      for (const char byte : character) ids.push_back(byte_ids_[static_cast<unsigned char>(byte)]);
-      after_unknown = false;
-    } else if (unknown_) {
-      if (!after_unknown || !fuse_unknown_) ids.push_back(*unknown_);
-      after_unknown = true;
-    }
+bool Bpe::add_symbol(std::string_view symbol, std::vector<std::int32_t>& ids) const {
+  if (const auto found = characters_.empty() ? characters_.end() : characters_.find(std::string(symbol));
+      found != characters_.end()) {
+    ids.push_back(found->second);
+    return true;
   }
+  const auto id_of = [this](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
+  if (!std::all_of(symbol.begin(), symbol.end(), [&](char byte) { return id_of(byte) >= 0; })) return false;
+  for (const char byte : symbol) ids.push_back(id_of(byte));
+  return true;
 }
 
 void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {

@@ -20,13 +20,12 @@ struct Merge {
 };
 
 struct BpeModel {
-  // The token of each single byte; -1: none. Where `characters` is empty, pieces begin as bytes; a byte
-  // without a token is left out. Else bytes stand for what is in no token (byte_fallback), all or nothing per
-  // character.
+  // The token of each single byte; -1: none. Where `characters` is empty, pieces begin as bytes. Else bytes
+  // stand for characters without a token (byte_fallback), all of a character's or none.
   std::array<std::int32_t, 256> byte_ids;
   // The token of each single character, by its UTF-8; if not empty, pieces begin as characters.
   std::unordered_map<std::string, std::int32_t> characters;
-  // What stands for a character that neither `characters` nor byte_ids have; nullopt: it is left out.
+  // What stands for a byte or character that has none of these; nullopt: it is left out.
   std::optional<std::int32_t> unknown;
   bool fuse_unknown = false;  // one for a run of them
   std::vector<Merge> merges;
@@ -54,7 +53,8 @@ class Bpe {
   const Rule* find(std::int32_t left, std::int32_t right) const;
   // The tokens that merging begins with.
   void begin(std::string_view piece, std::vector<std::int32_t>& ids) const;
-  void begin_characters(std::string_view piece, std::vector<std::int32_t>& ids) const;
+  // Adds the tokens of one byte or character; false if there are none.
+  bool add_symbol(std::string_view symbol, std::vector<std::int32_t>& ids) const;
 
   std::array<std::int32_t, 256> byte_ids_;
   std::unordered_map<std::string, std::int32_t> characters_;

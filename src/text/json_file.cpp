@@ -16,6 +16,9 @@ std::string disguise(std::string_view bytes) {
   const std::size_t text = bytes.find_first_not_of(" \t\r\n");
   if (text != std::string_view::npos && bytes[text] == '<')
     return "a web page and not the file; download it again";
+  constexpr std::size_t kLongestLink = 255;
+  if (bytes.size() <= kLongestLink && bytes.starts_with("../") && bytes.find('\n') == std::string_view::npos)
+    return "the path of a symbolic link and not the file; copy the file that it names";
   constexpr std::size_t kProbe = 4096;
   if (bytes.find_first_not_of('\0') >= std::min(bytes.size(), kProbe))
     return "filled with zero bytes; download it again";

@@ -18,6 +18,8 @@ using Json = nlohmann::json;
 // What ByteLevel with use_regex cuts by. Source: GPT-2.
 constexpr std::string_view kByteLevelRegex =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
+// Whitespace: words and runs of other characters. Rust's \w has the joiners, unlike Oniguruma's.
+constexpr std::string_view kWords = "[[:word:]\\u200c\\u200d]+|[^[:word:]\\u200c\\u200d\\s]+";
 constexpr std::string_view kPunctuation = "[\\p{P}!-/:-@\\[-`{-~]";
 
 }  // namespace
@@ -54,7 +56,7 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
   } else if (type == "Punctuation") {
     add_regex(kPunctuation, behavior(part, where), where);
   } else if (type == "Whitespace") {
-    add_regex("\\w+|[^\\w\\s]+", Behavior::kRemoved, where);
+    add_regex(kWords, Behavior::kRemoved, where);
     stages_.back().invert = true;
   } else if (type == "WhitespaceSplit") {
     add_regex("\\s", Behavior::kRemoved, where);
