@@ -24,20 +24,6 @@ std::string all_text() {
   return text;
 }
 
-CodePointSet scan(const std::string& pattern) {
-  const std::string text = all_text();
-  const SplitRegex regex = SplitRegex::from_pcre(pattern + "+");
-  SplitRegex::Matcher matcher;
-  std::vector<CodePointRange> ranges;
-  regex.for_each_match(text, matcher, [&](TextRange range) {
-    std::size_t last = range.end - 1;
-    while ((static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
-    ranges.push_back({utf8_front(std::string_view(text).substr(range.begin)).code_point,
-                      utf8_front(std::string_view(text).substr(last)).code_point});
-  });
-  return CodePointSet(std::move(ranges));
-}
-
 CodePointSet surrogates() { return CodePointSet({{0xD800, 0xDFFF}}); }
 
 }  // namespace
@@ -53,6 +39,22 @@ std::string pcre_class(const CharClass& char_class) {
   if (!char_class.members.empty())
     return (char_class.negated ? "[^" : "[") + char_class.members + "]";
   return char_class.negated ? "(?s:.)" : "(?!)";
+}
+
+// The code points that a pattern of one character matches.
+CodePointSet CharClassAlgebra::scan(const std::string& pattern) {
+  if (all_text_.empty()) all_text_ = all_text();
+  const std::string_view text = all_text_;
+  const SplitRegex regex = SplitRegex::from_pcre(pattern + "+");
+  SplitRegex::Matcher matcher;
+  std::vector<CodePointRange> ranges;
+  regex.for_each_match(text, matcher, [&](TextRange range) {
+    std::size_t last = range.end - 1;
+    while ((static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
+    ranges.push_back({utf8_front(text.substr(range.begin)).code_point,
+                      utf8_front(text.substr(last)).code_point});
+  });
+  return CodePointSet(std::move(ranges));
 }
 
 const CodePointSet& CharClassAlgebra::code_points(const CharClass& char_class) {

@@ -21,8 +21,10 @@ class CharClassAlgebra {
 
  private:
   CharClass listed(const CodePointSet& set);
+  CodePointSet scan(const std::string& pattern);
 
   std::map<std::string, CodePointSet> known_;  // by pcre_class()
+  std::string all_text_;                       // every code point, made when first needed
 };
 
 // The class as PCRE2 reads it outside brackets.

@@ -79,6 +79,12 @@ void mark_named_tokens(const Json& config, VocabularyFile& file, const std::stri
     if (std::binary_search(names.begin(), names.end(), entry.token.content)) entry.token.special = true;
 }
 
+std::string normalized_content(const AddedTokenEntry& entry, const Normalizer& normalizer) {
+  if (!entry.normalized || normalizer.changes_nothing()) return entry.token.content;
+  SplitRegex::Matcher matcher;
+  return normalizer.apply(entry.token.content, matcher);
+}
+
 void place_added_tokens(VocabularyFile& file, const std::string& where) {
   for (const AddedTokenEntry& entry : file.added) {
     const auto at = static_cast<std::size_t>(entry.token.id);
@@ -90,9 +96,9 @@ void place_added_tokens(VocabularyFile& file, const std::string& where) {
     if (is_taken)
       throw_error(ErrorCode::kCorrupt, "{}: added token {}: its id {} disagrees with the vocabulary", where,
                   shown(entry.token.content), entry.token.id);
-    bool is_byte = false;
-    token.bytes = file.is_tiktoken ? entry.token.content : file.decoder.bytes(entry.token.content, is_byte);
-    token.is_byte = is_byte;
+    // A token that matches normalised text is that text to the library, when it decodes too.
+    const std::string text = normalized_content(entry, file.normalizer);
+    token.bytes = file.is_tiktoken ? text : file.decoder.bytes(text, token.is_byte);
     token.kind = entry.token.special ? TokenKind::kSpecial : TokenKind::kAdded;
   }
 }
@@ -169,10 +175,8 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
 
   IdMap ids = ids_by_text(file);
   std::vector<AddedToken> added, added_normalized;
-  SplitRegex::Matcher matcher;
   for (AddedTokenEntry& entry : file.added) {
-    // The library normalises these tokens too before it looks for them.
-    if (entry.normalized) entry.token.content = file.normalizer.apply(entry.token.content, matcher);
+    entry.token.content = normalized_content(entry, file.normalizer);
     (entry.normalized ? added_normalized : added).push_back(std::move(entry.token));
   }
   auto parts = std::make_unique<Parts>(
