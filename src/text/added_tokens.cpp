@@ -30,7 +30,8 @@ std::size_t skip_space_back(std::string_view text, std::size_t at, std::size_t b
 
 // \w of the regular expressions that the library uses here (Rust's): the joiners too, unlike Oniguruma's.
 bool is_word_character(std::string_view character) {
-  static const SplitRegex word = SplitRegex::from_pcre("[" + posix_bracket("word")->members + "\\x{200c}\\x{200d}]");
+  static const SplitRegex word =
+      SplitRegex::from_pcre("[" + posix_bracket("word")->members + "\\x{200c}\\x{200d}]");
   SplitRegex::Matcher matcher;
   bool found = false;
   word.for_each_match(character, matcher, [&](TextRange) { found = true; });

@@ -14,8 +14,8 @@ struct AddedToken {
   std::int32_t id;
   std::string content;
   bool special;
-  bool lstrip;  // takes the white space before it
-  bool rstrip;  // takes the white space after it
+  bool lstrip;       // takes the white space before it
+  bool rstrip;       // takes the white space after it
   bool single_word;  // not where a character of a word touches it
 };
 

@@ -12,7 +12,7 @@ namespace latent8 {
 namespace {
 
 // Categories that PCRE2 finds by table where the list would be long.
-constexpr std::array<std::string_view, 12> kShortcuts = {"lu", "ll", "lt", "lm", "lo", "m",
+constexpr std::array<std::string_view, 12> kShortcuts = {"lu", "ll", "lt", "lm", "lo",  "m",
                                                          "n",  "p",  "s",  "z",  "han", "hangul"};
 
 // Every code point that UTF-8 can have, in order.
@@ -28,7 +28,9 @@ CodePointSet surrogates() { return CodePointSet({{0xD800, 0xDFFF}}); }
 
 }  // namespace
 
-std::string class_member(char32_t code_point) { return fmt::format("\\x{{{:x}}}", std::uint32_t{code_point}); }
+std::string class_member(char32_t code_point) {
+  return fmt::format("\\x{{{:x}}}", std::uint32_t{code_point});
+}
 
 std::string class_member(CodePointRange range) {
   return range.first == range.last ? class_member(range.first)
@@ -36,8 +38,7 @@ std::string class_member(CodePointRange range) {
 }
 
 std::string pcre_class(const CharClass& char_class) {
-  if (!char_class.members.empty())
-    return (char_class.negated ? "[^" : "[") + char_class.members + "]";
+  if (!char_class.members.empty()) return (char_class.negated ? "[^" : "[") + char_class.members + "]";
   return char_class.negated ? "(?s:.)" : "(?!)";
 }
 
@@ -51,8 +52,8 @@ CodePointSet CharClassAlgebra::scan(const std::string& pattern) {
   regex.for_each_match(text, matcher, [&](TextRange range) {
     std::size_t last = range.end - 1;
     while ((static_cast<unsigned char>(text[last]) & 0xC0) == 0x80) --last;
-    ranges.push_back({utf8_front(text.substr(range.begin)).code_point,
-                      utf8_front(text.substr(last)).code_point});
+    ranges.push_back(
+        {utf8_front(text.substr(range.begin)).code_point, utf8_front(text.substr(last)).code_point});
   });
   return CodePointSet(std::move(ranges));
 }

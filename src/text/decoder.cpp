@@ -47,8 +47,8 @@ void TokenDecoder::add(const nlohmann::json& part, const std::string& where) {
     is_byte_level = true;
   } else if (type == "Metaspace") {
     replacements_.emplace_back(fields.text("replacement"), " ");
-    first_without_spaces = fields.text("prepend_scheme", "always") != "never" &&
-                           fields.boolean("add_prefix_space", true);
+    first_without_spaces =
+        fields.text("prepend_scheme", "always") != "never" && fields.boolean("add_prefix_space", true);
   } else if (type == "Replace") {
     const nlohmann::json* pattern = fields.find("pattern");
     if (pattern == nullptr || !pattern->is_object() || !pattern->contains("String")) refuse("; a String is");

@@ -12,8 +12,8 @@ namespace latent8 {
 
 class TokenDecoder {
  public:
-  // json: the value of "decoder": ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and, last,
-  // Strip. Throws: Error{kUnsupported | kCorrupt} naming `where` and the part that cannot be honoured.
+  // json: the value of "decoder": ByteLevel, Metaspace, or a Sequence of Replace, ByteFallback, Fuse and,
+  // last, Strip. Throws: Error{kUnsupported | kCorrupt} naming `where` and the part that cannot be honoured.
   TokenDecoder(const nlohmann::json& json, const std::string& where);
 
   // Tokens are in the byte alphabet.

@@ -29,14 +29,16 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   if (const std::string is = disguise(text); !is.empty())
-    throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got {} bytes that are {}", path.string(), text.size(),
-                is);
+    throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got {} bytes that are {}", path.string(),
+                text.size(), is);
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
     if (error.byte >= text.size())
-      throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got a file that ends too early, after {} bytes; "
-                  "download it again", path.string(), text.size());
+      throw_error(ErrorCode::kCorrupt,
+                  "{}: JSON expected, got a file that ends too early, after {} bytes; "
+                  "download it again",
+                  path.string(), text.size());
     throw_error(ErrorCode::kCorrupt, "{}: not JSON from byte {}", path.string(), error.byte);
   } catch (const nlohmann::json::exception&) {
     throw_error(ErrorCode::kCorrupt, "{}: not JSON", path.string());

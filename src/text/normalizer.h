@@ -23,7 +23,8 @@ class Normalizer {
   std::string apply(std::string_view text, SplitRegex::Matcher& matcher) const;
 
  private:
-  // Prepend: `content` goes in front of text that is not empty. Replace: `content` takes the place of matches.
+  // Prepend: `content` goes in front of text that is not empty. Replace: `content` takes the place of
+  // matches.
   struct Step {
     std::vector<SplitRegex> pattern;  // one; none: Prepend
     std::string content;

@@ -103,11 +103,20 @@ std::optional<CharClass> OnigClassReader::class_escape() {
   if (c == 'p' || c == 'P') return property();
   CharClass found;
   switch (c | 0x20) {
-    case 's': found = space_class(); break;
-    case 'w': found = word_class(); break;
-    case 'd': found = digit_class(); break;
-    case 'h': found = hex_digit_class(); break;
-    default: return std::nullopt;
+    case 's':
+      found = space_class();
+      break;
+    case 'w':
+      found = word_class();
+      break;
+    case 'd':
+      found = digit_class();
+      break;
+    case 'h':
+      found = hex_digit_class();
+      break;
+    default:
+      return std::nullopt;
   }
   if (c < 'a') found.negated = !found.negated;
   in_.skip(in_.rest().substr(0, 2));
@@ -138,14 +147,22 @@ char32_t OnigClassReader::character_escape() {
     return code_point;
   };
   switch (c) {
-    case 't': return is('\t');
-    case 'n': return is('\n');
-    case 'r': return is('\r');
-    case 'f': return is('\f');
-    case 'v': return is('\v');  // a tab, not PCRE2's class
-    case 'a': return is(0x07);
-    case 'e': return is(0x1B);
-    default: break;
+    case 't':
+      return is('\t');
+    case 'n':
+      return is('\n');
+    case 'r':
+      return is('\r');
+    case 'f':
+      return is('\f');
+    case 'v':
+      return is('\v');  // a tab, not PCRE2's class
+    case 'a':
+      return is(0x07);
+    case 'e':
+      return is(0x1B);
+    default:
+      break;
   }
   if (in_.skip("x{")) {
     const char32_t code_point = hex(1, 8);
@@ -171,7 +188,8 @@ char32_t OnigClassReader::hex(std::size_t least, std::size_t most) {
     in_.next();
   }
   if (digits < least) in_.corrupt(fmt::format("{} hexadecimal digits expected", least));
-  if (value > kLastCodePoint || (value >= 0xD800 && value < 0xE000)) in_.corrupt("no character has this code");
+  if (value > kLastCodePoint || (value >= 0xD800 && value < 0xE000))
+    in_.corrupt("no character has this code");
   return value;
 }
 

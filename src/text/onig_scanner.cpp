@@ -59,7 +59,8 @@ void OnigScanner::refuse(std::string_view what) const {
 }
 
 void OnigScanner::corrupt(std::string_view what) const {
-  throw_error(ErrorCode::kCorrupt, "{}: regex '{}': {} at offset {}", where_, shown(pattern_, at_), what, at_);
+  throw_error(ErrorCode::kCorrupt, "{}: regex '{}': {} at offset {}", where_, shown(pattern_, at_), what,
+              at_);
 }
 
 }  // namespace latent8

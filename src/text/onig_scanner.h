@@ -16,7 +16,9 @@ class OnigScanner {
   // REQUIRES: !done().
   char front() const { return pattern_[at_]; }
   // The byte `offset` bytes on; 0 beyond the end.
-  char peek(std::size_t offset) const { return at_ + offset < pattern_.size() ? pattern_[at_ + offset] : '\0'; }
+  char peek(std::size_t offset) const {
+    return at_ + offset < pattern_.size() ? pattern_[at_ + offset] : '\0';
+  }
   void next() { ++at_; }
   // Whether text stands here; steps over it if so.
   bool skip(std::string_view text);

@@ -16,8 +16,8 @@
 namespace latent8 {
 namespace {
 
-constexpr int kMaxDepth = 200;        // PCRE2 nests 250 parentheses
-constexpr long kMaxRepeat = 65535;    // PCRE2's largest count
+constexpr int kMaxDepth = 200;      // PCRE2 nests 250 parentheses
+constexpr long kMaxRepeat = 65535;  // PCRE2's largest count
 
 struct Options {
   bool ignore_case = false;
@@ -234,22 +234,31 @@ class Translator {
 
   static std::string_view assertion(char c) {
     switch (c) {
-      case 'A': return "\\A";
-      case 'z': return "\\z";
-      case 'Z': return "(?=\\x{a}?\\z)";
-      case 'G': return "\\G";
-      case 'R': return "(?>\\x{d}\\x{a}|[\\x{a}-\\x{d}\\x{85}\\x{2028}\\x{2029}])";
-      case 'N': return "[^\\x{a}]";
-      case 'O': return "(?s:.)";
-      default: return {};
+      case 'A':
+        return "\\A";
+      case 'z':
+        return "\\z";
+      case 'Z':
+        return "(?=\\x{a}?\\z)";
+      case 'G':
+        return "\\G";
+      case 'R':
+        return "(?>\\x{d}\\x{a}|[\\x{a}-\\x{d}\\x{85}\\x{2028}\\x{2029}])";
+      case 'N':
+        return "[^\\x{a}]";
+      case 'O':
+        return "(?s:.)";
+      default:
+        return {};
     }
   }
 
-  // Without case, Oniguruma also takes the letters "ss" for U+00DF, "ff" for U+FB00 and so on; PCRE2 does not.
+  // Without case, Oniguruma also takes the letters "ss" for U+00DF, "ff" for U+FB00 and so on; PCRE2 does
+  // not.
   void literal(char32_t code_point, const Options& options, char before) {
     if (options.ignore_case) {
-      const bool is_ligature = code_point == 0xDF || code_point == 0x1E9E ||
-                               (code_point >= 0xFB00 && code_point <= 0xFB06);
+      const bool is_ligature =
+          code_point == 0xDF || code_point == 0x1E9E || (code_point >= 0xFB00 && code_point <= 0xFB06);
       const char lower = static_cast<char>(code_point < 0x80 ? code_point | 0x20 : 0);
       const char pair[] = {before, lower, 0};
       for (const std::string_view letters : {"ss", "ff", "fi", "fl", "st"})
@@ -275,7 +284,8 @@ std::string pcre_from_onig(std::string_view pattern, std::string_view where) {
 
 std::string regex_of_pattern(const JsonFields& fields, const char* key, const std::string& where) {
   const nlohmann::json* pattern = fields.find(key);
-  if (pattern == nullptr || !pattern->is_object() || !(pattern->contains("Regex") || pattern->contains("String")))
+  if (pattern == nullptr || !pattern->is_object() ||
+      !(pattern->contains("Regex") || pattern->contains("String")))
     fields.refuse(key, "an object with 'Regex' or 'String'");
   const JsonFields either(*pattern, where + ": " + key);
   return either.has("Regex") ? either.text("Regex") : escape_regex(either.text("String"));

@@ -15,7 +15,8 @@ struct Affixes {
 };
 
 // json: the value of "post_processor": null, ByteLevel (adds nothing), TemplateProcessing, BertProcessing,
-// RobertaProcessing or a Sequence of these. Throws: Error{kUnsupported | kCorrupt} naming `where` and the part.
+// RobertaProcessing or a Sequence of these. Throws: Error{kUnsupported | kCorrupt} naming `where` and the
+// part.
 Affixes read_post_processor(const nlohmann::json& json, const std::string& where);
 
 }  // namespace latent8

@@ -51,8 +51,7 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
   } else if (type == "Split") {
     add_split(part, where);
   } else if (type == "Digits") {
-    add_regex(fields.boolean("individual_digits", false) ? "\\p{N}" : "\\p{N}+", Behavior::kIsolated,
-              where);
+    add_regex(fields.boolean("individual_digits", false) ? "\\p{N}" : "\\p{N}+", Behavior::kIsolated, where);
   } else if (type == "Punctuation") {
     add_regex(kPunctuation, behavior(part, where), where);
   } else if (type == "Whitespace") {
@@ -65,10 +64,11 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
   } else if (type == "Metaspace") {
     add_metaspace(part, where);
   } else {
-    throw_error(ErrorCode::kUnsupported,
-                "{}: pre_tokenizer {} is not supported (Split, Digits, Punctuation, Whitespace, WhitespaceSplit, "
-                "CharDelimiterSplit, Metaspace, ByteLevel and Sequence are)",
-                where, shown(type));
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: pre_tokenizer {} is not supported (Split, Digits, Punctuation, Whitespace, WhitespaceSplit, "
+        "CharDelimiterSplit, Metaspace, ByteLevel and Sequence are)",
+        where, shown(type));
   }
 }
 
@@ -112,7 +112,9 @@ void PreTokenizer::add_metaspace(const Json& part, const std::string& where) {
   stage.to = fields.text("replacement");
   stage.prefix = stage.to;
   const std::string scheme = fields.one_of("prepend_scheme", {"always", "first", "never"}, "always");
-  stage.prefix_where = scheme == "never" ? Prefix::kNever : scheme == "first" ? Prefix::kFirst : Prefix::kAlways;
+  stage.prefix_where = scheme == "never"   ? Prefix::kNever
+                       : scheme == "first" ? Prefix::kFirst
+                                           : Prefix::kAlways;
   // Before there was prepend_scheme.
   if (!fields.boolean("add_prefix_space", true)) stage.prefix_where = Prefix::kNever;
   if (fields.boolean("split", true)) {
@@ -142,8 +144,8 @@ void PreTokenizer::change(const Stage& stage, bool at_start, Pieces& pieces) {
   out.reserve(pieces.text.size() + pieces.text.size() / 2);
   for (TextRange& piece : pieces.ranges) {
     const std::string_view before = pieces.text.substr(piece.begin, piece.end - piece.begin);
-    const bool may_prefix =
-        stage.prefix_where == Prefix::kAlways || (stage.prefix_where == Prefix::kFirst && at_start && piece.begin == 0);
+    const bool may_prefix = stage.prefix_where == Prefix::kAlways ||
+                            (stage.prefix_where == Prefix::kFirst && at_start && piece.begin == 0);
     const std::size_t begin = out.size();
     for (const char c : before) {
       if (!stage.from.empty() && c == stage.from[0]) {
@@ -161,21 +163,21 @@ void PreTokenizer::change(const Stage& stage, bool at_start, Pieces& pieces) {
 }
 
 // Matches and what lies between them, with what the behaviour does to either.
-void PreTokenizer::cut(const Stage& stage, std::string_view text, TextRange piece, SplitRegex::Matcher& matcher,
-                       std::vector<TextRange>& out) {
+void PreTokenizer::cut(const Stage& stage, std::string_view text, TextRange piece,
+                       SplitRegex::Matcher& matcher, std::vector<TextRange>& out) {
   struct Part {
     TextRange range;
     bool is_match;
   };
   std::vector<Part> parts;
   std::size_t done = piece.begin;
-  stage.regex->for_each_match(
-      text.substr(piece.begin, piece.end - piece.begin), matcher, [&](TextRange match) {
-        const TextRange found{piece.begin + match.begin, piece.begin + match.end};
-        if (done < found.begin) parts.push_back({{done, found.begin}, stage.invert});
-        parts.push_back({found, !stage.invert});
-        done = found.end;
-      });
+  stage.regex->for_each_match(text.substr(piece.begin, piece.end - piece.begin), matcher,
+                              [&](TextRange match) {
+                                const TextRange found{piece.begin + match.begin, piece.begin + match.end};
+                                if (done < found.begin) parts.push_back({{done, found.begin}, stage.invert});
+                                parts.push_back({found, !stage.invert});
+                                done = found.end;
+                              });
   if (done < piece.end) parts.push_back({{done, piece.end}, stage.invert});
 
   const std::size_t first = out.size();
@@ -183,13 +185,20 @@ void PreTokenizer::cut(const Stage& stage, std::string_view text, TextRange piec
     const bool after_match = i > 0 && parts[i - 1].is_match;
     bool joins = false;  // the piece before
     switch (stage.behavior) {
-      case Behavior::kIsolated: break;
+      case Behavior::kIsolated:
+        break;
       case Behavior::kRemoved:
         if (parts[i].is_match) continue;
         break;
-      case Behavior::kMergedWithPrevious: joins = parts[i].is_match && !after_match; break;
-      case Behavior::kMergedWithNext: joins = after_match && !parts[i].is_match; break;
-      case Behavior::kContiguous: joins = i > 0 && parts[i].is_match == after_match; break;
+      case Behavior::kMergedWithPrevious:
+        joins = parts[i].is_match && !after_match;
+        break;
+      case Behavior::kMergedWithNext:
+        joins = after_match && !parts[i].is_match;
+        break;
+      case Behavior::kContiguous:
+        joins = i > 0 && parts[i].is_match == after_match;
+        break;
     }
     if (joins && out.size() > first) {
       out.back().end = parts[i].range.end;

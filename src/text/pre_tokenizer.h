@@ -22,11 +22,11 @@ class PreTokenizer {
   // Whether pieces are merged byte by byte (ByteLevel) and not character by character.
   bool is_byte_level() const { return is_byte_level_; }
 
-  // The pieces of a text. Where a part of the pre_tokenizer changes text (a prefix space, Metaspace), they are
-  // ranges of a changed copy.
+  // The pieces of a text. Where a part of the pre_tokenizer changes text (a prefix space, Metaspace), they
+  // are ranges of a changed copy.
   struct Pieces {
-    std::string_view text;         // what the ranges refer to
-    std::string changed;           // owns `text` if the text was changed
+    std::string_view text;          // what the ranges refer to
+    std::string changed;            // owns `text` if the text was changed
     std::vector<TextRange> ranges;  // in order, none empty
   };
   // at_start: the text begins the whole input (no added token stands before it).
@@ -36,8 +36,8 @@ class PreTokenizer {
  private:
   enum class Behavior { kIsolated, kRemoved, kMergedWithPrevious, kMergedWithNext, kContiguous };
   enum class Prefix { kNever, kFirst, kAlways };
-  // A stage cuts what the stages before left. First it changes the text: `from` becomes `to`, and `prefix` goes
-  // in front where the piece does not begin with it.
+  // A stage cuts what the stages before left. First it changes the text: `from` becomes `to`, and `prefix`
+  // goes in front where the piece does not begin with it.
   struct Stage {
     std::string from, to;
     std::string prefix;

@@ -65,8 +65,8 @@ void read_line(std::string_view line, std::size_t number, VocabularyFile& file, 
                           ? std::from_chars_result{line.data(), std::errc::invalid_argument}
                           : std::from_chars(line.data() + space + 1, end, rank);
   if (!bytes || parsed.ec != std::errc() || parsed.ptr != end || rank < 0 || rank > kMaxTokenId)
-    throw_error(ErrorCode::kCorrupt, "{}: line {}: a token in base64 and its rank expected, got {}", where, number,
-                shown(Json(std::string(line.substr(0, 60)))));
+    throw_error(ErrorCode::kCorrupt, "{}: line {}: a token in base64 and its rank expected, got {}", where,
+                number, shown(Json(std::string(line.substr(0, 60)))));
   file.add_ordinary(rank, *bytes, fmt::format("{}: line {}", where, number));
   file.tokens[static_cast<std::size_t>(rank)].bytes = *bytes;
 }
@@ -100,14 +100,18 @@ void read_special_tokens(const Json& config, VocabularyFile& file, const std::st
     const Json number = Json::parse(key, nullptr, false);
     const std::int32_t id = checked_token_id(number, where + ": 'added_tokens_decoder'");
     if (id < base)
-      throw_error(ErrorCode::kCorrupt, "{}: 'added_tokens_decoder': ids from {} on expected (tiktoken.model has {} "
-                  "tokens), got {}", where, base, base, id);
+      throw_error(ErrorCode::kCorrupt,
+                  "{}: 'added_tokens_decoder': ids from {} on expected (tiktoken.model has {} "
+                  "tokens), got {}",
+                  where, base, base, id);
     AddedTokenEntry named = read_added_token(entry, id, where);
     named.normalized = false;
     // White space around a special token stays: the tokenization code hands tiktoken the bare names.
     named.token.lstrip = named.token.rstrip = named.token.single_word = false;
-    if (id < base + kReserved) file.added[static_cast<std::size_t>(id - base)] = std::move(named);
-    else file.added.push_back(std::move(named));
+    if (id < base + kReserved)
+      file.added[static_cast<std::size_t>(id - base)] = std::move(named);
+    else
+      file.added.push_back(std::move(named));
   }
 }
 
@@ -118,29 +122,34 @@ VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const Json
   const MappedFile mapped(path);
   std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
   if (const std::string is = disguise(text); !is.empty())
-    throw_error(ErrorCode::kCorrupt, "{}: a token in base64 and its rank per line expected, got {} bytes that are "
-                "{}", where, text.size(), is);
+    throw_error(ErrorCode::kCorrupt,
+                "{}: a token in base64 and its rank per line expected, got {} bytes that are "
+                "{}",
+                where, text.size(), is);
   const std::string tokenizer_class =
-      config.is_object() ? JsonFields(config, where).text("tokenizer_class", "TikTokenTokenizer") : "TikTokenTokenizer";
+      config.is_object() ? JsonFields(config, where).text("tokenizer_class", "TikTokenTokenizer")
+                         : "TikTokenTokenizer";
   if (tokenizer_class != "TikTokenTokenizer" && tokenizer_class != "TikTokenTokenizerFast")
-    throw_error(ErrorCode::kUnsupported,
-                "{}: the file has no split pattern; it is known for 'tokenizer_class' TikTokenTokenizer (Kimi, "
-                "Moonlight), not for {}; make a tokenizer.json with transformers",
-                where, shown(tokenizer_class));
-  VocabularyFile file{.tokens = {},
-                      .ids = {},
-                      .added = {},
-                      .normalizer = Normalizer(Json(), where),
-                      .pre_tokenizer = PreTokenizer(
-                          Json{{"type", "Sequence"},
-                               {"pretokenizers",
-                                {{{"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}},
-                                 {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}},
-                          where),
-                      .model = {},
-                      .decoder = TokenDecoder(Json{{"type", "ByteLevel"}}, where),
-                      .affixes = {},
-                      .is_tiktoken = true};
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: the file has no split pattern; it is known for 'tokenizer_class' TikTokenTokenizer (Kimi, "
+        "Moonlight), not for {}; make a tokenizer.json with transformers",
+        where, shown(tokenizer_class));
+  VocabularyFile file{
+      .tokens = {},
+      .ids = {},
+      .added = {},
+      .normalizer = Normalizer(Json(), where),
+      .pre_tokenizer = PreTokenizer(
+          Json{{"type", "Sequence"},
+               {"pretokenizers",
+                {{{"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}},
+                 {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}},
+          where),
+      .model = {},
+      .decoder = TokenDecoder(Json{{"type", "ByteLevel"}}, where),
+      .affixes = {},
+      .is_tiktoken = true};
   for (std::size_t number = 1; !text.empty(); ++number) {
     const std::size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);

@@ -127,8 +127,8 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool special)
 std::vector<std::int32_t> Tokenizer::encode_prompt(std::string_view text) const {
   const Affixes& affixes = parts_->affixes;
   std::vector<std::int32_t> ids = encode(text);
-  const bool begins = bos_id() && !affixes.prefix.empty() && affixes.prefix.back() == *bos_id() && !ids.empty() &&
-                      ids.front() == *bos_id();
+  const bool begins = bos_id() && !affixes.prefix.empty() && affixes.prefix.back() == *bos_id() &&
+                      !ids.empty() && ids.front() == *bos_id();
   ids.insert(ids.begin(), affixes.prefix.begin(), affixes.prefix.end() - (begins ? 1 : 0));
   ids.insert(ids.end(), affixes.suffix.begin(), affixes.suffix.end());
   return ids;

@@ -37,8 +37,8 @@ class Tokenizer {
   // add_special_tokens (BOS, mostly). A BOS that begins the text is not doubled.
   std::vector<std::int32_t> encode_prompt(std::string_view text) const;
 
-  // The text of ids, as the file's decoder joins it; bytes that are not UTF-8 become U+FFFD. Ids without a token (a model's vocabulary may be
-  // padded) add nothing; special tokens add nothing unless keep_special.
+  // The text of ids, as the file's decoder joins it; bytes that are not UTF-8 become U+FFFD. Ids without a
+  // token (a model's vocabulary may be padded) add nothing; special tokens add nothing unless keep_special.
   std::string decode(std::span<const std::int32_t> ids, bool keep_special = true) const;
 
   // One more than the largest id that has a token.

@@ -92,8 +92,10 @@ void read_symbols(const Json& model, VocabularyFile& file, const std::string& wh
   }
   if (fields.boolean("ignore_merges", false)) {
     for (const auto& [text, id] : file.ids) {
-      if (!byte_level) file.model.whole_words.emplace(text, id);
-      else if (auto bytes = bytes_from_alphabet(text)) file.model.whole_words.emplace(std::move(*bytes), id);
+      if (!byte_level)
+        file.model.whole_words.emplace(text, id);
+      else if (auto bytes = bytes_from_alphabet(text))
+        file.model.whole_words.emplace(std::move(*bytes), id);
     }
   }
 }
@@ -138,8 +140,8 @@ void VocabularyFile::add_ordinary(std::int32_t id, const std::string& text, cons
   const auto at = static_cast<std::size_t>(id);
   if (at >= tokens.size()) tokens.resize(at + 1);
   if (!ids.emplace(text, id).second || tokens[at].kind != TokenKind::kNone)
-    throw_error(ErrorCode::kCorrupt, "{}: token {}: its id {} belongs to another token too", where, shown(text),
-                id);
+    throw_error(ErrorCode::kCorrupt, "{}: token {}: its id {} belongs to another token too", where,
+                shown(text), id);
   tokens[at].kind = TokenKind::kOrdinary;
 }
 

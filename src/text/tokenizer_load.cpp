@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 using IdMap = std::unordered_map<std::string, std::int32_t>;
 
 // The keys of tokenizer_config.json that name special tokens, by transformers' SPECIAL_TOKENS_ATTRIBUTES.
-constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token",  "unk_token", "sep_token",
+constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                      "pad_token", "cls_token", "mask_token"};
 
 Json read_if_there(const std::filesystem::path& path) {
@@ -29,19 +29,22 @@ Json read_if_there(const std::filesystem::path& path) {
 
 VocabularyFile read_vocabulary(const std::filesystem::path& dir, const Json& config) {
   if (std::filesystem::exists(dir / "tokenizer.json")) return read_tokenizer_json(dir / "tokenizer.json");
-  if (std::filesystem::exists(dir / "tiktoken.model")) return read_tiktoken_model(dir / "tiktoken.model", config);
+  if (std::filesystem::exists(dir / "tiktoken.model"))
+    return read_tiktoken_model(dir / "tiktoken.model", config);
   for (const char* other : {"tokenizer.model", "tekken.json", "vocab.json"}) {
     if (!std::filesystem::exists(dir / other)) continue;
-    throw_error(ErrorCode::kUnsupported,
-                "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; make a tokenizer.json of "
-                "it in Python: transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
-                dir.string(), other);
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; make a tokenizer.json of "
+        "it in Python: transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+        dir.string(), other);
   }
   throw_error(ErrorCode::kNotFound,
               "{}: no tokenizer: tokenizer.json or tiktoken.model expected beside the weights", dir.string());
 }
 
-// added_tokens_decoder beside tokenizer.json: its entries add to the file's, and say again how a token matches.
+// added_tokens_decoder beside tokenizer.json: its entries add to the file's, and say again how a token
+// matches.
 void merge_added_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
   if (!config.is_object() || !config.contains("added_tokens_decoder") || file.is_tiktoken) return;
   const Json& entries = config["added_tokens_decoder"];
@@ -91,8 +94,8 @@ void place_added_tokens(VocabularyFile& file, const std::string& where) {
     if (at >= file.tokens.size()) file.tokens.resize(at + 1);
     const auto known = file.is_tiktoken ? file.ids.end() : file.ids.find(entry.token.content);
     Token& token = file.tokens[at];
-    const bool is_taken = known == file.ids.end() ? token.kind == TokenKind::kOrdinary
-                                                  : known->second != entry.token.id;
+    const bool is_taken =
+        known == file.ids.end() ? token.kind == TokenKind::kOrdinary : known->second != entry.token.id;
     if (is_taken)
       throw_error(ErrorCode::kCorrupt, "{}: added token {}: its id {} disagrees with the vocabulary", where,
                   shown(entry.token.content), entry.token.id);
@@ -131,10 +134,10 @@ bool is_llama_class(const Json& config, const std::string& where) {
   return name == "LlamaTokenizer" || name == "CodeLlamaTokenizer";
 }
 
-// Without add_bos_token the post_processor alone says what stands around a text, as in transformers 4 and 5. With
-// it: true always adds BOS; what is false takes BOS away, and add_eos_token is heard, only for classes whose
-// code of transformers 4 did so (5 reads neither where there is a tokenizer.json, and then prompts of DeepSeek's
-// own base models lack the BOS that they were trained with).
+// Without add_bos_token the post_processor alone says what stands around a text, as in transformers 4 and 5.
+// With it: true always adds BOS; what is false takes BOS away, and add_eos_token is heard, only for classes
+// whose code of transformers 4 did so (5 reads neither where there is a tokenizer.json, and then prompts of
+// DeepSeek's own base models lack the BOS that they were trained with).
 void apply_add_flags(const Json& config, Tokenizer::Parts& parts, const std::string& where) {
   const JsonFields fields(config, where);
   const bool is_llama = is_llama_class(config, where);
@@ -188,7 +191,8 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
   for (const auto* affix : {&parts->affixes.prefix, &parts->affixes.suffix})
     for (const std::int32_t id : *affix)
       if (id >= size)
-        throw_error(ErrorCode::kCorrupt, "{}: post_processor: ids below {} expected, got {}", dir.string(), size, id);
+        throw_error(ErrorCode::kCorrupt, "{}: post_processor: ids below {} expected, got {}", dir.string(),
+                    size, id);
   if (config.is_object()) {
     parts->bos_id = named_token(config, "bos_token", parts->ids, where);
     parts->eos_id = named_token(config, "eos_token", parts->ids, where);

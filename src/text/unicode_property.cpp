@@ -66,12 +66,12 @@ constexpr std::array<NamePair, 36> kLongNames = {{
 
 // Source: Unicode's Scripts.txt; scripts that text of language models is written in.
 constexpr std::array<std::string_view, 41> kScripts = {
-    "Han",      "Hiragana",  "Katakana", "Hangul",  "Latin",   "Greek",    "Cyrillic",
-    "Arabic",   "Hebrew",    "Thai",     "Lao",     "Khmer",   "Myanmar",  "Devanagari",
-    "Bengali",  "Tamil",     "Telugu",   "Kannada", "Gujarati", "Gurmukhi", "Malayalam",
-    "Sinhala",  "Oriya",     "Georgian", "Armenian", "Ethiopic", "Tibetan", "Mongolian",
-    "Bopomofo", "Common",    "Inherited", "Braille", "Cherokee", "Yi",     "Syriac",
-    "Thaana",   "Javanese",  "Tagalog", "Sundanese", "Tifinagh", "Adlam"};
+    "Han",      "Hiragana", "Katakana",  "Hangul",    "Latin",    "Greek",    "Cyrillic",
+    "Arabic",   "Hebrew",   "Thai",      "Lao",       "Khmer",    "Myanmar",  "Devanagari",
+    "Bengali",  "Tamil",    "Telugu",    "Kannada",   "Gujarati", "Gurmukhi", "Malayalam",
+    "Sinhala",  "Oriya",    "Georgian",  "Armenian",  "Ethiopic", "Tibetan",  "Mongolian",
+    "Bopomofo", "Common",   "Inherited", "Braille",   "Cherokee", "Yi",       "Syriac",
+    "Thaana",   "Javanese", "Tagalog",   "Sundanese", "Tifinagh", "Adlam"};
 
 // Lower case, without spaces, '-' and '_'.
 std::string plain_name(std::string_view name) {

@@ -43,8 +43,8 @@ def alphabet():
     del by_category["Cs"]
     rare = [c for group in by_category.values() for c in draw.sample(group, min(40, len(group)))]
     usual = list("aabcdefstxyzABCSKZ'  .,-_/\n\r\t0123456789") + ["\r\n", "'s", "'LL", "don't", "\u017f", "\u212a"]
-    cjk = list("中文字世界一二三ひらカタ한국어、。！（）")
-    marks = ["e\u0301", "\u0308", "\u0903", "\u200d", "\ufe0f", "👩\u200d👧", "🙂", "\u180e", "\u3000", "\u00a0"]
+    cjk = list("\u4e2d\u6587\u5b57\u4e16\u754c\u4e00\u4e8c\u4e09\u3072\u3089\u30ab\u30bf\ud55c\uad6d\uc5b4\u3001\u3002\uff01\uff08\uff09")
+    marks = ["e\u0301", "\u0308", "\u0903", "\u200d", "\ufe0f", "\U0001f469\u200d\U0001f467", "\U0001f642", "\u180e", "\u3000", "\u00a0"]
     return [rare, usual, usual, usual, cjk, marks]
 
 
