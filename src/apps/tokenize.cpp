@@ -18,13 +18,17 @@ namespace {
 struct TokenizeFlags {
   std::string model;
   TemplateFlags chat;
+  bool add_special_tokens = false;
   bool json = false;
 };
 
 class TokenizeCommand {
  public:
   explicit TokenizeCommand(const TokenizeFlags& flags)
-      : dir_(flags.model), tokenizer_(Tokenizer::load(dir_)), template_(ChatTemplate::load(dir_)) {
+      : dir_(flags.model),
+        add_special_tokens_(flags.add_special_tokens),
+        tokenizer_(Tokenizer::load(dir_)),
+        template_(ChatTemplate::load(dir_)) {
     if (!flags.chat.given()) return;
     if (!template_)
       throw_error(ErrorCode::kNotFound, "{} has no chat template, whose variables are given", dir_);
@@ -34,7 +38,7 @@ class TokenizeCommand {
   OrderedJson answer(const OrderedJson& line) const {
     if (line.contains("text")) {
       refuse_unknown_keys(line, {"text"});
-      return {{"ids", tokenizer_.encode(text_from(line["text"], "text"))}};
+      return {{"ids", encode(text_from(line["text"], "text"))}};
     }
     if (line.contains("ids")) {
       refuse_unknown_keys(line, {"ids"});
@@ -77,7 +81,12 @@ class TokenizeCommand {
     return all;
   }
 
+  std::vector<std::int32_t> encode(const std::string& text) const {
+    return add_special_tokens_ ? tokenizer_.encode_prompt(text) : tokenizer_.encode(text);
+  }
+
   std::string dir_;
+  bool add_special_tokens_;
   Tokenizer tokenizer_;
   std::optional<ChatTemplate> template_;
   OrderedJson variables_ = OrderedJson::object();
@@ -88,13 +97,17 @@ class TokenizeCommand {
 void add_tokenize(CLI::App& root) {
   const auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* app = root.add_subcommand("tokenize", "convert JSON lines on stdin: text, token ids, messages");
-  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json")
+  app->add_option("--model", flags->model, "checkpoint directory with tokenizer.json or tiktoken.model")
       ->required()
       ->type_name("DIR");
   add_template_flags(*app, flags->chat);
+  app->add_flag("--add-special-tokens", flags->add_special_tokens,
+                "put BOS (and EOS) around a text where the tokenizer does so for a whole prompt");
   app->add_flag("--json", flags->json, "JSON lines, which this command prints anyway");
   app->footer(
-      "A line {\"text\"} gives {\"ids\"}: no BOS is added, special tokens in the text are recognised.\n"
+      "A line {\"text\"} gives {\"ids\"}: special tokens in the text are recognised; no BOS is added "
+      "without\n"
+      "--add-special-tokens.\n"
       "A line {\"ids\"} gives {\"text\"} with special tokens kept.\n"
       "A line {\"messages\", \"tools\", \"add_generation_prompt\", \"chat_template_kwargs\"} gives "
       "{\"text\", "

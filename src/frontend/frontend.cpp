@@ -110,10 +110,7 @@ Prompt Frontend::chat_prompt(const nlohmann::ordered_json& messages, const nlohm
 Prompt Frontend::raw_prompt(std::string_view text) const {
   Prompt prompt;
   prompt.text = text;
-  prompt.ids = tokenizer_->encode(text);
-  const std::optional<std::int32_t> bos = tokenizer_->bos_id();
-  if (tokenizer_->adds_bos() && (prompt.ids.empty() || prompt.ids.front() != *bos))
-    prompt.ids.insert(prompt.ids.begin(), *bos);
+  prompt.ids = tokenizer_->encode_prompt(text);
   prompt.opens_reasoning = ReasoningParser::prompt_opens(text);
   return prompt;
 }

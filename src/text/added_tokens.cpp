@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/error.h"
+#include "text/unicode_property.h"
 #include "text/utf8.h"
 
 namespace latent8 {
@@ -28,6 +28,27 @@ std::size_t skip_space_back(std::string_view text, std::size_t at, std::size_t b
   return at;
 }
 
+// \w of the regular expressions that the library uses here (Rust's): the joiners too, unlike Oniguruma's.
+bool is_word_character(std::string_view character) {
+  static const SplitRegex word =
+      SplitRegex::from_pcre("[" + posix_bracket("word")->members + "\\x{200c}\\x{200d}]");
+  SplitRegex::Matcher matcher;
+  bool found = false;
+  word.for_each_match(character, matcher, [&](TextRange) { found = true; });
+  return found;
+}
+
+bool touches_word(std::string_view text, TextRange range, std::size_t begin, std::size_t end) {
+  std::size_t before = begin;
+  while (before > range.begin && before + 4 > begin) {
+    --before;
+    if ((static_cast<unsigned char>(text[before]) & 0xC0) != 0x80) break;
+  }
+  if (before < begin && is_word_character(text.substr(before, begin - before))) return true;
+  return end < range.end &&
+         is_word_character(text.substr(end, utf8_front(text.substr(end, range.end - end)).length));
+}
+
 }  // namespace
 
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)), nodes_(1) {
@@ -43,9 +64,6 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
         nodes_.emplace_back();
       }
       node = next;
-    }
-    if (nodes_[node].token >= 0) {
-      throw_error(ErrorCode::kCorrupt, "added token '{}' is listed twice", tokens_[index].content);
     }
     nodes_[node].token = static_cast<std::int32_t>(index);
   }
@@ -78,6 +96,10 @@ void AddedTokenMatcher::split(std::string_view text, TextRange range,
       continue;
     }
     std::size_t end = at + token->content.size();
+    if (token->single_word && touches_word(text, range, at, end)) {
+      at = end;
+      continue;
+    }
     const std::size_t begin = token->lstrip ? skip_space_back(text, at, done) : at;
     if (token->rstrip) end = skip_space(text, end, range.end);
     if (done < begin) segments.push_back({-1, {done, begin}});

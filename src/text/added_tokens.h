@@ -14,8 +14,9 @@ struct AddedToken {
   std::int32_t id;
   std::string content;
   bool special;
-  bool lstrip;  // takes the white space before it
-  bool rstrip;  // takes the white space after it
+  bool lstrip;       // takes the white space before it
+  bool rstrip;       // takes the white space after it
+  bool single_word;  // not where a character of a word touches it
 };
 
 // One stretch of text: an added token (id >= 0) or ordinary text (id -1).
@@ -28,7 +29,7 @@ struct TextSegment {
 // Thread-safety: immutable after construction.
 class AddedTokenMatcher {
  public:
-  // Throws: Error{kCorrupt} if two tokens have the same content.
+  // REQUIRES: no token is without content. Of two with the same content the last counts.
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
   // Appends the segments of text.substr(range) to segments, in order and without gaps.

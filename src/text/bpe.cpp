@@ -1,9 +1,10 @@
 #include "text/bpe.h"
 
+#include <algorithm>
 #include <bit>
 #include <queue>
 
-#include "base/check.h"
+#include "text/utf8.h"
 
 namespace latent8 {
 namespace {
@@ -37,19 +38,21 @@ constexpr std::int32_t kGone = -1;
 
 }  // namespace
 
-Bpe::Bpe(std::vector<std::int32_t> byte_ids, std::span<const Merge> merges,
-         std::unordered_map<std::string, std::int32_t> whole_words)
-    : byte_ids_(std::move(byte_ids)), whole_words_(std::move(whole_words)) {
-  LATENT8_CHECK_EQ(byte_ids_.size(), 256u);
-  const std::size_t size = std::bit_ceil(2 * merges.size() + 2);
+Bpe::Bpe(BpeModel model)
+    : byte_ids_(model.byte_ids),
+      characters_(std::move(model.characters)),
+      unknown_(model.unknown),
+      fuse_unknown_(model.fuse_unknown),
+      whole_words_(std::move(model.whole_words)) {
+  const std::size_t size = std::bit_ceil(2 * model.merges.size() + 2);
   shift_ = 64 - std::countr_zero(size);
   rules_.assign(size, Rule{kEmpty, 0, 0});
-  for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-    const std::uint64_t key = pair_key(merges[rank].left, merges[rank].right);
+  for (const Merge& merge : model.merges) {
+    const std::uint64_t key = pair_key(merge.left, merge.right);
     std::size_t slot = (key * kGolden) >> shift_;
     while (rules_[slot].pair != kEmpty && rules_[slot].pair != key) slot = (slot + 1) & (size - 1);
     // A pair listed twice keeps its last rank, as a map filled in file order would.
-    rules_[slot] = Rule{key, static_cast<std::int32_t>(rank), merges[rank].result};
+    rules_[slot] = Rule{key, merge.rank, merge.result};
   }
 }
 
@@ -61,19 +64,44 @@ const Bpe::Rule* Bpe::find(std::int32_t left, std::int32_t right) const {
   }
 }
 
+void Bpe::begin(std::string_view piece, std::vector<std::int32_t>& ids) const {
+  ids.reserve(piece.size());
+  bool after_unknown = false;
+  for (std::size_t at = 0; at < piece.size();) {
+    const std::size_t length = characters_.empty() ? 1 : utf8_front(piece.substr(at)).length;
+    const bool known = add_symbol(piece.substr(at, length), ids);
+    if (!known && unknown_ && !(after_unknown && fuse_unknown_)) ids.push_back(*unknown_);
+    after_unknown = !known;
+    at += length;
+  }
+}
+
+bool Bpe::add_symbol(std::string_view symbol, std::vector<std::int32_t>& ids) const {
+  if (const auto found = characters_.empty() ? characters_.end() : characters_.find(std::string(symbol));
+      found != characters_.end()) {
+    ids.push_back(found->second);
+    return true;
+  }
+  const auto id_of = [this](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
+  if (!std::all_of(symbol.begin(), symbol.end(), [&](char byte) { return id_of(byte) >= 0; })) return false;
+  for (const char byte : symbol) ids.push_back(id_of(byte));
+  return true;
+}
+
 void Bpe::encode(std::string_view piece, std::vector<std::int32_t>& ids) const {
   if (piece.empty()) return;
   if (!whole_words_.empty()) {
     const auto word = whole_words_.find(std::string(piece));
     if (word != whole_words_.end()) return ids.push_back(word->second);
   }
-  const auto n = static_cast<std::int32_t>(piece.size());
-  std::vector<Node> nodes(piece.size());
-  for (std::int32_t i = 0; i < n; ++i) {
-    nodes[i] = {byte_ids_[static_cast<unsigned char>(piece[i])], i - 1, i + 1 < n ? i + 1 : -1};
-  }
+  std::vector<std::int32_t> start;
+  begin(piece, start);
+  const auto n = static_cast<std::int32_t>(start.size());
+  if (n == 0) return;
+  std::vector<Node> nodes(start.size());
+  for (std::int32_t i = 0; i < n; ++i) nodes[i] = {start[i], i - 1, i + 1 < n ? i + 1 : -1};
   std::vector<Candidate> storage;
-  storage.reserve(piece.size());
+  storage.reserve(start.size());
   std::priority_queue<Candidate, std::vector<Candidate>, Later> queue(Later{}, std::move(storage));
   const auto consider = [&](std::int32_t at) {
     const std::int32_t next = at < 0 ? -1 : nodes[at].next;

@@ -8,8 +8,16 @@
 
 namespace latent8 {
 
-// The file as JSON. Throws: Error{kNotFound | kIo}; Error{kCorrupt} naming the path and the byte.
+// The file as JSON. Throws: Error{kNotFound | kIo}; Error{kCorrupt} naming the path and what the file is
+// instead: a Git LFS pointer, a web page, empty, cut short, or the byte that is no JSON.
 nlohmann::json read_json_file(const std::filesystem::path& path);
+
+// What a file is that should be something else, from its first bytes: "a Git LFS pointer (...)"; empty if
+// none of what is known.
+std::string disguise(std::string_view bytes);
+
+// A value as JSON for a message: ASCII, cut after 80 bytes.
+std::string shown(const nlohmann::json& value);
 
 // The text of a token that tokenizer_config.json names: a string, or an object with "content"; empty if the
 // key is absent or null. Throws: Error{kCorrupt} naming `where` and the key.

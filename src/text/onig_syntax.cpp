@@ -1,168 +1,294 @@
+// A recursive descent over the pattern that writes PCRE2's words as it goes.
+
 #include "text/onig_syntax.h"
 
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
 #include "base/error.h"
-#include "text/unicode_supplement.h"
+#include "formats/json.h"
+#include "text/char_class.h"
+#include "text/onig_class.h"
+#include "text/onig_scanner.h"
 
 namespace latent8 {
 namespace {
 
-// PCRE2's \s with UCP also matches U+180E; White_Space, which Oniguruma uses, has not since Unicode 6.3.
-constexpr std::string_view kSpace =
-    "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{"
-    "3000}";
-// PCRE2 10.42's \w lacks marks and connector punctuation other than '_'.
-constexpr std::string_view kWord = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+constexpr int kMaxDepth = 200;      // PCRE2 nests 250 parentheses
+constexpr long kMaxRepeat = 65535;  // PCRE2's largest count
+
+struct Options {
+  bool ignore_case = false;
+  bool dot_all = false;   // Ruby's m
+  bool extended = false;  // x
+};
 
 class Translator {
  public:
-  Translator(std::string_view pattern, std::string_view where) : pattern_(pattern), where_(where) {}
+  explicit Translator(OnigScanner& scanner) : in_(scanner), classes_(scanner) {}
 
   std::string run() {
-    if (pattern_.find('\0') != std::string_view::npos) refuse("a zero byte");
-    while (at_ < pattern_.size()) {
-      const char c = pattern_[at_];
-      if (c == '\\') {
-        escape();
-      } else if (c == '[') {
-        open_class();
-      } else if (c == ']' && in_class_) {
-        close_class();
-      } else {
-        if (in_class_) {
-          check_class_character();
-        } else {
-          check_character();
-        }
-        out_ += c;
-        ++at_;
-      }
-    }
-    if (in_class_)
-      throw_error(ErrorCode::kCorrupt, "{}: regex '{}': a '[' is never closed", where_, pattern_);
+    alternatives({});
+    if (!in_.done()) in_.corrupt("a ')' without its '('");
     return std::move(out_);
   }
 
  private:
-  [[noreturn]] void refuse(std::string_view what) const {
-    throw_error(ErrorCode::kUnsupported, "{}: regex '{}': {} at offset {} is not supported", where_, pattern_,
-                what, at_);
-  }
-
-  bool follows(std::string_view text) const { return pattern_.substr(at_).starts_with(text); }
-
-  void open_class() {
-    if (in_class_) refuse("a class inside a class");
-    in_class_ = true;
-    out_ += '[';
-    ++at_;
-    if (follows("^")) {
-      out_ += '^';
-      ++at_;
+  // Up to the end of the group or of the pattern. An option without a group of its own, (?i), holds to there.
+  void alternatives(Options options) {
+    if (++depth_ > kMaxDepth) in_.refuse("groups nested deeper than 200");
+    int opened = 0;
+    while (!in_.done() && in_.front() != ')') {
+      if (in_.skip("|")) {
+        out_ += '|';
+        last_letter_ = 0;
+      } else if (skip_space(options)) {
+        continue;
+      } else if (option_for_rest(options)) {
+        ++opened;
+      } else {
+        repeated(options);
+      }
     }
-    if (follows("]")) refuse("']' as the first member of a class");
+    out_.append(static_cast<std::size_t>(opened), ')');
+    --depth_;
   }
 
-  void close_class() {
-    in_class_ = false;
-    out_ += ']';
-    ++at_;
-  }
-
-  void check_class_character() const {
-    if (follows("&&")) refuse("the class intersection '&&'");
-  }
-
-  void check_character() const {
-    const char c = pattern_[at_];
-    if (c == '^' || c == '$') refuse("a line anchor");
-    if (!follows("(?")) return;
-    for (const std::string_view group : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:"}) {
-      if (follows(group)) return;
+  // White space and comments of the extended form, and (?#...).
+  bool skip_space(const Options& options) {
+    if (in_.skip("(?#")) {
+      while (!in_.done() && in_.front() != ')') in_.next();
+      if (!in_.skip(")")) in_.corrupt("a comment is never closed");
+      return true;
     }
-    refuse(fmt::format("the group '{}'", pattern_.substr(at_, 4)));
-  }
-
-  void set(std::string_view members, bool negated) {
-    if (in_class_ && negated) refuse("a negated class inside a class");
-    out_ += in_class_ ? "" : (negated ? "[^" : "[");
-    out_ += members;
-    out_ += in_class_ ? "" : "]";
-  }
-
-  void escape() {
-    if (at_ + 1 == pattern_.size()) {
-      throw_error(ErrorCode::kCorrupt, "{}: regex '{}' ends in a backslash", where_, pattern_);
+    if (!options.extended) return false;
+    if (in_.skip("#")) {
+      while (!in_.done() && in_.front() != '\n') in_.next();
+      return true;
     }
-    const char c = pattern_[at_ + 1];
-    constexpr std::string_view kSame = "dDnrtfae";
-    if (c == 'p' || c == 'P') {
-      property(c == 'P');
+    if (std::string_view(" \t\n\r\v\f").find(in_.front()) == std::string_view::npos) return false;
+    in_.next();
+    return true;
+  }
+
+  // `(?i)`: Oniguruma puts all that follows, alternatives too, into a group of its own.
+  bool option_for_rest(Options& options) {
+    const std::optional<Options> changed = read_options(options, ')');
+    if (!changed) return false;
+    options = *changed;
+    out_ += options.ignore_case ? "(?i:" : "(?-i:";
+    return true;
+  }
+
+  // `(?imx-imx` and the closing character; nullopt, without moving, if that does not stand here.
+  std::optional<Options> read_options(Options options, char close) {
+    std::string_view rest = in_.rest();
+    if (!rest.starts_with("(?")) return std::nullopt;
+    std::size_t at = 2;
+    for (bool on = true; at < rest.size() && rest[at] != close; ++at) {
+      if (rest[at] == '-' && on) {
+        on = false;
+      } else if (rest[at] == 'i') {
+        options.ignore_case = on;
+      } else if (rest[at] == 'm') {
+        options.dot_all = on;
+      } else if (rest[at] == 'x') {
+        options.extended = on;
+      } else {
+        return std::nullopt;
+      }
+    }
+    if (at >= rest.size() || at == 2) return std::nullopt;
+    in_.skip(rest.substr(0, at + 1));
+    return options;
+  }
+
+  // One atom and its quantifiers.
+  void repeated(const Options& options) {
+    const std::size_t begin = out_.size();
+    atom(options);
+    for (bool repeats = false;; repeats = true) {
+      while (!in_.done() && skip_space(options)) {
+      }
+      const std::size_t end = out_.size();
+      const std::optional<std::string> quantifier = read_quantifier();
+      if (!quantifier) return;
+      last_letter_ = 0;
+      if (end == begin) in_.refuse("a repeat of nothing");
+      if (repeats) {  // a repeat of a repeat
+        out_.insert(begin, "(?:");
+        out_ += ')';
+      }
+      out_ += *quantifier;
+    }
+  }
+
+  std::optional<std::string> read_quantifier() {
+    if (in_.done()) return std::nullopt;
+    const char c = in_.front();
+    std::string quantifier;
+    if (c == '?' || c == '*' || c == '+') {
+      quantifier = c;
+      in_.next();
+      if (in_.skip("?")) return quantifier + "?";
+      if (in_.skip("+")) return quantifier + "+";
+      return quantifier;
+    }
+    bool fixed = false;
+    if (c != '{' || !read_interval(quantifier, fixed)) return std::nullopt;
+    // In Ruby's syntax `{n}?` and `{n,m}+` are repeats of a repeat, only `{n,m}?` is one.
+    if (!fixed && in_.skip("?")) quantifier += '?';
+    return quantifier;
+  }
+
+  // {n}, {n,}, {n,m} and {,m}; anything else that begins with '{' is text.
+  bool read_interval(std::string& quantifier, bool& fixed) {
+    const std::string_view rest = in_.rest();
+    std::size_t at = 1;
+    const auto number = [&]() -> std::optional<long> {
+      const std::size_t begin = at;
+      long value = 0;
+      for (; at < rest.size() && rest[at] >= '0' && rest[at] <= '9'; ++at)
+        value = std::min(value * 10 + (rest[at] - '0'), kMaxRepeat + 1);
+      return at == begin ? std::nullopt : std::optional(value);
+    };
+    const std::optional<long> low = number();
+    fixed = at < rest.size() && rest[at] == '}';
+    if (!fixed) {
+      if (at >= rest.size() || rest[at] != ',') return false;
+      ++at;
+    }
+    const std::optional<long> high = fixed ? low : number();
+    if (at >= rest.size() || rest[at] != '}' || (!low && !high)) return false;
+    if (low.value_or(0) > kMaxRepeat || high.value_or(0) > kMaxRepeat)
+      in_.refuse("a repeat of more than 65535");
+    if (low && high && *low > *high) in_.refuse("a repeat with its larger count first");
+    quantifier = fmt::format("{{{}", low.value_or(0));
+    if (!fixed) quantifier += high ? fmt::format(",{}", *high) : ",";
+    quantifier += '}';
+    in_.skip(rest.substr(0, at + 1));
+    return true;
+  }
+
+  void atom(const Options& options) {
+    const char c = in_.front();
+    const char letter = std::exchange(last_letter_, 0);
+    if (c == '(') return group(options);
+    if (c == '[') {
+      out_ += pcre_class(classes_.bracket());
+    } else if (c == '.') {
+      in_.next();
+      out_ += options.dot_all ? "(?s:.)" : "[^\\x{a}]";
+    } else if (c == '^' || c == '$') {  // of a line, as always in Ruby's syntax
+      in_.next();
+      out_ += fmt::format("(?m:{})", c);
+    } else if (c == '\\') {
+      escape(options, letter);
+    } else if (c == '?' || c == '*' || c == '+') {
+      in_.corrupt(fmt::format("'{}' has nothing to repeat", c));
+    } else {
+      literal(in_.next_code_point(), options, letter);
+    }
+  }
+
+  void group(const Options& options) {
+    for (const std::string_view plain : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!"}) {
+      if (in_.skip(plain)) return group_body(plain, options);
+    }
+    if (const auto changed = read_options(options, ':'))
+      return group_body(changed->ignore_case ? "(?i:" : "(?-i:", *changed);
+    // Nothing asks what a group captured.
+    if (in_.skip_named_group() || (!in_.rest().starts_with("(?") && in_.skip("(")))
+      return group_body("(?:", options);
+    in_.refuse(fmt::format("the group '{}'", in_.rest().substr(0, 4)));
+  }
+
+  void group_body(std::string_view open, const Options& options) {
+    out_ += open;
+    alternatives(options);
+    if (!in_.skip(")")) in_.corrupt("a '(' is never closed");
+    out_ += ')';
+    last_letter_ = 0;
+  }
+
+  void escape(const Options& options, char letter) {
+    if (const auto char_class = classes_.class_escape()) {
+      out_ += pcre_class(*char_class);
       return;
     }
-    if (c == 's' || c == 'S') {
-      set(kSpace, c == 'S');
-    } else if (c == 'w' || c == 'W') {
-      set(kWord, c == 'W');
-    } else if (c == 'h' || c == 'H') {  // a hexadecimal digit, not PCRE2's horizontal space
-      set("0-9A-Fa-f", c == 'H');
-    } else if (c == 'v') {  // vertical tab, not PCRE2's vertical space
-      out_ += "\\x{0b}";
-    } else if (kSame.find(c) != std::string_view::npos || !is_letter_or_digit(c) || c == 'x') {
-      out_ += '\\';
-      out_ += c;
-    } else if (c == 'u') {
-      unicode_escape();
+    const char c = in_.peek(1);
+    if (const std::string_view words = assertion(c); !words.empty()) {
+      in_.skip(in_.rest().substr(0, 2));
+      out_ += words;
+    } else if (c == 'b' || c == 'B') {
+      in_.skip(in_.rest().substr(0, 2));
+      const std::string word = pcre_class(word_class());
+      out_ += c == 'b' ? fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", word)
+                       : fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word);
     } else {
-      refuse(fmt::format("the escape '\\{}'", c));
+      literal(classes_.character_escape(), options, letter);
     }
-    at_ += 2;
   }
 
-  // \p{..} and \P{..}. The supplement cannot be taken out of a negated property inside a class; there the
-  // few characters that it lists keep the category that PCRE2 gives them.
-  void property(bool negated) {
-    const std::size_t close = pattern_.find('}', at_);
-    if (close == std::string_view::npos || pattern_[at_ + 2] != '{') {
-      throw_error(ErrorCode::kCorrupt, "{}: regex '{}': '{{name}}' expected after \\p at offset {}", where_,
-                  pattern_, at_);
+  static std::string_view assertion(char c) {
+    switch (c) {
+      case 'A':
+        return "\\A";
+      case 'z':
+        return "\\z";
+      case 'Z':
+        return "(?=\\x{a}?\\z)";
+      case 'G':
+        return "\\G";
+      case 'R':
+        return "(?>\\x{d}\\x{a}|[\\x{a}-\\x{d}\\x{85}\\x{2028}\\x{2029}])";
+      case 'N':
+        return "[^\\x{a}]";
+      case 'O':
+        return "(?s:.)";
+      default:
+        return {};
     }
-    const std::string_view name = pattern_.substr(at_ + 3, close - at_ - 3);
-    const std::string_view supplement = unicode_supplement(name);
-    if (supplement.empty() || (in_class_ && negated)) {
-      out_ += pattern_.substr(at_, close + 1 - at_);
-    } else {
-      set(fmt::format("\\p{{{}}}{}", name, supplement), negated);
-    }
-    at_ = close + 1;
   }
 
-  // \uHHHH; leaves at_ so that the caller's step over two characters is right.
-  void unicode_escape() {
-    const std::string_view digits = pattern_.substr(at_ + 2, 4);
-    if (digits.size() != 4 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos) {
-      throw_error(ErrorCode::kCorrupt,
-                  "{}: regex '{}': four hexadecimal digits expected after \\u at offset {}", where_, pattern_,
-                  at_);
+  // Without case, Oniguruma also takes the letters "ss" for U+00DF, "ff" for U+FB00 and so on; PCRE2 does
+  // not.
+  void literal(char32_t code_point, const Options& options, char before) {
+    if (options.ignore_case) {
+      const bool is_ligature =
+          code_point == 0xDF || code_point == 0x1E9E || (code_point >= 0xFB00 && code_point <= 0xFB06);
+      const char lower = static_cast<char>(code_point < 0x80 ? code_point | 0x20 : 0);
+      const char pair[] = {before, lower, 0};
+      for (const std::string_view letters : {"ss", "ff", "fi", "fl", "st"})
+        if (is_ligature || letters == pair) in_.refuse(fmt::format("the letters '{}' without case", letters));
+      last_letter_ = lower;
     }
-    out_ += fmt::format("\\x{{{}}}", digits);
-    at_ += 4;
+    out_ += class_member(code_point);
   }
 
-  static bool is_letter_or_digit(char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-  }
-
-  std::string_view pattern_;
-  std::string_view where_;
-  std::size_t at_ = 0;
-  bool in_class_ = false;
+  OnigScanner& in_;
+  OnigClassReader classes_;
   std::string out_;
+  int depth_ = 0;
+  char last_letter_ = 0;  // lower case, where the atom before was a letter; 0 else
 };
 
 }  // namespace
 
 std::string pcre_from_onig(std::string_view pattern, std::string_view where) {
-  return Translator(pattern, where).run();
+  OnigScanner scanner(pattern, where);
+  return Translator(scanner).run();
+}
+
+std::string regex_of_pattern(const JsonFields& fields, const char* key, const std::string& where) {
+  const nlohmann::json* pattern = fields.find(key);
+  if (pattern == nullptr || !pattern->is_object() ||
+      !(pattern->contains("Regex") || pattern->contains("String")))
+    fields.refuse(key, "an object with 'Regex' or 'String'");
+  const JsonFields either(*pattern, where + ": " + key);
+  return either.has("Regex") ? either.text("Regex") : escape_regex(either.text("String"));
 }
 
 std::string escape_regex(std::string_view text) {

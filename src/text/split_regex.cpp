@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -14,10 +15,11 @@
 namespace latent8 {
 namespace {
 
-constexpr std::size_t kJitStackBytes = std::size_t{1} << 20;
+constexpr std::size_t kJitStackBytes = std::size_t{16} << 20;
 // Linear patterns need a few steps per byte; a megabyte of spaces must pass, an exponential pattern must not.
 constexpr std::uint32_t kMatchLimit = 100'000'000;
 constexpr std::uint32_t kHeapLimitKib = 256 * 1024;
+constexpr std::size_t kShownBytes = 80;  // of a pattern, in a message
 
 std::string pcre_message(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -25,11 +27,38 @@ std::string pcre_message(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
+// `at` one character on; beyond the end if text is at its end.
+std::size_t next_character(std::string_view text, std::size_t at) {
+  ++at;
+  while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) ++at;
+  return at;
+}
+
 }  // namespace
 
 struct SplitRegex::Code {
-  pcre2_code* code = nullptr;
+  // message: PCRE2's, where the pattern does not compile.
+  Code(const std::string& pattern, std::string& message) {
+    int error = 0;
+    PCRE2_SIZE offset = 0;
+    pcre2_compile_context* context = pcre2_compile_context_create(nullptr);
+    LATENT8_CHECK(context != nullptr);
+    pcre2_set_newline(context, PCRE2_NEWLINE_LF);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, context);
+    pcre2_compile_context_free(context);
+    if (code == nullptr) {
+      message = pcre_message(error);
+      return;
+    }
+    // Without JIT (not built for this machine) the interpreter matches the same, slower.
+    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
+  }
   ~Code() { pcre2_code_free(code); }
+  Code(const Code&) = delete;
+  Code& operator=(const Code&) = delete;
+
+  pcre2_code* code = nullptr;  // null: did not compile
 };
 
 struct SplitRegex::Matcher::State {
@@ -49,45 +78,56 @@ struct SplitRegex::Matcher::State {
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
+
+  // The first match at or after `at`.
+  std::optional<TextRange> find(const Code& code, std::string_view text, std::size_t at) const {
+    const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
+    int rc = pcre2_match(code.code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data, context);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
+      rc = pcre2_match(code.code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data, context);
+    if (rc == PCRE2_ERROR_NOMATCH) return std::nullopt;
+    if (rc < 0)
+      throw_error(ErrorCode::kInvalidArgument, "text of {} bytes: the split regex gave up at byte {}: {}",
+                  text.size(), at, pcre_message(rc));
+    const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data);
+    LATENT8_CHECK(at <= range[0] && range[0] <= range[1]);  // only \K could break it
+    return TextRange{range[0], range[1]};
+  }
 };
 
 SplitRegex::Matcher::Matcher() : state_(std::make_unique<State>()) {}
 SplitRegex::Matcher::~Matcher() = default;
 
+SplitRegex SplitRegex::from_pcre(const std::string& pattern) {
+  std::string message;
+  auto code = std::make_shared<const Code>(pattern, message);
+  if (code->code == nullptr) LATENT8_CHECK_EQ(message, "");
+  return SplitRegex(std::move(code));
+}
+
 SplitRegex::SplitRegex(std::string_view pattern, std::string_view where) {
-  const std::string translated = pcre_from_onig(pattern, where);
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  auto code = std::make_shared<Code>();
-  code->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                             PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
-  if (code->code == nullptr) {
-    throw_error(ErrorCode::kCorrupt, "{}: regex '{}' does not compile: {} (offset {} of '{}')", where,
-                pattern, pcre_message(error), offset, translated);
-  }
-  // Without JIT (not built for this machine) the interpreter matches the same, slower.
-  pcre2_jit_compile(code->code, PCRE2_JIT_COMPLETE);
+  std::string message;
+  auto code = std::make_shared<const Code>(pcre_from_onig(pattern, where), message);
+  // What is left over is a limit of PCRE2: a look-behind without a fixed length, a pattern too large.
+  if (code->code == nullptr)
+    throw_error(ErrorCode::kUnsupported, "{}: regex '{}' is not supported: {}", where,
+                pattern.substr(0, kShownBytes), message);
   code_ = std::move(code);
 }
 
 void SplitRegex::for_each_match(std::string_view text, Matcher& matcher,
                                 const std::function<void(TextRange)>& match) const {
-  const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const Matcher::State& state = *matcher.state_;
-  for (std::size_t at = 0; at < text.size();) {
-    const int rc = pcre2_match(code_->code, subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY,
-                               state.data, state.context);
-    if (rc == PCRE2_ERROR_NOMATCH) return;
-    if (rc < 0) {
-      throw_error(ErrorCode::kInvalidArgument, "text of {} bytes: the split regex gave up at byte {}: {}",
-                  text.size(), at, pcre_message(rc));
+  std::optional<std::size_t> last_end;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::optional<TextRange> found = matcher.state_->find(*code_, text, at);
+    if (!found) return;
+    if (found->begin == found->end && found->begin == last_end) {
+      at = next_character(text, at);
+      continue;
     }
-    const PCRE2_SIZE* range = pcre2_get_ovector_pointer(state.data);
-    if (range[0] > range[1] || range[1] <= at) {  // \K inside look-around can do this
-      throw_error(ErrorCode::kUnsupported, "the split regex matched backwards at byte {}", at);
-    }
-    match({range[0], range[1]});
-    at = range[1];
+    match(*found);
+    at = found->end;
+    last_end = found->end;
   }
 }
 

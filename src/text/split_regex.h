@@ -21,6 +21,8 @@ class SplitRegex {
   // read differently are translated (\s, \w, \h) or refused by name. Throws: Error{kUnsupported | kCorrupt}
   // naming `where` and the place in the pattern.
   SplitRegex(std::string_view pattern, std::string_view where);
+  // pattern is PCRE2's. REQUIRES: it compiles.
+  static SplitRegex from_pcre(const std::string& pattern);
 
   // JIT stack and match block of one thread.
   class Matcher {
@@ -36,7 +38,8 @@ class SplitRegex {
     std::unique_ptr<State> state_;
   };
 
-  // Calls match(range) for each non-empty match in text, from left to right. Look-around sees text only.
+  // Calls match(range) for each match in text, from left to right; a match may be empty, but not where the
+  // one before ends. Look-around sees text only.
   // REQUIRES: text is UTF-8.
   // Throws: Error{kInvalidArgument} if a match needs more work or memory than the limits allow.
   void for_each_match(std::string_view text, Matcher& matcher,
@@ -44,6 +47,7 @@ class SplitRegex {
 
  private:
   struct Code;
+  explicit SplitRegex(std::shared_ptr<const Code> code) : code_(std::move(code)) {}
   std::shared_ptr<const Code> code_;  // shared: a tokenizer is copied, its compiled patterns need not be
 };
 

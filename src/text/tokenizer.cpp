@@ -1,8 +1,10 @@
 #include "text/tokenizer.h"
 
+#include <functional>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "text/incremental_detokenizer.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
 
@@ -13,6 +15,10 @@ namespace {
 // threads share nothing; it stops growing at a size that long texts do not reach by words alone.
 constexpr std::size_t kCachedPieces = 1 << 16;
 constexpr std::size_t kCachedPieceBytes = 64;
+
+std::string_view part(std::string_view text, TextRange range) {
+  return text.substr(range.begin, range.end - range.begin);
+}
 
 class PieceCache {
  public:
@@ -30,8 +36,66 @@ class PieceCache {
   }
 
  private:
+  // Looked up by a view, owned: pieces may be of a changed copy of the text that is gone by the next segment.
+  struct Hash : std::hash<std::string_view> {
+    using is_transparent = void;
+  };
   const Bpe& bpe_;
-  std::unordered_map<std::string_view, std::vector<std::int32_t>> known_;  // views of the text being encoded
+  std::unordered_map<std::string, std::vector<std::int32_t>, Hash, std::equal_to<>> known_;
+};
+
+// One call of encode.
+class Encoding {
+ public:
+  Encoding(const Tokenizer::Parts& parts, bool special, std::vector<std::int32_t>& ids)
+      : parts_(parts), special_(special), ids_(ids), cache_(parts.bpe) {}
+
+  // Tokens that match the text as written come first, over the whole text; those that match the normalised
+  // text only get what is left.
+  void add(std::string_view text) {
+    if (!special_) return add_plain(text, true);
+    std::vector<TextSegment> segments;
+    parts_.added.split(text, {0, text.size()}, segments);
+    for (const TextSegment& segment : segments) {
+      if (segment.id >= 0) {
+        ids_.push_back(segment.id);
+      } else {
+        add_plain(part(text, segment.range), segment.range.begin == 0);
+      }
+    }
+  }
+
+ private:
+  // Text without tokens that match it as written.
+  void add_plain(std::string_view text, bool at_start) {
+    std::string normalized;
+    if (!parts_.normalizer.changes_nothing()) {
+      normalized = parts_.normalizer.apply(text, matcher_);
+      text = normalized;
+    }
+    if (!special_) return add_pieces(text, at_start);
+    std::vector<TextSegment> segments;
+    parts_.added_normalized.split(text, {0, text.size()}, segments);
+    for (const TextSegment& segment : segments) {
+      if (segment.id >= 0) {
+        ids_.push_back(segment.id);
+      } else {
+        add_pieces(part(text, segment.range), at_start && segment.range.begin == 0);
+      }
+    }
+  }
+
+  void add_pieces(std::string_view text, bool at_start) {
+    parts_.pre_tokenizer.split(text, at_start, matcher_, pieces_);
+    for (const TextRange range : pieces_.ranges) cache_.encode(part(pieces_.text, range), ids_);
+  }
+
+  const Tokenizer::Parts& parts_;
+  bool special_;
+  std::vector<std::int32_t>& ids_;
+  PieceCache cache_;
+  SplitRegex::Matcher matcher_;
+  PreTokenizer::Pieces pieces_;
 };
 
 }  // namespace
@@ -49,50 +113,32 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool special)
                 "text of {} bytes: byte {} (0x{:02x}) is not UTF-8; send UTF-8 text", text.size(), *bad,
                 static_cast<unsigned char>(text[*bad]));
   }
-  // Tokens that match the text as written come first, over the whole text; those that match the normalised
-  // text (the same here, no normaliser is accepted) only get what is left.
-  std::vector<TextSegment> segments;
-  if (special) {
-    std::vector<TextSegment> first;
-    parts_->added.split(text, {0, text.size()}, first);
-    for (const TextSegment& segment : first) {
-      if (segment.id >= 0) {
-        segments.push_back(segment);
-      } else {
-        parts_->added_normalized.split(text, segment.range, segments);
-      }
-    }
-  } else if (!text.empty()) {
-    segments.push_back({-1, {0, text.size()}});
-  }
-
   std::vector<std::int32_t> ids;
   ids.reserve(text.size() / 4 + 1);
-  PieceCache cache(parts_->bpe);
-  SplitRegex::Matcher matcher;
-  std::vector<TextRange> pieces;
-  for (const TextSegment& segment : segments) {
-    if (segment.id >= 0) {
-      ids.push_back(segment.id);
-      continue;
-    }
-    const std::string_view part = text.substr(segment.range.begin, segment.range.end - segment.range.begin);
-    pieces.clear();
-    parts_->pre_tokenizer.split(part, matcher, pieces);
-    for (const TextRange piece : pieces) cache.encode(part.substr(piece.begin, piece.end - piece.begin), ids);
+  Encoding encoding(*parts_, special, ids);
+  if (!parts_->is_tiktoken) {
+    encoding.add(text);
+  } else {
+    for (const TextRange chunk : tiktoken_chunks(text)) encoding.add(part(text, chunk));
   }
   return ids;
 }
 
+std::vector<std::int32_t> Tokenizer::encode_prompt(std::string_view text) const {
+  const Affixes& affixes = parts_->affixes;
+  std::vector<std::int32_t> ids = encode(text);
+  const bool begins = bos_id() && !affixes.prefix.empty() && affixes.prefix.back() == *bos_id() &&
+                      !ids.empty() && ids.front() == *bos_id();
+  ids.insert(ids.begin(), affixes.prefix.begin(), affixes.prefix.end() - (begins ? 1 : 0));
+  ids.insert(ids.end(), affixes.suffix.begin(), affixes.suffix.end());
+  return ids;
+}
+
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool keep_special) const {
-  std::string bytes;
-  for (const std::int32_t id : ids) {
-    if (keep_special || !is_special(id)) bytes += token_bytes(id);
-  }
+  IncrementalDetokenizer detokenizer(*this, keep_special);
   std::string text;
-  text.reserve(bytes.size());
-  append_lossy_utf8(text, bytes);
-  return text;
+  for (const std::int32_t id : ids) text += detokenizer.push(id);
+  return text + detokenizer.finish();
 }
 
 std::int32_t Tokenizer::vocab_size() const { return static_cast<std::int32_t>(parts_->tokens.size()); }
@@ -116,6 +162,5 @@ std::string_view Tokenizer::token_bytes(std::int32_t id) const {
 
 std::optional<std::int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }
 std::optional<std::int32_t> Tokenizer::eos_id() const { return parts_->eos_id; }
-bool Tokenizer::adds_bos() const { return parts_->adds_bos; }
 
 }  // namespace latent8

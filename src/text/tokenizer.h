@@ -1,5 +1,5 @@
 #pragma once
-// Byte-level BPE tokenizers as Hugging Face's tokenizer.json describes them.
+// BPE tokenizers as Hugging Face's tokenizer.json or Kimi's tiktoken.model describe them.
 
 #include <cstdint>
 #include <filesystem>
@@ -17,7 +17,10 @@ namespace latent8 {
 // Thread-safety: immutable after construction; all methods may be called from many threads.
 class Tokenizer {
  public:
-  // Reads dir/tokenizer.json, and dir/tokenizer_config.json, where present, for the names of BOS and EOS.
+  struct Parts;  // tokenizer_parts.h
+
+  // Reads dir/tokenizer.json, or else dir/tiktoken.model, with what tokenizer_config.json and
+  // special_tokens_map.json say about added tokens, BOS and EOS.
   // Throws: Error{kNotFound | kIo | kCorrupt | kUnsupported} naming the file and the part.
   static Tokenizer load(const std::filesystem::path& dir);
   ~Tokenizer();
@@ -30,8 +33,12 @@ class Tokenizer {
   // Throws: Error{kInvalidArgument} naming the byte offset where text is not UTF-8.
   std::vector<std::int32_t> encode(std::string_view text, bool special = true) const;
 
-  // The text of ids; bytes that are not UTF-8 become U+FFFD. Ids without a token (a model's vocabulary may be
-  // padded) add nothing; special tokens add nothing unless keep_special.
+  // The ids of a text that is a whole input: encode with the tokens around it that transformers adds with
+  // add_special_tokens (BOS, mostly). A BOS that begins the text is not doubled.
+  std::vector<std::int32_t> encode_prompt(std::string_view text) const;
+
+  // The text of ids, as the file's decoder joins it; bytes that are not UTF-8 become U+FFFD. Ids without a
+  // token (a model's vocabulary may be padded) add nothing; special tokens add nothing unless keep_special.
   std::string decode(std::span<const std::int32_t> ids, bool keep_special = true) const;
 
   // One more than the largest id that has a token.
@@ -40,17 +47,15 @@ class Tokenizer {
   std::optional<std::int32_t> token_id(std::string_view token) const;
   bool is_special(std::int32_t id) const;
   bool is_added(std::int32_t id) const;
-  // The raw bytes of a token, not always whole characters; empty for ids without a token.
+  // The raw bytes of a token, not always whole characters; empty for ids without a token. A decoder may drop
+  // a space of the first token of a text.
   std::string_view token_bytes(std::int32_t id) const;
 
   std::optional<std::int32_t> bos_id() const;
   std::optional<std::int32_t> eos_id() const;
-  // Whether a prompt without a chat template begins with BOS: "add_bos_token" of tokenizer_config.json,
-  // absent: true if there is a BOS.
-  bool adds_bos() const;
 
  private:
-  struct Parts;
+  friend class IncrementalDetokenizer;
   explicit Tokenizer(std::unique_ptr<const Parts> parts);
   static std::unique_ptr<const Parts> read_parts(const std::filesystem::path& dir);
   std::unique_ptr<const Parts> parts_;

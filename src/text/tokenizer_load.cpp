@@ -1,9 +1,11 @@
-// Reading and checking tokenizer.json and tokenizer_config.json.
+// A tokenizer directory: which of its files says what.
 
+#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "text/byte_alphabet.h"
+#include "formats/json.h"
 #include "text/json_file.h"
 #include "text/tokenizer_parts.h"
 
@@ -13,163 +15,105 @@ namespace {
 using Json = nlohmann::json;
 using IdMap = std::unordered_map<std::string, std::int32_t>;
 
-constexpr std::int64_t kMaxId = (1 << 24) - 1;  // forty times the largest vocabulary in use
+// The keys of tokenizer_config.json that name special tokens, by transformers' SPECIAL_TOKENS_ATTRIBUTES.
+constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                                     "pad_token", "cls_token", "mask_token"};
 
-std::int32_t checked_id(const Json& value, std::string_view token, const std::string& where) {
-  const std::int64_t id = value.is_number_integer() ? value.get<std::int64_t>() : -1;
-  if (id < 0 || id > kMaxId) {
-    throw_error(ErrorCode::kCorrupt, "{}: token '{}': an id from 0 to {} expected, got {}", where, token,
-                kMaxId, value.dump());
-  }
-  return static_cast<std::int32_t>(id);
+Json read_if_there(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return nullptr;
+  Json json = read_json_file(path);
+  if (!json.is_object())
+    throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", path.string(), json.type_name());
+  return json;
 }
 
-// Everything that would change the text before it is split.
-void refuse_normalizer(const Json& file, const std::string& where) {
-  const Json normalizer = file.value("normalizer", Json());
-  if (normalizer.is_null()) return;
-  const auto type = normalizer.at("type").get<std::string>();
-  if (type == "Sequence" && normalizer.at("normalizers").empty()) return;
-  throw_error(ErrorCode::kUnsupported,
-              "{}: normalizer '{}' is not supported (none, or an empty Sequence, is): {}", where, type,
-              normalizer.dump());
+VocabularyFile read_vocabulary(const std::filesystem::path& dir, const Json& config) {
+  if (std::filesystem::exists(dir / "tokenizer.json")) return read_tokenizer_json(dir / "tokenizer.json");
+  if (std::filesystem::exists(dir / "tiktoken.model"))
+    return read_tiktoken_model(dir / "tiktoken.model", config);
+  for (const char* other : {"tokenizer.model", "tekken.json", "vocab.json"}) {
+    if (!std::filesystem::exists(dir / other)) continue;
+    throw_error(
+        ErrorCode::kUnsupported,
+        "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; make a tokenizer.json of "
+        "it in Python: transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+        dir.string(), other);
+  }
+  throw_error(ErrorCode::kNotFound,
+              "{}: no tokenizer: tokenizer.json or tiktoken.model expected beside the weights", dir.string());
 }
 
-void check_decoder(const Json& file, const std::string& where) {
-  const Json decoder = file.value("decoder", Json());
-  if (decoder.is_object() && decoder.at("type") == "ByteLevel") return;
-  throw_error(ErrorCode::kUnsupported, "{}: decoder ByteLevel expected, got {}", where, decoder.dump());
+// added_tokens_decoder beside tokenizer.json: its entries add to the file's, and say again how a token
+// matches.
+void merge_added_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
+  if (!config.is_object() || !config.contains("added_tokens_decoder") || file.is_tiktoken) return;
+  const Json& entries = config["added_tokens_decoder"];
+  if (entries.is_null()) return;
+  if (!entries.is_object())
+    throw_error(ErrorCode::kCorrupt, "{}: 'added_tokens_decoder': an object expected, got {}", where,
+                entries.type_name());
+  std::unordered_map<std::string, std::size_t> known;
+  for (std::size_t i = 0; i < file.added.size(); ++i) known.emplace(file.added[i].token.content, i);
+  for (const auto& [key, value] : entries.items()) {
+    const Json number = Json::parse(key, nullptr, false);
+    AddedTokenEntry entry =
+        read_added_token(value, checked_token_id(number, where + ": 'added_tokens_decoder'"), where);
+    const auto found = known.find(entry.token.content);
+    if (found == known.end()) {
+      file.added.push_back(std::move(entry));
+      continue;
+    }
+    entry.token.id = file.added[found->second].token.id;
+    file.added[found->second] = std::move(entry);
+  }
 }
 
-void check_model(const Json& model, const std::string& where) {
-  if (model.at("type") != "BPE") {
-    throw_error(ErrorCode::kUnsupported, "{}: model type BPE expected, got {}", where,
-                model.at("type").dump());
+// What tokenizer_config.json names is special, whatever the lists say.
+void mark_named_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
+  std::vector<std::string> names;
+  for (const char* key : kNamedTokens) names.push_back(token_text(config, key, where));
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    const auto list = config.find(key);
+    if (list == config.end() || !list->is_array()) continue;
+    for (const Json& entry : *list) names.push_back(token_text(Json{{"token", entry}}, "token", where));
   }
-  for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
-    const Json value = model.value(key, Json());
-    if (!value.is_null() && value != "") {
-      throw_error(ErrorCode::kUnsupported, "{}: model.{} = {} is not supported (null is)", where, key,
-                  value.dump());
-    }
-  }
-  if (model.value("byte_fallback", false)) {
-    throw_error(ErrorCode::kUnsupported, "{}: model.byte_fallback = true is not supported", where);
+  std::sort(names.begin(), names.end());
+  for (AddedTokenEntry& entry : file.added)
+    if (std::binary_search(names.begin(), names.end(), entry.token.content)) entry.token.special = true;
+}
+
+std::string normalized_content(const AddedTokenEntry& entry, const Normalizer& normalizer) {
+  if (!entry.normalized || normalizer.changes_nothing()) return entry.token.content;
+  SplitRegex::Matcher matcher;
+  return normalizer.apply(entry.token.content, matcher);
+}
+
+void place_added_tokens(VocabularyFile& file, const std::string& where) {
+  for (const AddedTokenEntry& entry : file.added) {
+    const auto at = static_cast<std::size_t>(entry.token.id);
+    if (at >= file.tokens.size()) file.tokens.resize(at + 1);
+    const auto known = file.is_tiktoken ? file.ids.end() : file.ids.find(entry.token.content);
+    Token& token = file.tokens[at];
+    const bool is_taken =
+        known == file.ids.end() ? token.kind == TokenKind::kOrdinary : known->second != entry.token.id;
+    if (is_taken)
+      throw_error(ErrorCode::kCorrupt, "{}: added token {}: its id {} disagrees with the vocabulary", where,
+                  shown(entry.token.content), entry.token.id);
+    // A token that matches normalised text is that text to the library, when it decodes too.
+    const std::string text = normalized_content(entry, file.normalizer);
+    token.bytes = file.is_tiktoken ? text : file.decoder.bytes(text, token.is_byte);
+    token.kind = entry.token.special ? TokenKind::kSpecial : TokenKind::kAdded;
   }
 }
 
-std::int32_t id_of(const IdMap& vocab, const std::string& token, const std::string& where) {
-  const auto found = vocab.find(token);
-  if (found == vocab.end()) {
-    throw_error(ErrorCode::kCorrupt, "{}: model.merges: token '{}' is not in model.vocab", where, token);
-  }
-  return found->second;
+IdMap ids_by_text(const VocabularyFile& file) {
+  IdMap ids;
+  for (const AddedTokenEntry& entry : file.added) ids.emplace(entry.token.content, entry.token.id);
+  for (std::size_t id = 0; id < file.tokens.size(); ++id)
+    if (file.tokens[id].kind == TokenKind::kOrdinary)
+      ids.emplace(file.tokens[id].bytes, static_cast<std::int32_t>(id));
+  return ids;
 }
-
-Merge read_merge(const Json& rule, const IdMap& vocab, const std::string& where) {
-  std::string left, right;
-  if (rule.is_string()) {
-    const auto text = rule.get<std::string>();
-    const std::size_t space = text.find(' ');
-    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) {
-      left = text.substr(0, space);
-      right = text.substr(space + 1);
-    }
-  } else if (rule.is_array() && rule.size() == 2) {
-    left = rule[0].get<std::string>();
-    right = rule[1].get<std::string>();
-  }
-  if (left.empty() || right.empty()) {
-    throw_error(ErrorCode::kCorrupt, "{}: model.merges: 'a b' or ['a', 'b'] expected, got {}", where,
-                rule.dump());
-  }
-  return {id_of(vocab, left, where), id_of(vocab, right, where), id_of(vocab, left + right, where)};
-}
-
-class Reader {
- public:
-  Reader(const Json& file, std::string where) : file_(file), where_(std::move(where)) {}
-
-  void read_vocab() {
-    for (const auto& [token, value] : file_.at("model").at("vocab").items()) {
-      const std::int32_t id = checked_id(value, token, where_);
-      if (!vocab_.emplace(token, id).second || slot(id).kind != TokenKind::kNone) {
-        throw_error(ErrorCode::kCorrupt, "{}: token '{}': its id {} belongs to '{}' too", where_, token, id,
-                    slot(id).bytes);
-      }
-      slot(id) = {bytes_from_alphabet(token).value_or(token), TokenKind::kOrdinary};
-    }
-  }
-
-  void read_added_tokens() {
-    for (const Json& entry : file_.value("added_tokens", Json::array())) {
-      AddedToken token{0, entry.at("content").get<std::string>(), entry.value("special", false),
-                       entry.value("lstrip", false), entry.value("rstrip", false)};
-      token.id = checked_id(entry.at("id"), token.content, where_);
-      if (token.content.empty()) {
-        throw_error(ErrorCode::kCorrupt, "{}: added token {} has no content", where_, token.id);
-      }
-      if (entry.value("single_word", false)) {
-        throw_error(ErrorCode::kUnsupported, "{}: added token '{}': single_word = true is not supported",
-                    where_, token.content);
-      }
-      const auto known = vocab_.find(token.content);
-      if (known == vocab_.end() ? slot(token.id).kind != TokenKind::kNone : known->second != token.id) {
-        throw_error(ErrorCode::kCorrupt, "{}: added token '{}': its id {} disagrees with model.vocab", where_,
-                    token.content, token.id);
-      }
-      slot(token.id) = {token.content, token.special ? TokenKind::kSpecial : TokenKind::kAdded};
-      (entry.value("normalized", false) ? added_normalized_ : added_).push_back(std::move(token));
-    }
-  }
-
-  std::vector<std::int32_t> byte_ids() const {
-    std::vector<std::int32_t> ids(256, -1);
-    for (std::size_t id = 0; id < tokens_.size(); ++id) {
-      if (tokens_[id].kind != TokenKind::kOrdinary || tokens_[id].bytes.size() != 1) continue;
-      ids[static_cast<unsigned char>(tokens_[id].bytes[0])] = static_cast<std::int32_t>(id);
-    }
-    for (std::size_t byte = 0; byte < ids.size(); ++byte) {
-      if (ids[byte] >= 0) continue;
-      throw_error(ErrorCode::kUnsupported, "{}: model.vocab has no token for byte 0x{:02x}", where_, byte);
-    }
-    return ids;
-  }
-
-  Bpe bpe() const {
-    const Json& model = file_.at("model");
-    std::vector<Merge> merges;
-    merges.reserve(model.at("merges").size());
-    for (const Json& rule : model.at("merges")) merges.push_back(read_merge(rule, vocab_, where_));
-    IdMap whole_words;
-    if (model.value("ignore_merges", false)) {
-      for (const auto& [token, id] : vocab_) {
-        if (auto bytes = bytes_from_alphabet(token)) whole_words.emplace(std::move(*bytes), id);
-      }
-    }
-    return Bpe(byte_ids(), merges, std::move(whole_words));
-  }
-
-  IdMap ids() const {
-    IdMap ids;
-    for (std::size_t id = 0; id < tokens_.size(); ++id) {
-      if (tokens_[id].kind != TokenKind::kNone) ids.emplace(tokens_[id].bytes, static_cast<std::int32_t>(id));
-    }
-    return ids;
-  }
-
-  Token& slot(std::int32_t id) {
-    if (static_cast<std::size_t>(id) >= tokens_.size()) tokens_.resize(static_cast<std::size_t>(id) + 1);
-    return tokens_[id];
-  }
-
-  const Json& file_;
-  std::string where_;
-  IdMap vocab_;  // by the text in the file
-  std::vector<Token> tokens_;
-  std::vector<AddedToken> added_;
-  std::vector<AddedToken> added_normalized_;
-};
 
 std::optional<std::int32_t> named_token(const Json& config, const std::string& key, const IdMap& ids,
                                         const std::string& where) {
@@ -177,49 +121,82 @@ std::optional<std::int32_t> named_token(const Json& config, const std::string& k
   if (text.empty()) return std::nullopt;
   const auto found = ids.find(text);
   if (found == ids.end()) {
-    throw_error(ErrorCode::kCorrupt, "{}: '{}' names '{}', which is not a token of tokenizer.json", where,
-                key, text);
+    throw_error(ErrorCode::kCorrupt, "{}: '{}' names {}, which is not a token of the tokenizer", where, key,
+                shown(text));
   }
   return found->second;
 }
 
-bool truth(const Json& config, const std::string& key, bool fallback, const std::string& where) {
-  const auto found = config.find(key);
-  if (found == config.end() || found->is_null()) return fallback;
-  if (!found->is_boolean())
-    throw_error(ErrorCode::kCorrupt, "{}: '{}': true or false expected, got {}", where, key, found->dump());
-  return found->get<bool>();
+// The tokenizer classes whose code builds the affixes from add_bos_token and add_eos_token, both ways.
+bool is_llama_class(const Json& config, const std::string& where) {
+  std::string name = JsonFields(config, where).text("tokenizer_class", "");
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  return name == "LlamaTokenizer" || name == "CodeLlamaTokenizer";
+}
+
+// Without add_bos_token the post_processor alone says what stands around a text, as in transformers 4 and 5.
+// With it: true always adds BOS; what is false takes BOS away, and add_eos_token is heard, only for classes
+// whose code of transformers 4 did so (5 reads neither where there is a tokenizer.json, and then prompts of
+// DeepSeek's own base models lack the BOS that they were trained with).
+void apply_add_flags(const Json& config, Tokenizer::Parts& parts, const std::string& where) {
+  const JsonFields fields(config, where);
+  const bool is_llama = is_llama_class(config, where);
+  std::vector<std::int32_t>& prefix = parts.affixes.prefix;
+  std::vector<std::int32_t>& suffix = parts.affixes.suffix;
+  if (fields.has("add_bos_token") && parts.bos_id) {
+    const auto bos = std::find(prefix.begin(), prefix.end(), *parts.bos_id);
+    if (fields.boolean("add_bos_token")) {
+      if (bos == prefix.end()) prefix.insert(prefix.begin(), *parts.bos_id);
+    } else if (is_llama && bos != prefix.end()) {
+      prefix.erase(bos);
+    }
+  }
+  if (fields.has("add_eos_token") && parts.eos_id && is_llama) {
+    const auto eos = std::find(suffix.begin(), suffix.end(), *parts.eos_id);
+    const bool adds = fields.boolean("add_eos_token");
+    if (adds && eos == suffix.end()) suffix.push_back(*parts.eos_id);
+    if (!adds && eos != suffix.end()) suffix.erase(eos);
+  }
 }
 
 }  // namespace
 
 std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesystem::path& dir) {
-  const std::filesystem::path path = dir / "tokenizer.json";
-  const std::string where = path.string();
-  const Json file = read_json_file(path);
-  std::unique_ptr<Parts> parts;
-  try {
-    refuse_normalizer(file, where);
-    check_decoder(file, where);
-    check_model(file.at("model"), where);
-    Reader reader(file, where);
-    reader.read_vocab();
-    Bpe bpe = reader.bpe();
-    reader.read_added_tokens();
-    IdMap ids = reader.ids();
-    parts.reset(new Parts{
-        std::move(reader.tokens_), std::move(ids), AddedTokenMatcher(std::move(reader.added_)),
-        AddedTokenMatcher(std::move(reader.added_normalized_)), PreTokenizer(file.at("pre_tokenizer"), where),
-        std::move(bpe), std::nullopt, std::nullopt, false});
-  } catch (const Json::exception& error) {
-    throw_error(ErrorCode::kCorrupt, "{}: not a tokenizer: {}", where, error.what());
+  const std::string where = (dir / "tokenizer_config.json").string();
+  Json config = read_if_there(dir / "tokenizer_config.json");
+  VocabularyFile file = read_vocabulary(dir, config);
+  // special_tokens_map.json is older: it counts where the configuration does not list the added tokens.
+  if (const Json map = read_if_there(dir / "special_tokens_map.json");
+      map.is_object() && !(config.is_object() && config.contains("added_tokens_decoder"))) {
+    if (config.is_null()) config = Json::object();
+    for (const auto& [key, value] : map.items())
+      if (!value.is_null()) config[key] = value;
   }
-  const std::filesystem::path config_path = dir / "tokenizer_config.json";
-  if (std::filesystem::exists(config_path)) {
-    const Json config = read_json_file(config_path);
-    parts->bos_id = named_token(config, "bos_token", parts->ids, config_path.string());
-    parts->eos_id = named_token(config, "eos_token", parts->ids, config_path.string());
-    parts->adds_bos = parts->bos_id && truth(config, "add_bos_token", true, config_path.string());
+  merge_added_tokens(config, file, where);
+  if (config.is_object()) mark_named_tokens(config, file, where);
+  place_added_tokens(file, dir.string());
+
+  IdMap ids = ids_by_text(file);
+  std::vector<AddedToken> added, added_normalized;
+  for (AddedTokenEntry& entry : file.added) {
+    entry.token.content = normalized_content(entry, file.normalizer);
+    (entry.normalized ? added_normalized : added).push_back(std::move(entry.token));
+  }
+  auto parts = std::make_unique<Parts>(
+      Parts{std::move(file.tokens), std::move(ids), AddedTokenMatcher(std::move(added)),
+            AddedTokenMatcher(std::move(added_normalized)), std::move(file.normalizer),
+            std::move(file.pre_tokenizer), Bpe(std::move(file.model)), std::move(file.decoder),
+            std::move(file.affixes), file.is_tiktoken, std::nullopt, std::nullopt});
+  const auto size = static_cast<std::int32_t>(parts->tokens.size());
+  for (const auto* affix : {&parts->affixes.prefix, &parts->affixes.suffix})
+    for (const std::int32_t id : *affix)
+      if (id >= size)
+        throw_error(ErrorCode::kCorrupt, "{}: post_processor: ids below {} expected, got {}", dir.string(),
+                    size, id);
+  if (config.is_object()) {
+    parts->bos_id = named_token(config, "bos_token", parts->ids, where);
+    parts->eos_id = named_token(config, "eos_token", parts->ids, where);
+    apply_add_flags(config, *parts, where);
   }
   return parts;
 }

@@ -5,9 +5,10 @@
 
 namespace latent8 {
 
-// The members of a general category (L, M, N, P or S) assigned since Unicode 14, as members of a PCRE2
-// character class; empty for other categories. Found by comparing the category of every code point with that
-// of the `tokenizers` library 0.23 (Unicode 16).
-std::string_view unicode_supplement(std::string_view category);
+// The members of a property assigned since Unicode 14, as members of a PCRE2 character class: a general
+// category of two letters, Alphabetic, Lowercase, Emoji, Ideographic, or a script; empty for others. Found by
+// comparing every code point with the `tokenizers` library 0.23 (Unicode 16). Only U+1171E also left a
+// category (Mn, for Mc).
+std::string_view unicode_supplement(std::string_view property);
 
 }  // namespace latent8

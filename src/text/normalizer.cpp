@@ -1,0 +1,56 @@
+#include "text/normalizer.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "formats/json.h"
+#include "text/json_file.h"
+#include "text/onig_syntax.h"
+
+namespace latent8 {
+
+Normalizer::Normalizer(const nlohmann::json& json, const std::string& where) {
+  if (!json.is_null()) add(json, where);
+}
+
+void Normalizer::add(const nlohmann::json& part, const std::string& where) {
+  const JsonFields fields(part, where + ": normalizer");
+  const std::string type = fields.text("type");
+  if (type == "Sequence") {
+    const nlohmann::json* inner = fields.find("normalizers");
+    if (inner == nullptr || !inner->is_array()) fields.refuse("normalizers", "an array");
+    for (const nlohmann::json& each : *inner) add(each, where);
+  } else if (type == "Prepend") {
+    steps_.push_back({{}, fields.text("prepend")});
+  } else if (type == "Replace") {
+    const std::string regex = regex_of_pattern(fields, "pattern", where + ": normalizer Replace");
+    if (regex.empty()) return;  // finds nothing
+    steps_.push_back({{SplitRegex(regex, where)}, fields.text("content")});
+  } else {
+    throw_error(ErrorCode::kUnsupported,
+                "{}: normalizer {} is not supported (null, Prepend, Replace and Sequence are)", where,
+                shown(type));
+  }
+}
+
+std::string Normalizer::apply(std::string_view text, SplitRegex::Matcher& matcher) const {
+  std::string now(text);
+  for (const Step& step : steps_) {
+    if (step.pattern.empty()) {
+      if (!now.empty()) now.insert(0, step.content);
+      continue;
+    }
+    std::string out;
+    std::size_t done = 0;
+    step.pattern[0].for_each_match(now, matcher, [&](TextRange match) {
+      out += std::string_view(now).substr(done, match.begin - done);
+      out += step.content;
+      done = match.end;
+    });
+    out += std::string_view(now).substr(done);
+    now = std::move(out);
+  }
+  return now;
+}
+
+}  // namespace latent8
