@@ -112,7 +112,8 @@ struct QuantizeResult {
   std::int64_t peak_memory = 0;     // bytes, VmHWM of the process
   double seconds = 0.0;
   std::vector<LayerReport> per_layer;
-  std::vector<std::string> warnings;  // experts without a token, fallback layers and why, ...
+  std::vector<std::string> copied;    // files of the source that lie beside the tensors, as they were
+  std::vector<std::string> warnings;  // experts without a token, fallback layers and why, files left out, ...
 };
 
 // Reads options.model layer by layer, runs each layer in float over the calibration prompts, and writes

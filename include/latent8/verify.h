@@ -12,7 +12,7 @@ namespace latent8 {
 
 struct VerifyProgress {
   std::int64_t layer = 0, n_layers = 0;     // decoder layers, MTP layers included
-  std::int64_t bytes = 0, total_bytes = 0;  // of the checkpoint's tensors looked at so far and in all
+  std::int64_t bytes = 0, total_bytes = 0;  // looked at so far and in all: files for SHA256SUMS, then tensors
 };
 
 struct VerifyOptions {
@@ -52,6 +52,7 @@ struct VerifyResult {
   std::int64_t fa_layers = 0;  // of them with an int8 cache
   std::string mtp;             // "none", "float" or "mix"
   std::int64_t files = 0, tensors = 0, bytes = 0;
+  bool has_sums = false;                    // every file was compared with SHA256SUMS
   std::vector<VerifyFinding> problems;      // empty: the checkpoint is right
   std::vector<VerifyFinding> notes;         // unusual, yet allowed
   std::vector<VerifyKind> kinds;            // empty without a source

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/files.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
@@ -115,7 +116,7 @@ void add_bench_quantize(CLI::App& bench) {
       ->check(CLI::Range(0, 4096));
   app->add_option("--max-memory", flags->options.max_memory,
                   "most resident memory of the quantiser, as 4GiB; default: a quarter of the machine's")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(size_in_bytes());
   app->add_option("--prompts", flags->options.prompts, "calibration prompts")
       ->check(at_least(1))
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include "apps/common.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "formats/sha256sums.h"
 #include "kernels/kernel_table.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"
@@ -95,6 +96,7 @@ Json checkpoint_json(const ModelFlags& flags) {
           {"vocab_size", checkpoint->config().vocab_size},
           {"tokenizer_vocab_size", tokenizer.vocab_size()},
           {"chat_template", has_template},
+          {"sha256sums", std::filesystem::exists(std::filesystem::path(flags.model) / kSumsFile)},
           {"fits", weights + cache.per_token * 1024 <= available},
           {"advice", advice}};
 }
@@ -129,6 +131,10 @@ void print_checkpoint(const Json& c) {
                            c["context"].dump()));
   print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
   print_result(fmt::format("chat template   {}\n", c["chat_template"].get<bool>() ? "yes" : "no"));
+  print_result(
+      fmt::format("checksums       {}\n", c["sha256sums"].get<bool>()
+                                              ? "SHA256SUMS is there (verify and run --check read it)"
+                                              : "none: there is no SHA256SUMS"));
   print_result(fmt::format("fits in memory  {}\n", c["fits"].get<bool>() ? "yes" : "no"));
   print_advice(c["advice"]);
 }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/files.h"
 #include "apps/json_lines.h"
 #include "apps/quantize_output.h"
 #include "apps/subcommands.h"
@@ -24,6 +25,7 @@ struct QuantizeFlags {
 void run(QuantizeFlags flags) {
   flags.options.resume = !flags.no_resume;
   flags.options.rotate_latent = !flags.no_rotation;
+  if (!flags.report.empty()) check_report_file(flags.report, flags.options);
   const QuantizeResult result = quantize_with_progress(flags.options);
   if (!flags.report.empty()) write_report(flags.report, flags.options, result);
   if (!flags.json) return print_result(quantize_summary(flags.options, result));
@@ -102,9 +104,9 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
          "--max-memory", o.max_memory,
          "most resident memory, as 64GiB; default: a quarter of the machine's. --compat msmodelslim puts "
          "nothing on the disk: it refuses what is too little, and has no default")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(size_in_bytes());
   app.add_option("--shard-size", o.shard_bytes, "largest size of a weight file")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(size_in_bytes())
       ->default_str("4GiB");
   app.add_flag("--overwrite", o.overwrite, "replace a quantised checkpoint at --out");
   app.add_flag("--no-resume", flags.no_resume, "start anew instead of continuing an interrupted run");

@@ -6,7 +6,9 @@
 #include <map>
 
 #include "apps/common.h"
+#include "apps/files.h"
 #include "formats/atomic_file.h"
+#include "formats/files.h"
 #include "report/report.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"
@@ -92,6 +94,13 @@ std::string command_line() {
 
 }  // namespace
 
+void check_report_file(const std::string& path, const QuantizeOptions& options) {
+  std::filesystem::path out = options.out;
+  if (!out.has_filename()) out = out.parent_path();
+  check_output_file("--report", path, {options.model, out, out.string() + ".partial"},
+                    [](const std::filesystem::path& file) { return is_report(read_text_file(file)); });
+}
+
 void write_report(const std::string& path, const QuantizeOptions& options, const QuantizeResult& result) {
   const Checkpoint checkpoint = Checkpoint::open(options.out);
   const CacheBytes cache = cache_bytes(checkpoint, CacheType::kF16);
@@ -127,6 +136,8 @@ std::string quantize_summary(const QuantizeOptions& options, const QuantizeResul
                                           [](const LayerReport& l) { return !l.smoothed.empty(); });
       smoothed > 0)
     text += fmt::format("smoothed     attention of {} layers\n", smoothed);
+  if (!r.copied.empty())
+    text += fmt::format("copied       {} files of the source beside the tensors\n", r.copied.size());
   if (r.tokens > 0) text += fmt::format("calibration  {} prompts, {} tokens\n", r.prompts, r.tokens);
   if (r.peak_memory > 0) text += fmt::format("memory       {} at most\n", format_bytes(r.peak_memory));
   text += fmt::format("time         {}, {:.3g} GB/s of the source\n", format_seconds(r.seconds),

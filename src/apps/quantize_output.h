@@ -17,6 +17,8 @@ QuantizeResult quantize_with_progress(QuantizeOptions options);
 std::string quantize_summary(const QuantizeOptions& options, const QuantizeResult& result);
 
 // Writes the page of report_html(). Throws: Error{kIo} naming the file.
+// Refuses a --report that would damage something, before any work. Throws: as check_output_file().
+void check_report_file(const std::string& path, const QuantizeOptions& options);
 void write_report(const std::string& path, const QuantizeOptions& options, const QuantizeResult& result);
 
 }  // namespace latent8

@@ -64,6 +64,7 @@ Json to_json(const VerifyFlags& flags, const VerifyResult& r) {
           {"files", r.files},
           {"tensors", r.tensors},
           {"bytes", r.bytes},
+          {"has_sums", r.has_sums},
           {"problems", findings_json(r.problems)},
           {"notes", findings_json(r.notes)},
           {"kinds", std::move(kinds)},
@@ -111,6 +112,7 @@ void print(const VerifyFlags& flags, const VerifyResult& r) {
                              r.fa_quant_type.empty() ? "" : " + " + r.fa_quant_type, r.description_file));
   print_result(
       fmt::format("            {} tensors in {} file(s), {}\n", r.tensors, r.files, format_bytes(r.bytes)));
+  if (r.has_sums) print_result("            every file compared with SHA256SUMS\n");
   if (!r.dialect.empty())
     print_result(
         fmt::format("            {} layers, {} with an int8 cache; MTP: {}\n", r.layers, r.fa_layers, r.mtp));

@@ -1,7 +1,7 @@
 #include "latent8/quantize.h"
 
 #include <algorithm>
-#include <chrono>
+#include <map>
 #include <memory>
 
 #include "base/error.h"
@@ -13,15 +13,14 @@
 #include "quant/calibrate/mtp_stream.h"
 #include "quant/compat/compat.h"
 #include "quant/layer/layer_pipeline.h"
+#include "quant/output/checkpoint_layout.h"
 #include "quant/output/checkpoint_writer.h"
-#include "quant/output/manifest.h"
-#include "quant/output/output_folder.h"
-#include "quant/output/resume.h"
+#include "quant/output/resumable_run.h"
 #include "quant/plan/memory_plan.h"
 #include "quant/plan/run_inputs.h"
+#include "source/file_watch.h"
 #include "source/float_checkpoint.h"
 #include "source/rotated_source.h"
-#include "sys/topology.h"
 #include "text/tokenizer.h"
 
 namespace latent8 {
@@ -29,10 +28,6 @@ namespace {
 
 using Stage = QuantizeProgress::Stage;
 using Unit = PlannedUnit::Kind;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 Checkpoint open_source(const QuantizeOptions& options) {
   if (options.weights == QuantizeOptions::Weights::kFloat && !options.fa_quant)
@@ -81,12 +76,12 @@ MemoryNeeds memory_needs(const QuantizeOptions& options, const std::vector<Calib
   return needs;
 }
 
-// One run: the units of the plan one after the other. After each, everything that a later run needs to go on
-// is on the disk.
+// The units of the plan one after the other, run over the prompts as far as they need that.
 class Pipeline {
  public:
   explicit Pipeline(const QuantizeOptions& options)
       : options_(options),
+        watch_(options.model),
         stored_(open_source(options)),
         reader_(stored_),
         rotated_(rotated_source(options, reader_)),
@@ -95,30 +90,26 @@ class Pipeline {
         pool_(options.threads),
         memory_(plan_memory(source(), plan_, memory_needs(options, prompts_, pool_.threads()))),
         budget_(memory_.budget),
-        folder_(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep) {
-    for (const PlannedUnit& unit : plan_.units) total_bytes_ += bytes_of(unit);
-    begin();
+        run_(options, watch_, beginning()) {
+    for (const std::string& name : run_.manifest().fallbacks) fall_back(name);
+    for (std::size_t i = 0; i < plan_.units.size(); ++i) {
+      const std::int64_t bytes = bytes_of(plan_.units[i]);
+      total_bytes_ += bytes;
+      if (static_cast<std::int64_t>(i) >= run_.manifest().finished) continue;
+      done_bytes_ += bytes;
+      result().resumed_layers += plan_.units[i].kind == Unit::kLayer ? 1 : 0;
+    }
   }
 
   QuantizeResult run() {
-    if (folder_.completed()) {
-      folder_.commit();
-      return manifest_.result;
-    }
-    writer_ = std::make_unique<ShardWriter>(
-        folder_.partial(), folder_.state(), plan_,
-        ShardWriterOptions{weight_kind(options_), options_.shard_bytes, /*resume=*/manifest_.finished > 0});
-    if (plan_.needs_calibration() && manifest_.finished < units())
+    if (const auto result = run_.completed()) return *result;
+    run_.start_writing(shard_layout(plan_, options_));
+    const auto units = static_cast<std::int64_t>(plan_.units.size());
+    if (plan_.needs_calibration() && run_.manifest().finished < units)
       calibration_ = std::make_unique<CalibrationRun>(config(), pool_, prompts_, memory_.step_tokens);
-    while (manifest_.finished < units()) {
-      unit_ = &plan_.units[static_cast<std::size_t>(manifest_.finished)];
-      write_unit();
-      finish_unit();
-    }
+    run_.write_units(units, [this](std::int64_t unit) { write_unit(unit); });
     unit_ = nullptr;
-    report(Stage::kFinish, "", 0);
-    finish();
-    return manifest_.result;
+    return finish();
   }
 
  private:
@@ -127,27 +118,12 @@ class Pipeline {
     if (rotated_) return *rotated_;
     return reader_;
   }
-  std::int64_t units() const { return static_cast<std::int64_t>(plan_.units.size()); }
-  QuantizeResult& result() { return manifest_.result; }
+  QuantizeResult& result() { return run_.result(); }
 
   std::int64_t bytes_of(const PlannedUnit& unit) const {
     std::int64_t sum = 0;
     for (const PlannedModule& module : unit.modules) sum += source_bytes(stored_, module);
     return sum;
-  }
-
-  // Finds what an earlier run left, or begins afresh.
-  void begin() {
-    manifest_.inputs =
-        run_inputs(options_, reader_, {plan_.layers, plan_.float_cache, /*calibrated=*/!prompts_.empty()});
-    manifest_ = resume_or_begin(folder_, std::move(manifest_), options_.resume);
-    if (manifest_.finished == 0) describe_result();
-    for (const std::string& name : manifest_.fallbacks) fall_back(name);
-    for (std::int64_t i = 0; i < manifest_.finished; ++i) {
-      const PlannedUnit& unit = plan_.units[static_cast<std::size_t>(i)];
-      done_bytes_ += bytes_of(unit);
-      result().resumed_layers += unit.kind == Unit::kLayer ? 1 : 0;
-    }
   }
 
   // What an earlier run decided.
@@ -160,41 +136,51 @@ class Pipeline {
         }
   }
 
-  // What is known of the result before it is made.
-  void describe_result() {
-    result().layers = plan_.layers;
-    result().fa_layers = plan_.fa_layers();
-    result().mtp = plan_.has(Unit::kMtp) || plan_.has(Unit::kMtpFloat);
+  // What decides the result, and what is known of it before it is made.
+  Manifest beginning() const {
+    Manifest out;
+    out.inputs =
+        run_inputs(options_, reader_, {plan_.layers, plan_.float_cache, /*calibrated=*/!prompts_.empty()});
+    QuantizeResult& result = out.result;
+    result.layers = plan_.layers;
+    result.fa_layers = plan_.fa_layers();
+    result.mtp = plan_.has(Unit::kMtp) || plan_.has(Unit::kMtpFloat);
     for (const CalibrationPrompt& prompt : prompts_) {
       if (!prompt.statistics) continue;
-      ++result().prompts;
-      result().tokens += std::count(prompt.counts.begin(), prompt.counts.end(), 1);
+      ++result.prompts;
+      result.tokens += std::count(prompt.counts.begin(), prompt.counts.end(), 1);
     }
-    for (const auto& [name, view] : stored_.tensors()) result().bytes_in += view.size_bytes();
+    for (const auto& [name, view] : stored_.tensors()) result.bytes_in += view.size_bytes();
     if (!plan_.float_cache.empty())
-      result().warnings.push_back(
+      result.warnings.push_back(
           fmt::format("layers that keep a float cache, by the reference's list for this model: {}",
                       fmt::join(plan_.float_cache, ", ")));
-    if (options_.mtp != QuantizeOptions::Mtp::kNone && !result().mtp && config().num_nextn_predict_layers > 0)
-      result().warnings.push_back(plan_.layers < config().num_hidden_layers
-                                      ? "the MTP layer is left out: it needs all decoder layers"
-                                      : "the source has no tensors of the MTP layer: it is left out");
+    if (options_.mtp != QuantizeOptions::Mtp::kNone && !result.mtp && config().num_nextn_predict_layers > 0)
+      result.warnings.push_back(plan_.layers < config().num_hidden_layers
+                                    ? "the MTP layer is left out: it needs all decoder layers"
+                                    : "the source has no tensors of the MTP layer: it is left out");
+    return out;
   }
 
-  void write_unit() {
-    start_ = std::chrono::steady_clock::now();
+  void write_unit(std::int64_t index) {
+    unit_ = &plan_.units[static_cast<std::size_t>(index)];
+    // Whether a later unit is run over the prompts.
+    const bool output_needed = std::any_of(plan_.units.begin() + index + 1, plan_.units.end(),
+                                           [](const PlannedUnit& unit) { return unit.needs_calibration(); });
     LayerReport report;
     report.mtp = unit_->kind == Unit::kMtp;
     report.layer = unit_->layer;
     if (unit_->kind == Unit::kEmbedding) {
       stream_all();
       if (calibration_) embed();
-    } else if (calibration_ && unit_->layer >= 0 && (unit_->needs_calibration() || output_needed())) {
-      run_layer(report);
+    } else if (calibration_ && unit_->layer >= 0 && (unit_->needs_calibration() || output_needed)) {
+      run_layer(report, output_needed);
     } else {
       stream_all();
     }
-    if (unit_->layer >= 0) add_report(std::move(report));
+    if (unit_->layer < 0) return;
+    add_report(std::move(report));
+    run_.drop_border(unit_->layer);
   }
 
   PipelineContext context() {
@@ -202,9 +188,9 @@ class Pipeline {
             source(),
             plan_.dtype,
             pool_,
-            *writer_,
+            run_.writer(),
             budget_,
-            folder_.state(),
+            run_.state(),
             [this](Stage stage, const std::string& part, std::int64_t bytes) { report(stage, part, bytes); }};
   }
 
@@ -214,21 +200,12 @@ class Pipeline {
     stream_modules(context(), modules);
   }
 
-  // Whether a later unit is run over the prompts.
-  bool output_needed() const {
-    return std::any_of(plan_.units.begin() + manifest_.finished + 1, plan_.units.end(),
-                       [](const PlannedUnit& unit) { return unit.needs_calibration(); });
-  }
-
-  // The residual stream that enters a layer.
-  std::filesystem::path border(std::int64_t layer) const {
-    return folder_.state() / fmt::format("activations-{}.bin", layer);
-  }
   ActivationStore stream_entering(std::int64_t layer) const {
-    return ActivationStore::existing(border(layer), calibration_->tokens(), config().hidden_size);
+    return ActivationStore::existing(run_.border(layer), calibration_->tokens(), config().hidden_size);
   }
   ActivationStore stream_leaving(std::int64_t layer) {
-    return ActivationStore::within(budget_, border(layer + 1), calibration_->tokens(), config().hidden_size);
+    return ActivationStore::within(budget_, run_.border(layer + 1), calibration_->tokens(),
+                                   config().hidden_size);
   }
 
   void embed() {
@@ -240,16 +217,16 @@ class Pipeline {
         table.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], row.data());
         x.write_row(step.begin + t, row.data());
       }
-    x.save(border(0));
+    x.save(run_.border(0));
   }
 
-  void run_layer(LayerReport& report) {
+  void run_layer(LayerReport& report, bool output_needed) {
     const PipelineContext pipeline = context();
     ActivationStore x = stream_entering(unit_->layer);
     if (unit_->kind == Unit::kMtp) x = mtp_stream(pipeline, *calibration_, x);
     ActivationStore next = stream_leaving(unit_->layer);
-    LayerPipeline(pipeline, *calibration_, *unit_, report, manifest_).run(x, next, output_needed());
-    if (output_needed()) next.save(border(unit_->layer + 1));
+    LayerPipeline(pipeline, *calibration_, *unit_, report, run_.manifest()).run(x, next, output_needed);
+    if (output_needed) next.save(run_.border(unit_->layer + 1));
   }
 
   void add_report(LayerReport report) {
@@ -260,32 +237,35 @@ class Pipeline {
         types[std::string(to_string(planned.type))] += planned.tensor.bytes();
     report.tensors.assign(types.begin(), types.end());
     for (const auto& [type, bytes] : types) report.bytes_out += bytes;
-    report.seconds = seconds_since(start_);
+    report.seconds = run_.seconds_of_unit();
     result().per_layer.push_back(std::move(report));
   }
 
-  void finish_unit() {
-    writer_->sync();
-    reader_.check_unchanged();
-    result().seconds += seconds_since(start_);
-    ++manifest_.finished;
-    write_manifest(folder_.state(), manifest_);
-    folder_.keep();
-    if (unit_->layer >= 0) std::filesystem::remove(border(unit_->layer));
+  QuantizeResult finish() {
+    report(Stage::kFinish, "", 0);
+    result().fa_layers = plan_.fa_layers();
+    ResumableRun::Ending ending;
+    ending.tensors = tensors_of(plan_);
+    ending.files = [this](const std::filesystem::path& dir) { write_files(dir); };
+    ending.progress = [this](std::int64_t done, std::int64_t of) {
+      report(Stage::kFinish, fmt::format("checksums, {} of {} files", done, of), 0);
+    };
+    return run_.finish(ending, pool_);
   }
 
-  void finish() {
-    writer_->finish(plan_);
-    result().fa_layers = plan_.fa_layers();
-    write_description(folder_.partial(), plan_, options_);
-    write_file_atomically(folder_.partial() / "config.json",
-                          quantized_config(read_text_file(options_.model / "config.json"), plan_, options_));
-    copy_other_files(options_.model, folder_.partial());
-    result().bytes_out = writer_->total();
-    result().tensors = writer_->tensors();
-    result().peak_memory = peak_resident_bytes();
-    write_manifest(folder_.state(), manifest_);
-    folder_.commit();
+  void write_files(const std::filesystem::path& dir) {
+    CopiedFiles files = copy_other_files(options_.model, dir, /*as_reference=*/false);
+    result().copied = std::move(files.copied);
+    constexpr const char* kLeftOut = "not copied from the source: ";
+    std::erase_if(result().warnings, [&](const std::string& w) { return w.starts_with(kLeftOut); });
+    if (!files.left_out.empty())
+      result().warnings.push_back(fmt::format("{}{}", kLeftOut, fmt::join(files.left_out, ", ")));
+    const MadeModel made{plan_.dtype, plan_.layers,
+                         plan_.has(Unit::kMtp) && options_.weights == QuantizeOptions::Weights::kW8A8};
+    write_description(dir, described_tensors(plan_), options_);
+    write_file_atomically(
+        dir / "config.json",
+        quantized_config(read_text_file(options_.model / "config.json"), config(), made, options_));
   }
 
   void report(Stage stage, const std::string& part, std::int64_t bytes) {
@@ -299,6 +279,7 @@ class Pipeline {
   }
 
   const QuantizeOptions& options_;
+  const FileWatch watch_;  // before anything is read
   const Checkpoint stored_;
   const SourceReader reader_;
   const std::unique_ptr<const RotatedSource> rotated_;
@@ -307,12 +288,9 @@ class Pipeline {
   ThreadPool pool_;
   const MemoryPlan memory_;
   MemoryBudget budget_;
-  OutputFolder folder_;
-  Manifest manifest_;
-  std::unique_ptr<ShardWriter> writer_;
+  ResumableRun run_;
   std::unique_ptr<CalibrationRun> calibration_;  // none if nothing has to be observed
   PlannedUnit* unit_ = nullptr;                  // that is being written
-  std::chrono::steady_clock::time_point start_;  // of the unit
   std::int64_t done_bytes_ = 0, total_bytes_ = 0;
 };
 

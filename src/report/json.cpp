@@ -46,7 +46,7 @@ Json to_json(const QuantizeResult& r) {
           {"bytes_in", r.bytes_in}, {"bytes_out", r.bytes_out},
           {"tensors", r.tensors},   {"peak_memory", r.peak_memory},
           {"seconds", r.seconds},   {"per_layer", std::move(layers)},
-          {"warnings", r.warnings}};
+          {"copied", r.copied},     {"warnings", r.warnings}};
 }
 
 }  // namespace latent8

@@ -154,6 +154,12 @@ std::string fill(std::string_view text, const std::map<std::string, std::string,
 
 }  // namespace
 
+bool is_report(std::string_view text) {
+  const std::string_view page = report_html_text();
+  const std::string_view begin = page.substr(0, page.find("{{"));
+  return text.starts_with(begin) && text.find("<p class=\"brand\">latent8 <span>") != text.npos;
+}
+
 std::string report_html(const QuantizeResult& r, const ReportContext& context) {
   const std::string out = context.options.out.filename().empty()
                               ? context.options.out.parent_path().filename().string()
@@ -176,6 +182,8 @@ std::string report_html(const QuantizeResult& r, const ReportContext& context) {
        {"table_head", table_head()},
        {"table_rows", table_rows(r)},
        {"command", context.command.empty() ? "" : "<code>" + escape_html(context.command) + "</code>\n"},
+       {"hide_copied", r.copied.empty() ? " hidden" : ""},
+       {"copied", escape_html(fmt::format("{}", fmt::join(r.copied, ", ")))},
        {"options", options_list(context)}});
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 #include "latent8/quantize.h"
 
@@ -22,6 +23,9 @@ struct ReportContext {
 // A page of its own: styles and charts are inline, nothing is loaded from anywhere. Charts are inline SVG
 // with titles; every value of a chart also stands in the table of layers. UTF-8.
 std::string report_html(const QuantizeResult& result, const ReportContext& context);
+
+// Whether a text is a page of report_html().
+bool is_report(std::string_view text);
 
 // The same facts; field names are those of QuantizeResult and LayerReport. Values that are no numbers are
 // null.

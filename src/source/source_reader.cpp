@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
+#include "source/file_watch.h"
 #include "sys/regular_file.h"
 
 namespace latent8 {
@@ -20,12 +21,6 @@ namespace {
 
 std::int64_t modified_ns(const struct stat& status) {
   return std::int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec;
-}
-
-[[noreturn]] void refuse_change(const std::filesystem::path& path, const std::string& what) {
-  throw_error(ErrorCode::kIo,
-              "'{}' changed while it was being read ({}); start again with a source that nobody writes to",
-              path.string(), what);
 }
 
 }  // namespace
@@ -40,7 +35,7 @@ SourceReader::SourceReader(const Checkpoint& checkpoint) : checkpoint_(checkpoin
       throw_error(ErrorCode::kIo, "cannot read '{}': {}", path, std::strerror(errno));
     if (static_cast<std::size_t>(status.st_size) != mapped.bytes().size())
       refuse_change(path, fmt::format("{} bytes expected, got {}", mapped.bytes().size(), status.st_size));
-    shards_.push_back({std::move(file), status.st_size, modified_ns(status), status.st_ino});
+    shards_.push_back({std::move(file), status.st_size, modified_ns(status)});
   }
 }
 
@@ -66,18 +61,6 @@ void SourceReader::prefetch(std::string_view name) const {
   // Only advice: where it fails, read() is slower.
   static_cast<void>(posix_fadvise(shards_[place.file].file.get(), place.offset,
                                   checkpoint_.get(name).size_bytes(), POSIX_FADV_WILLNEED));
-}
-
-void SourceReader::check_unchanged() const {
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    const std::filesystem::path& path = checkpoint_.files()[i].path();
-    struct stat status{};
-    if (stat(path.c_str(), &status) != 0) refuse_change(path, std::strerror(errno));
-    if (status.st_ino != shards_[i].inode) refuse_change(path, "another file has its name");
-    if (status.st_size != shards_[i].bytes)
-      refuse_change(path, fmt::format("from {} to {} bytes", shards_[i].bytes, status.st_size));
-    if (modified_ns(status) != shards_[i].modified_ns) refuse_change(path, "it was written to");
-  }
 }
 
 std::uint64_t SourceReader::fingerprint() const {

@@ -27,10 +27,6 @@ class SourceReader final : public TensorSource {
   void prefetch(std::string_view name) const override;
   std::int64_t row_unit(std::string_view /*name*/) const override { return 1; }
 
-  // Throws: Error{kIo} naming the first file whose size, modification time or inode is not what it was when
-  // this object was made.
-  void check_unchanged() const;
-
   // Of the names, sizes, modification times and headers of the files in the order of their names: differs if
   // the source does.
   std::uint64_t fingerprint() const;
@@ -39,7 +35,6 @@ class SourceReader final : public TensorSource {
   struct Shard {
     FileDescriptor file;
     std::int64_t bytes = 0, modified_ns = 0;
-    std::uint64_t inode = 0;
   };
   const Checkpoint& checkpoint_;
   std::vector<Shard> shards_;  // in the order of checkpoint_.files()

@@ -22,6 +22,10 @@ constexpr double kTensorSteps = 2.0, kRowSteps = 5.0, kColumnSteps = 8.0;
 constexpr double kFloatError = 0.04;     // of one row
 constexpr double kSmallestError = 1e-7;  // absolute; fp16 has no finer steps near 0
 constexpr double kRotatedRows = 0.01;
+// Where all but so few elements of a float tensor are what the source's become in its type, those few are
+// damage and not another way of rounding.
+constexpr double kFewElements = 1e-3;
+constexpr std::int64_t kFewOfCopied = 3;  // of a tensor that nothing was folded into
 
 std::string percent(double error) { return fmt::format("{:.1f} %", 100.0 * error); }
 
@@ -147,22 +151,26 @@ namespace {
 
 // What comparing the rows of one tensor adds up to.
 struct Sums {
-  explicit Sums(std::int64_t cols) : columns(static_cast<std::size_t>(cols)) {}
+  // type: of the stored elements.
+  Sums(std::int64_t cols, DType type) : type(type), columns(static_cast<std::size_t>(cols)) {}
 
   // One row: the source's `a` times the factors is wanted, `b` is stored. int8 codes have a step, others 0.
   void add(const std::vector<float>& a, const std::vector<float>& b, double row_factor,
            const std::vector<float>& column_factors, double step) {
     double row_difference = 0.0, row_size = 0.0;
+    wanted.assign(b.begin(), b.end());
     const double in_steps = step > 0.0 ? 1.0 / (step * step) : 0.0;
     for (std::size_t c = 0; c < a.size(); ++c) {
       const double factor = row_factor * (column_factors.empty() ? 1.0 : double{column_factors[c]});
       if (std::isnan(factor)) continue;
       const double want = factor * a[c], d = b[c] - want;
+      wanted[c] = static_cast<float>(want);
       row_size += want * want;
       row_difference += d * d;
       columns[c] += d * d * in_steps;
       stored_size += double{b[c]} * b[c];
     }
+    if (step == 0.0) count_changed(b);
     size += row_size;
     difference += row_difference;
     steps += row_difference * in_steps;
@@ -173,6 +181,15 @@ struct Sums {
     if (!(off <= worst_row)) worst_row = off, worst_row_at = rows;
     ++rows;
   }
+  // Of the row in `wanted`.
+  void count_changed(const std::vector<float>& b) {
+    const auto count = static_cast<std::int64_t>(b.size());
+    stored.resize(b.size() * static_cast<std::size_t>(size_of(type)));
+    narrow(wanted.data(), type, count, stored.data());
+    widen(stored.data(), type, count, wanted.data());
+    for (std::size_t c = 0; c < b.size(); ++c)
+      if (wanted[c] != b[c] && changed++ == 0) first_changed = fmt::format("row {}, column {}", rows, c);
+  }
   // rms of all, or of the worst column, in steps.
   double mean_steps() const { return std::sqrt(steps / static_cast<double>(rows * columns.size())); }
   double column_steps() const { return std::sqrt(columns[worst_column()] / static_cast<double>(rows)); }
@@ -180,17 +197,26 @@ struct Sums {
     return static_cast<std::size_t>(std::max_element(columns.begin(), columns.end()) - columns.begin());
   }
 
+  DType type;
   std::vector<double> columns;                                          // squares of the differences in steps
   double difference = 0.0, size = 0.0, stored_size = 0.0, steps = 0.0;  // sums of squares
   double worst_row = 0.0;                                               // int8: in steps; others: relative
   std::int64_t worst_row_at = 0, rows = 0;
+  std::int64_t changed = 0;  // elements that are not the wanted ones, rounded to their type
+  std::string first_changed;
+  std::vector<float> wanted;      // of one row
+  std::vector<std::byte> stored;  // the same in `type`
 };
 
 // What is wrong with the compared rows, "" if nothing is.
-std::string complaint(const Sums& sums, bool int8, std::int64_t first_row) {
+std::string complaint(const Sums& sums, bool int8, bool copied, std::int64_t first_row) {
   const auto row = [&] { return sums.worst_row_at + first_row; };
   if (sums.rows == 0) return "";
   if (!int8) {
+    const auto elements = static_cast<double>(sums.rows * static_cast<std::int64_t>(sums.columns.size()));
+    const double few = std::max(elements * kFewElements, copied ? double{kFewOfCopied} : 0.0);
+    if (sums.changed > 0 && static_cast<double>(sums.changed) <= few && first_row == 0)
+      return fmt::format("{} other element(s), the first in {}", sums.changed, sums.first_changed);
     if (sums.worst_row <= kFloatError) return "";
     return fmt::format("{} off in row {}", percent(sums.worst_row), row());
   }
@@ -232,7 +258,8 @@ TensorError SourceComparison::compare_rows(const ExpectedModule& module, const L
   // Rows that a rotation which cannot be repeated has turned.
   const std::int64_t turned_rows = !other ? 0 : kv_a ? rank : kv_b ? stored->rows() : 0;
   const Factors f = factors(module, folds);
-  Sums sums(stored->cols()), turned(stored->cols());
+  const DType type = folder_.find(module.weight())->dtype;
+  Sums sums(stored->cols(), type), turned(stored->cols(), type);
   std::vector<float> a(static_cast<std::size_t>(stored->cols())), b(a.size());
   for (std::int64_t r = 0; r < stored->rows(); ++r) {
     original->read_row(r, a.data());
@@ -253,7 +280,9 @@ TensorError SourceComparison::compare_rows(const ExpectedModule& module, const L
   error.how = turned_rows > 0 ? TensorError::How::kProduct : TensorError::How::kElements;
   error.difference = sums.difference + folds.product_error * folds.product_error * turned.size;
   if (stored->int8() && sums.rows > 0) error.steps = sums.mean_steps();
-  if (const std::string what = complaint(sums, stored->int8(), turned_rows); !what.empty())
+  if (const std::string what = complaint(
+          sums, stored->int8(), f.rows.empty() && f.columns.empty() && latent_rows.rows() == 0, turned_rows);
+      !what.empty())
     findings.problem(module.weight(),
                      stored->int8() ? "the source's weights within a step or two" : "the source's weights",
                      what);

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "formats/checkpoint.h"
+#include "formats/files.h"
+#include "formats/sha256sums.h"
 #include "source/rotated_source.h"
 #include "source/source_reader.h"
 #include "sys/thread_pool.h"
@@ -41,6 +43,7 @@ class Verification {
     result_.files = folder_.files();
     result_.tensors = static_cast<std::int64_t>(folder_.tensors().size());
     result_.bytes = folder_.bytes();
+    check_sums();
     if (folder_.config() && folder_.description()) check_model();
     result_.problems = std::move(findings_.problems);
     result_.notes = std::move(findings_.notes);
@@ -49,6 +52,32 @@ class Verification {
  private:
   const ModelConfig& config() const { return *folder_.config(); }
   std::int64_t all_layers() const { return config().num_hidden_layers + config().num_nextn_predict_layers; }
+
+  // Damage that no rule about values can notice: a low bit of a code or of a scale.
+  void check_sums() {
+    if (!std::filesystem::exists(options_.checkpoint / kSumsFile)) {
+      findings_.note(kSumsFile, "is not there: a flipped bit of a value may go unnoticed");
+      return;
+    }
+    const auto progress = [this](std::int64_t bytes, std::int64_t total) {
+      if (options_.progress) options_.progress({0, layers_to_check(), bytes, total + result_.bytes});
+      looked_at_ = sums_bytes_ = total;
+    };
+    try {
+      for (const SumProblem& p : check_sha256sums(options_.checkpoint, pool_, progress))
+        findings_.problem(p.name, p.expected, p.got);
+      result_.has_sums = true;
+      std::set<std::string> others;
+      for (std::string& name : files_below(options_.checkpoint)) others.insert(std::move(name));
+      const std::string list = (options_.checkpoint / kSumsFile).string();
+      for (const FileSum& sum : parse_sha256sums(read_text_file(list), list)) others.erase(sum.name);
+      for (const std::string& name : others)
+        findings_.note(name, fmt::format("is not among the files that {} names", kSumsFile));
+    } catch (const Error& error) {
+      findings_.problem(kSumsFile, "", error.what());
+    }
+  }
+  std::int64_t layers_to_check() const { return folder_.config() ? all_layers() : 0; }
 
   void check_model() {
     const QuantDescription& description = *folder_.description();
@@ -72,13 +101,33 @@ class Verification {
   void start_comparison() {
     if (!same_model(config(), source_->config(), findings_)) return;
     comparison_ = std::make_unique<const SourceComparison>(folder_, *reader_);
-    if (!comparison_->hidden_rotated() || compare_rotated()) return;
+    if (!comparison_->hidden_rotated()) {
+      if (const std::size_t problems = attention_problems(*comparison_); problems > 0)
+        compare_rotated(problems);
+      return;
+    }
+    if (compare_rotated({})) return;
     result_.not_comparable.push_back(
         "the hidden state is rotated, by a rotation that is not known: weights are compared by their norms");
   }
 
-  // Whether the hidden state has the known rotation; if so, weights are compared with the rotated source's.
-  bool compare_rotated() {
+  // How many tensors of the first layer's attention are not the source's. Where a hidden state is too short
+  // for its rotation to do anything, attention alone says that the model was rotated.
+  std::size_t attention_problems(const SourceComparison& comparison) const {
+    Findings findings;
+    try {
+      const std::vector<ExpectedModule> modules = expected_layer(config(), 0);
+      const LayerFolds folds = comparison.folds(0, modules, findings);
+      for (const ExpectedModule& module : modules)
+        if (module.name.find(".self_attn.") != module.name.npos) comparison.compare(module, folds, findings);
+    } catch (const Error&) {
+      return 1;
+    }
+    return findings.problems.size();
+  }
+
+  // Whether the model has the known rotations; if so, weights are compared with the rotated source's.
+  bool compare_rotated(std::optional<std::size_t> problems) {
     try {
       rotated_ = std::make_unique<const RotatedSource>(*reader_);
     } catch (const Error&) {
@@ -86,6 +135,7 @@ class Verification {
     }
     auto comparison = std::make_unique<const SourceComparison>(folder_, *rotated_);
     if (comparison->hidden_rotated()) return false;
+    if (problems && attention_problems(*comparison) >= *problems) return false;
     comparison_ = std::move(comparison);
     result_.folds.push_back(
         {"model", "rotations of the hidden state, of q_a_proj's output and of values", ""});
@@ -93,7 +143,7 @@ class Verification {
   }
 
   void check_layer(std::int64_t layer) {
-    if (options_.progress) options_.progress({layer, all_layers(), looked_at_, result_.bytes});
+    if (options_.progress) options_.progress({layer, all_layers(), looked_at_, sums_bytes_ + result_.bytes});
     const bool mtp = layer >= config().num_hidden_layers;
     const std::vector<ExpectedModule> modules = expected_layer(config(), layer);
     const auto known = [&](const ExpectedModule& m) {
@@ -286,7 +336,7 @@ class Verification {
   std::unordered_set<std::string> known_;  // names that tensors of the model may have
   std::vector<TensorError> sums_;          // parallel to result_.kinds
   WeakRows weak_;
-  std::int64_t looked_at_ = 0;  // bytes
+  std::int64_t looked_at_ = 0, sums_bytes_ = 0;  // bytes: in all, and of them for SHA256SUMS
 };
 
 }  // namespace

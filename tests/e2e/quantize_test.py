@@ -83,6 +83,57 @@ class Quantize(unittest.TestCase):
         for reference in ("src=\"http", "href=\"http", "@import", "url("):
             self.assertNotIn(reference, page)
 
+    def test_a_report_never_takes_the_place_of_another_file(self):
+        notes = self.dir / "notes.html"
+        notes.write_text("<!doctype html> mine")
+        source = support.FLOAT_MODEL / "config.json"
+        before = source.read_bytes()
+        for report in (notes, source, support.FLOAT_MODEL / "new.html", self.dir / "out" / "config.json",
+                       self.dir / "nowhere" / "report.html"):
+            with self.subTest(report):
+                message = support.run(*self.command(self.dir / "out"), "--report", report, expect=1)
+                self.assertIn(str(report), message)
+                self.assertFalse((self.dir / "out").exists())  # before any work
+        self.assertEqual(notes.read_text(), "<!doctype html> mine")
+        self.assertEqual(source.read_bytes(), before)
+
+    def test_a_former_report_is_replaced(self):
+        report = self.dir / "report.html"
+        for _ in range(2):
+            support.run(*self.command(self.dir / "out"), "--report", report, "--dynamic", "--overwrite")
+
+    def test_sizes_are_understood_or_refused(self):
+        command = self.command(self.dir / "out")
+        for flag in ("--max-memory", "--shard-size"):
+            for size in ("-1", "0", "99999999999999999999", "1.5XiB", "GiB", "nan"):
+                done = subprocess.run([support.PROGRAM, *map(str, command), flag, size], capture_output=True, text=True)
+                self.assertNotEqual(done.returncode, 0, size)
+                self.assertIn(flag, done.stderr)
+        self.assertFalse((self.dir / "out").exists())
+        support.run(*command, "--max-memory", "1.5GiB", "--shard-size", "2MiB")
+        self.assertGreater(len(list((self.dir / "out").glob("*.safetensors"))), 2)
+
+    def test_a_calibration_of_single_tokens_is_refused_at_the_start(self):
+        self.calib.write_text(json.dumps(["a"]))
+        self.assertIn("two ordinary tokens", support.run(*self.command(self.dir / "out"), expect=1))
+        self.assertEqual(sorted(path.name for path in self.dir.iterdir()), ["calib.json"])
+
+    def test_sha256sum_accepts_the_list_of_the_result(self):
+        out = self.dir / "out"
+        support.run(*self.command(out))
+        done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=out, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        named = {line.split("  ", 1)[1] for line in (out / "SHA256SUMS").read_text().splitlines()}
+        self.assertEqual(named, {path.name for path in out.iterdir()} - {"SHA256SUMS"})
+
+    def test_overwriting_leaves_what_is_not_the_checkpoints(self):
+        out = self.dir / "out"
+        support.run(*self.command(out), "--dynamic")
+        (out / "thesis.txt").write_text("precious")
+        support.run(*self.command(out), "--overwrite")
+        self.assertEqual((out / "thesis.txt").read_text(), "precious")
+        self.assertIn("is not among the files", support.run("verify", out))
+
     def test_json_says_what_was_chosen_in_every_layer(self):
         layers = support.run_json(*self.command(self.dir / "out"))["per_layer"]
 

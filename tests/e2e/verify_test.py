@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from random import Random
 
 import support
 
@@ -50,6 +51,46 @@ class Verify(unittest.TestCase):
         self.assertTrue(d["ok"])
         self.assertEqual(d["problems"], [])
         self.assertEqual(d["fa_layers"], 5)
+
+    def flip(self, path, byte, bit):
+        with open(path, "r+b") as file:
+            file.seek(byte)
+            value = file.read(1)[0]
+            file.seek(byte)
+            file.write(bytes([value ^ 1 << bit]))
+
+    def test_every_flipped_bit_of_every_file_is_noticed(self):
+        checkpoint = self.copy(support.quantized_model())
+        random = Random(20261127)
+        for path in sorted(checkpoint.iterdir()):
+            for _ in range(3):
+                byte, bit = random.randrange(path.stat().st_size), random.randrange(8)
+                self.flip(path, byte, bit)
+                with self.subTest(file=path.name, byte=byte, bit=bit):
+                    support.run("verify", checkpoint, expect=1)
+                self.flip(path, byte, bit)
+        support.run("verify", checkpoint)
+
+    def test_run_check_answers_only_where_every_file_is_right(self):
+        command = ["--raw", "--prompt", "The", "--max-tokens", 1, "--temperature", 0, "--check"]
+        checkpoint = self.copy(support.quantized_model())
+        support.run("run", "--model", checkpoint, *command)
+        shard, offset, _ = self.shard_with(checkpoint, "model.layers.1.self_attn.o_proj.weight")
+        self.flip(shard, offset, 0)
+        self.assertIn(shard.name, support.run("run", "--model", checkpoint, *command, expect=1))
+        self.assertIn("SHA256SUMS", support.run("run", "--model", support.FLOAT_MODEL, *command, expect=1))
+
+    def test_doctor_says_whether_the_list_is_there(self):
+        self.assertTrue(support.run_json("doctor", support.quantized_model())["checkpoint"]["sha256sums"])
+        self.assertFalse(support.run_json("doctor", support.FLOAT_MODEL)["checkpoint"]["sha256sums"])
+
+    def test_a_low_bit_of_a_copied_tensor_is_a_problem_without_the_list_too(self):
+        checkpoint = self.copy(support.quantized_model())
+        (checkpoint / "SHA256SUMS").unlink()
+        shard, offset, _ = self.shard_with(checkpoint, "lm_head.weight")
+        self.flip(shard, offset + 1000, 0)
+        message = support.run("verify", checkpoint, "--source", support.FLOAT_MODEL, expect=1)
+        self.assertIn("problem", message)
 
     def test_a_fresh_checkpoint_has_the_weights_of_its_source(self):
         d = support.run_json("verify", support.quantized_model(), "--source", support.FLOAT_MODEL)

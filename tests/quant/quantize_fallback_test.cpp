@@ -6,8 +6,8 @@
 #include "base/rng.h"
 #include "latent8/verify.h"
 #include "model/weights.h"
+#include "quant/output/checkpoint_layout.h"
 #include "quant/output/checkpoint_writer.h"
-#include "quant/output/shard_writer.h"
 #include "quant/quantize_fixture.h"
 #include "quant/support.h"
 #include "source/source_tensor.h"
@@ -79,7 +79,7 @@ TEST(Fallback, LeavesTheScalesOfALayerOutOfShardIndexAndDescription) {
   options.fa_quant = true;
   CheckpointPlan plan = plan_checkpoint(Checkpoint::open(kTinyR1), options);
   TempDir dir;
-  ShardWriter writer(dir.path(), dir.path(), plan, {"w8a8_dynamic"});
+  ShardWriter writer(dir.path(), dir.path(), shard_layout(plan, options));
 
   for (PlannedUnit& unit : plan.units)
     for (PlannedModule& module : unit.modules) {
@@ -88,9 +88,10 @@ TEST(Fallback, LeavesTheScalesOfALayerOutOfShardIndexAndDescription) {
         writer.append(planned.tensor.name,
                       std::vector<std::byte>(static_cast<std::size_t>(planned.tensor.bytes())));
     }
-  writer.finish(plan);
-  write_description(dir.path(), plan, options);
-  dir.write("config.json", quantized_config(read_file(kTinyR1 / "config.json"), plan, options));
+  writer.finish_unit(0);
+  writer.finish(tensors_of(plan));
+  write_description(dir.path(), described_tensors(plan), options);
+  dir.write("config.json", quantized_config(read_file(kTinyR1 / "config.json"), {}, {}, options));
 
   const Checkpoint checkpoint = Checkpoint::open(dir.path());
   std::int64_t scales = 0;

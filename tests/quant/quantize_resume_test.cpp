@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "kernels/kernel_table.h"
 #include "quant/child_process.h"
+#include "quant/output/state_file.h"
 #include "quant/quantize_fixture.h"
 #include "quant/support.h"
 #include "support/errors.h"
@@ -160,10 +161,10 @@ TEST_F(QuantizeResume, RefusesAResultOfOtherKernels) {
   const QuantizeOptions o = sharded();
   stop_before(o, 3);
   const fs::path state = dir_ / "out.partial/state/manifest.json";
-  std::string text = read_file(state);
+  std::string text = read_state_text(state);
   const std::string ours = std::string("\"") + kernels().name + '"';
   ASSERT_NE(text.find(ours), std::string::npos);
-  std::ofstream(state) << text.replace(text.find(ours), ours.size(), R"("another")");
+  write_state_text(state, text.replace(text.find(ours), ours.size(), R"("another")"));
 
   EXPECT_THAT(error_of(ErrorCode::kInvalidArgument, [&] { quantize(o); }),
               AllOf(HasSubstr("kernels (LATENT8_ISA): another, now " + std::string(kernels().name)),
@@ -229,6 +230,67 @@ TEST_F(QuantizeResume, RefusesASourceThatChangesMeanwhile) {
                           fs::file_time_type::clock::now() + std::chrono::hours(1));
   };
   EXPECT_THAT(error_of(ErrorCode::kIo, [&] { quantize(o); }), HasSubstr("model.safetensors"));
+}
+
+// Every file of the state and every shard; a run of the bad bytes would be a result that nobody can tell from
+// the right one.
+TEST_F(QuantizeResume, NeverUsesABitThatFlippedWhileItWasInterrupted) {
+  QuantizeOptions o = sharded();
+  o.max_memory = 90 << 20;  // activations go to the disk
+  const auto expected = undisturbed(o);
+  stop_before(o, 3);
+  const fs::path partial = dir_ / "out.partial";
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(partial))
+    if (entry.is_regular_file() && entry.file_size() > 0) files.push_back(entry.path());
+  ASSERT_GT(files.size(), 6U);
+  Rng rng(7);
+  int refused = 0;
+  for (const fs::path& file : files)
+    for (int i = 0; i < 2; ++i) {
+      const auto byte =
+          static_cast<std::uintmax_t>(rng.below(static_cast<std::int64_t>(fs::file_size(file))));
+      const fs::path copy = dir_ / "copy";
+      fs::copy(partial, copy, fs::copy_options::recursive);
+      flip_bit(file, byte, i);
+      try {
+        quantize(o);
+        EXPECT_TRUE(contents(o.out) == expected) << file << " " << byte;  // it was not written yet
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kCorrupt) << file << " " << byte;
+        EXPECT_THAT(error.what(), HasSubstr("--no-resume"));
+        ++refused;
+      }
+      fs::remove_all(o.out);
+      fs::remove_all(partial);
+      fs::rename(copy, partial);
+    }
+  EXPECT_GT(refused, 6);
+}
+
+// A shard that changes after its unit is finished, in a run that nothing interrupts.
+TEST_F(QuantizeResume, ReadsTheShardsBackAtTheEnd) {
+  QuantizeOptions o = sharded();
+  o.progress = [&, done = false](const QuantizeProgress& p) mutable {
+    if (p.layer < 5 || done) return;
+    for (const auto& entry : fs::directory_iterator(dir_ / "out.partial"))
+      if (entry.path().filename().string().find("00001-of") != std::string::npos)
+        flip_bit(entry.path(), entry.file_size() - 1, 0);
+    done = true;
+  };
+  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { quantize(o); }), HasSubstr("00001-of"));
+}
+
+TEST_F(QuantizeResume, RefusesASourceWhoseTokenizerChangesMeanwhile) {
+  TempDir source;
+  source.copy_from(kTinyR1);
+  QuantizeOptions o = sharded(source.path());
+  o.progress = [&](const QuantizeProgress& p) {
+    if (p.layer == 2)
+      fs::last_write_time(source / "tokenizer_config.json",
+                          fs::file_time_type::clock::now() + std::chrono::hours(1));
+  };
+  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { quantize(o); }), HasSubstr("tokenizer_config.json"));
 }
 
 TEST_F(QuantizeResume, RefusesASecondRunAtOnce) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/weights.h"
+#include "quant/character_tokenizer.h"
 #include "quant/quantize_fixture.h"
 #include "quant/support.h"
 #include "source/source_tensor.h"
@@ -74,30 +75,6 @@ TEST_F(QuantizeTest, CountsABiasInTheRangeOfTheLatent) {
     EXPECT_THAT(c.name, testing::AnyOf("none", "fold"));
   EXPECT_GT(127.0 * layer.k_scale, 0.55 * layer.stored_amax);
   EXPECT_EQ(result_.per_layer[2].candidates.size(), 4U);
-}
-
-// A tokenizer whose tokens are BOS and single bytes, those of printable ASCII first: test models have 192.
-void write_character_tokenizer(const TempDir& dir) {
-  nlohmann::json vocab;
-  // Code points that stand for bytes in byte-level vocabularies; those from 256 for bytes without a shape.
-  std::int64_t next = 1;
-  for (int code = '!'; code < 256 + 68; ++code) {
-    if ((code > '~' && code < 0xa1) || code == 0xad) continue;
-    std::string text(1, static_cast<char>(code));
-    if (code > '~') text = {static_cast<char>(0xc0 | code >> 6), static_cast<char>(0x80 | (code & 0x3f))};
-    vocab[text] = next++;
-  }
-  const nlohmann::json bos{{"id", 0},         {"content", "<s>"},    {"special", true},     {"lstrip", false},
-                           {"rstrip", false}, {"normalized", false}, {"single_word", false}};
-  const nlohmann::json level{{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
-  const nlohmann::json file{
-      {"added_tokens", {bos}},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", level},
-      {"decoder", level},
-      {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}}};
-  dir.write("tokenizer.json", file.dump());
-  dir.write("tokenizer_config.json", R"({"bos_token": "<s>"})");
 }
 
 class QuantizeFamily : public QuantizeTest, public testing::WithParamInterface<const char*> {};

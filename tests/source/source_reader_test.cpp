@@ -86,40 +86,6 @@ TEST_F(SourceReaderTest, SaysThatAFileBecameShorter) {
   EXPECT_THAT(message, HasSubstr("changed while it was being read"));
 }
 
-TEST_F(SourceReaderTest, FindsNothingToSayAboutAnUnchangedSource) {
-  const Checkpoint checkpoint = open();
-  const SourceReader reader(checkpoint);
-
-  EXPECT_NO_THROW(reader.check_unchanged());
-}
-
-TEST_F(SourceReaderTest, NoticesAFileThatWasWrittenTo) {
-  const Checkpoint checkpoint = open();
-  const SourceReader reader(checkpoint);
-  touch(second_);
-
-  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { reader.check_unchanged(); }), HasSubstr(second_.string()));
-}
-
-TEST_F(SourceReaderTest, NoticesAFileThatWasReplaced) {
-  const Checkpoint checkpoint = open();
-  const SourceReader reader(checkpoint);
-  const auto time = fs::last_write_time(first_);
-  fs::copy_file(first_, dir_ / "copy");
-  fs::last_write_time(dir_ / "copy", time);
-  fs::rename(dir_ / "copy", first_);
-
-  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { reader.check_unchanged(); }), HasSubstr("another file"));
-}
-
-TEST_F(SourceReaderTest, NoticesAFileThatWasRemoved) {
-  const Checkpoint checkpoint = open();
-  const SourceReader reader(checkpoint);
-  fs::remove(first_);
-
-  EXPECT_THAT(error_of(ErrorCode::kIo, [&] { reader.check_unchanged(); }), HasSubstr(first_.string()));
-}
-
 TEST_F(SourceReaderTest, RefusesAFileThatIsNotTheOneThatWasMapped) {
   const Checkpoint checkpoint = open();
   fs::remove(second_);

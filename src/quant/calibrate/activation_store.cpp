@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/checksum.h"
+#include "base/error.h"
 
 namespace latent8 {
 
@@ -32,15 +34,38 @@ ActivationStore ActivationStore::temporary(MemoryBudget& budget, const std::file
 ActivationStore ActivationStore::in_file(const std::filesystem::path& path, std::int64_t rows,
                                          std::int64_t cols) {
   ActivationStore store(rows, cols);
-  store.file_ = StateFile::create(path, rows * store.row_bytes());
+  store.file_ = StateFile::create(path, store.file_bytes());
+  store.sums_.resize(static_cast<std::size_t>(rows));
   return store;
 }
 
 ActivationStore ActivationStore::existing(const std::filesystem::path& path, std::int64_t rows,
                                           std::int64_t cols) {
   ActivationStore store(rows, cols);
-  store.file_ = StateFile::open(path, rows * store.row_bytes());
+  store.file_ = StateFile::open(path, store.file_bytes());
+  store.sums_.resize(static_cast<std::size_t>(rows) + 1);
+  store.file_->read_at(store.sums_at(), std::as_writable_bytes(std::span(store.sums_)));
+  const std::uint64_t of_sums = store.sums_.back();
+  store.sums_.pop_back();
+  if (checksum(std::as_bytes(std::span(store.sums_))) != of_sums) store.refuse_damage();
   return store;
+}
+
+void ActivationStore::take_sum(std::int64_t row, const float* values) {
+  sums_[static_cast<std::size_t>(row)] =
+      checksum(std::as_bytes(std::span(values, static_cast<std::size_t>(cols_))));
+}
+
+void ActivationStore::check_sum(std::int64_t row, const float* values) const {
+  const auto bytes = std::as_bytes(std::span(values, static_cast<std::size_t>(cols_)));
+  if (checksum(bytes) != sums_[static_cast<std::size_t>(row)]) refuse_damage();
+}
+
+void ActivationStore::refuse_damage() const {
+  throw_error(ErrorCode::kCorrupt,
+              "'{}': the activations are not what was written: the disk or the memory changed them; start "
+              "afresh (latent8 quantize --no-resume, or remove the unfinished folder)",
+              file_->path().string());
 }
 
 void ActivationStore::read(std::int64_t row, Mat<float> out) const {
@@ -50,13 +75,16 @@ void ActivationStore::read(std::int64_t row, Mat<float> out) const {
   if (file_ && out.row_stride == cols_) {
     file_->read_at(row * row_bytes(),
                    std::as_writable_bytes(std::span(out.data, static_cast<std::size_t>(out.rows * cols_))));
+    for (std::int64_t r = 0; r < out.rows; ++r) check_sum(row + r, out.row(r));
     return;
   }
   for (std::int64_t r = 0; r < out.rows; ++r) {
-    if (file_)
-      file_->read_at((row + r) * row_bytes(), std::as_writable_bytes(out.row_span(r)));
-    else
+    if (!file_) {
       std::memcpy(out.row(r), memory_.row(row + r), bytes);
+      continue;
+    }
+    file_->read_at((row + r) * row_bytes(), std::as_writable_bytes(out.row_span(r)));
+    check_sum(row + r, out.row(r));
   }
 }
 
@@ -65,21 +93,29 @@ void ActivationStore::write(std::int64_t row, ConstMat<float> in) {
   if (cols_ == 0) return;
   const auto bytes = static_cast<std::size_t>(row_bytes());
   for (std::int64_t r = 0; r < in.rows; ++r) {
-    if (file_)
-      file_->write_at((row + r) * row_bytes(), std::as_bytes(in.row_span(r)));
-    else
+    if (!file_) {
       std::memcpy(memory_.row(row + r), in.row(r), bytes);
+      continue;
+    }
+    take_sum(row + r, in.row(r));
+    file_->write_at((row + r) * row_bytes(), std::as_bytes(in.row_span(r)));
   }
 }
 
 void ActivationStore::save(const std::filesystem::path& path) {
   if (!file_) {
-    file_ = StateFile::create(path, rows_ * row_bytes());
+    file_ = StateFile::create(path, file_bytes());
+    sums_.resize(static_cast<std::size_t>(rows_));
+    for (std::int64_t r = 0; r < rows_; ++r) take_sum(r, memory_.row(r));
     file_->write_at(0, std::as_bytes(std::span(memory_.row(0), static_cast<std::size_t>(rows_ * cols_))));
     memory_ = {};
     share_.reset();
   }
   LATENT8_CHECK(file_->path() == path);
+  const std::uint64_t of_sums = checksum(std::as_bytes(std::span(sums_)));
+  file_->write_at(sums_at(), std::as_bytes(std::span(sums_)));
+  file_->write_at(sums_at() + rows_ * static_cast<std::int64_t>(sizeof(of_sums)),
+                  std::as_bytes(std::span(&of_sums, 1)));
   file_->sync();
 }
 

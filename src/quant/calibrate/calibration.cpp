@@ -117,11 +117,15 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
     }
     out.push_back(std::move(prompt));
   }
+  // One token attends to itself alone, and an MTP layer reads each token with the next one.
   const bool any = std::any_of(out.begin(), out.end(), [](const CalibrationPrompt& prompt) {
-    return std::find(prompt.counts.begin(), prompt.counts.end(), 1) != prompt.counts.end();
+    return std::search_n(prompt.counts.begin(), prompt.counts.end(), 2, 1) != prompt.counts.end();
   });
   if (!any)
-    throw_error(ErrorCode::kInvalidArgument, "calibration prompts: at least one ordinary token expected");
+    throw_error(ErrorCode::kInvalidArgument,
+                "calibration prompts: a text of two ordinary tokens or more expected, got {} of one or none; "
+                "sentences of the kind that the model will see calibrate it best",
+                out.size());
   return out;
 }
 

@@ -33,7 +33,7 @@ struct CalibrationPrompt {
   bool smoothing = true;             // they count in what is smoothed
 };
 // Throws: Error{kInvalidArgument} naming a prompt that is longer than the context or has an id beyond the
-// vocabulary, and for a list without one token that counts.
+// vocabulary, and for a list without two tokens in a row that count.
 std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, const ModelConfig& config,
                                                 const std::vector<std::string>& prompts);
 // The prompts of statistics, then those that are smoothed by only. Throws: as above.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "formats/layer_schema.h"
 #include "model/gate.h"
@@ -17,6 +18,9 @@ namespace {
 
 // The inputs of gate_proj and up_proj, and of down_proj.
 enum MlpInput : std::size_t { kGateUp, kDown, kMlpInputs };
+
+// After the matrices of a state file.
+constexpr auto kSumBytes = static_cast<std::int64_t>(sizeof(std::uint64_t));
 
 // A token of a call and the weight of the expert's output.
 struct Share {
@@ -160,20 +164,35 @@ std::int64_t Calibration::for_each_matrix(const Visit& visit) {
 
 void Calibration::save(const std::filesystem::path& path) {
   const std::int64_t bytes = for_each_matrix([](Stream::Call&, std::int64_t) {});
-  const StateFile file = StateFile::create(path, bytes);
+  const StateFile file = StateFile::create(path, bytes + kSumBytes);
+  Checksum sum;
   for_each_matrix([&](Stream::Call& call, std::int64_t offset) {
-    file.write_at(offset, std::as_bytes(elements(call.x)));
+    const auto values = std::as_bytes(elements(call.x));
+    sum.add(values);
+    file.write_at(offset, values);
   });
+  const std::uint64_t value = sum.value();
+  file.write_at(bytes, std::as_bytes(std::span(&value, 1)));
   file.sync();
 }
 
 void Calibration::load(const std::filesystem::path& path) {
   const std::int64_t bytes = for_each_matrix([](Stream::Call&, std::int64_t) {});
-  const StateFile file = StateFile::open(path, bytes);
+  const StateFile file = StateFile::open(path, bytes + kSumBytes);
+  Checksum sum;
   for_each_matrix([&](Stream::Call& call, std::int64_t offset) {
     call.x = Matrix<float>(call.batch.tokens(), config_.hidden_size);
-    file.read_at(offset, std::as_writable_bytes(elements(call.x)));
+    const auto values = std::as_writable_bytes(elements(call.x));
+    file.read_at(offset, values);
+    sum.add(values);
   });
+  std::uint64_t value = 0;
+  file.read_at(bytes, std::as_writable_bytes(std::span(&value, 1)));
+  if (value != sum.value())
+    throw_error(ErrorCode::kCorrupt,
+                "'{}': the activations are not what was written: the disk or the memory changed them; start "
+                "afresh (latent8 quantize --no-resume, or remove the unfinished folder)",
+                path.string());
 }
 
 std::array<GroupStatistics, kGroups> Calibration::observe_groups(QuantizeOptions::Anti anti,

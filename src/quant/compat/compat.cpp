@@ -1,7 +1,6 @@
 #include "quant/compat/compat.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 
@@ -11,16 +10,16 @@
 #include "formats/layer_schema.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/compat/calibration.h"
+#include "quant/compat/files.h"
 #include "quant/compat/layer_writer.h"
 #include "quant/compat/memory.h"
 #include "quant/compat/smoothing.h"
-#include "quant/output/manifest.h"
-#include "quant/output/output_folder.h"
-#include "quant/output/resume.h"
+#include "quant/output/checkpoint_writer.h"
+#include "quant/output/resumable_run.h"
 #include "quant/plan/plan.h"
 #include "quant/plan/run_inputs.h"
+#include "source/file_watch.h"
 #include "source/float_checkpoint.h"
-#include "sys/topology.h"
 
 namespace latent8::compat {
 namespace {
@@ -49,13 +48,13 @@ std::set<std::int64_t> float_layers(const QuantizeOptions& options) {
   return {layers.begin(), layers.end()};
 }
 
-// One run over the units: the embedding, every decoder layer, what follows the last one. After each,
-// everything that a later run needs to go on is on the disk.
-class Run {
+// The units one after the other: the embedding, every decoder layer, what follows the last one.
+class Pipeline {
  public:
-  Run(const QuantizeOptions& options, const Given& given)
+  Pipeline(const QuantizeOptions& options, const Given& given)
       : options_(options),
         given_(given),
+        watch_(options.model),
         source_(open_source(options)),
         config_(source_.config()),
         outside_(outside_schema(config_)),
@@ -63,36 +62,24 @@ class Run {
                         given.float_layers ? *given.float_layers : float_layers(options))),
         files_(source_),
         pool_(options.threads),
-        reader_(files_, plan_.type) {
-    if (!given.statistics) start_calibration();
-    folder_.emplace(options.model, options.out, options.overwrite, OutputFolder::Earlier::kKeep);
-    begin();
+        reader_(files_, plan_.type),
+        run_(options, watch_, beginning()) {
+    result().resumed_layers = std::clamp<std::int64_t>(run_.manifest().finished - 1, 0, layers());
   }
 
   QuantizeResult run() {
-    if (folder_->completed()) {
-      folder_->commit();
-      return manifest_.result;
-    }
-    const bool resumed = manifest_.finished > 0;
-    writer_.emplace(folder_->partial(), plan_, options_.shard_bytes,
-                    resumed ? std::optional(result().bytes_out) : std::nullopt);
-    layer_writer_.emplace(options_, reader_, pool_, *writer_);
-    if (calibration_ && resumed && manifest_.finished < last_unit()) calibration_->load(border());
-    while (manifest_.finished <= last_unit()) {
-      start_ = std::chrono::steady_clock::now();
-      write_unit(manifest_.finished);
-      finish_unit();
-    }
-    report(Stage::kFinish, layers(), "");
-    finish();
-    return result();
+    if (const auto result = run_.completed()) return *result;
+    const std::int64_t finished = run_.manifest().finished;
+    run_.start_writing(shard_layout(plan_, options_));
+    layer_writer_.emplace(options_, reader_, pool_, run_.writer());
+    if (calibration_ && finished > 0 && finished <= layers()) calibration_->load(run_.border(finished - 1));
+    run_.write_units(layers() + 2, [this](std::int64_t unit) { write_unit(unit); });
+    return finish();
   }
 
  private:
   std::int64_t layers() const { return layers_to_write(config_, options_); }
-  std::int64_t last_unit() const { return layers() + 1; }
-  QuantizeResult& result() { return manifest_.result; }
+  QuantizeResult& result() { return run_.result(); }
   bool fa(std::int64_t layer) const { return options_.fa_quant && !plan_.float_layers.contains(layer); }
   std::int64_t fa_layers() const {
     std::int64_t count = 0;
@@ -100,25 +87,33 @@ class Run {
     return count;
   }
 
-  // Finds what an earlier run left, or begins afresh.
-  void begin() {
-    manifest_.inputs = run_inputs(
+  // What decides the result, and what is known of it before it is made.
+  Manifest beginning() {
+    Manifest out;
+    if (!given_.statistics) start_calibration(out.result);
+    out.inputs = run_inputs(
         options_, files_,
         {layers(), {plan_.float_layers.begin(), plan_.float_layers.end()}, calibration_ != nullptr});
-    describe_result();
-    manifest_ = resume_or_begin(*folder_, std::move(manifest_), options_.resume);
-    result().resumed_layers = std::clamp<std::int64_t>(manifest_.finished - 1, 0, layers());
+    out.result.layers = layers();
+    out.result.fa_layers = fa_layers();
+    out.result.mtp = !plan_.mtp.empty();
+    for (const auto& [name, view] : source_.tensors()) out.result.bytes_in += view.size_bytes();
+    if (options_.fa_quant && !plan_.float_layers.empty())
+      out.result.warnings.push_back(
+          fmt::format("layers {} have no scales of the int8 cache: the reference's list for a path like '{}'",
+                      fmt::join(plan_.float_layers, ", "), options_.model.string()));
+    return out;
   }
 
-  void start_calibration() {
+  void start_calibration(QuantizeResult& result) {
     const Tokenizer tokenizer = Tokenizer::load(options_.model);
     const auto batches = [&](const std::filesystem::path& prompts) {
       return make_batches(tokenizer, config_, read_prompts(prompts), options_.batch_size);
     };
     std::vector<TokenBatch> anti, calib = batches(options_.calib);
     for (const TokenBatch& batch : calib) {
-      result().prompts += batch.sequences;
-      result().tokens += batch.tokens();
+      result.prompts += batch.sequences;
+      result.tokens += batch.tokens();
     }
     if (options_.anti != QuantizeOptions::Anti::kNone)
       anti = batches(options_.anti_calib.empty() ? options_.calib : options_.anti_calib);
@@ -126,11 +121,6 @@ class Run {
     check_memory(options_, memory_needed(source_, options_, anti, calib, pool_.threads()));
     calibration_ =
         std::make_unique<Calibration>(config_, plan_.type, pool_, std::move(anti), std::move(calib));
-  }
-
-  // The residual streams that enter the next layer.
-  std::filesystem::path border() const {
-    return folder_->state() / fmt::format("activations-{}.bin", manifest_.finished - 1);
   }
 
   void write_unit(std::int64_t unit) {
@@ -142,6 +132,7 @@ class Run {
       attention(unit - 1);
       report(Stage::kQuantize, unit - 1, "mlp");
       mlp(unit - 1);
+      run_.drop_border(unit - 1);
     } else {
       norm(outside_.name(TensorRole::kFinalNorm));
       const TensorSchema& head = outside_.get(TensorRole::kLmHead);
@@ -149,19 +140,7 @@ class Run {
         layer_writer_->copy(outside_.weight(head));
       for (const PlannedTensor& planned : plan_.mtp) layer_writer_->stored(planned.tensor.name);
     }
-  }
-
-  void finish_unit() {
-    writer_->sync();
-    files_.check_unchanged();
-    const std::filesystem::path former = border();
-    result().bytes_out = writer_->written();
-    result().seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    ++manifest_.finished;
-    if (calibration_ && manifest_.finished < last_unit()) calibration_->save(border());
-    write_manifest(folder_->state(), manifest_);
-    folder_->keep();
-    std::filesystem::remove(former);
+    if (calibration_ && unit < layers()) calibration_->save(run_.border(unit));
   }
 
   void attention(std::int64_t layer) {
@@ -212,40 +191,41 @@ class Run {
     return tensors;
   }
 
-  void report(Stage stage, std::int64_t layer, std::string part) const {
+  void report(Stage stage, std::int64_t layer, std::string part) {
     if (options_.progress)
-      options_.progress({stage, layer, layers(), std::move(part), writer_->written(), writer_->total()});
+      options_.progress(
+          {stage, layer, layers(), std::move(part), run_.writer().written(), run_.writer().planned()});
   }
 
-  void finish() {
-    writer_->finish();
-    result().bytes_out = writer_->total();
-    result().tensors = writer_->tensors();
-    result().peak_memory = peak_resident_bytes();
-    write_description(folder_->partial(), plan_, options_);
-    write_file_atomically(folder_->partial() / "config.json",
-                          marked_config(read_text_file(options_.model / "config.json"), options_));
-    copy_other_files(options_.model, folder_->partial());
-    write_manifest(folder_->state(), manifest_);
-    set_modes(folder_->partial());
-    folder_->commit();
+  QuantizeResult finish() {
+    report(Stage::kFinish, layers(), "");
+    ResumableRun::Ending ending;
+    for (const auto* tensors : {&plan_.tensors, &plan_.mtp})
+      for (const PlannedTensor& planned : *tensors) ending.tensors.push_back(planned.tensor);
+    ending.files = [this](const std::filesystem::path& dir) { write_files(dir); };
+    ending.sums = false;  // the reference's files and no other
+    ending.progress = [this](std::int64_t done, std::int64_t of) {
+      report(Stage::kFinish, layers(), fmt::format("checksums, {} of {} files", done, of));
+    };
+    return run_.finish(ending, pool_);
   }
 
-  // What is known of the result before it is made.
-  void describe_result() {
-    result().layers = layers();
-    result().fa_layers = fa_layers();
-    result().mtp = !plan_.mtp.empty();
-    for (const auto& [name, view] : source_.tensors())
-      result().bytes_in += static_cast<std::int64_t>(view.bytes.size());
-    if (options_.fa_quant && !plan_.float_layers.empty())
-      result().warnings.push_back(
-          fmt::format("layers {} have no scales of the int8 cache: the reference's list for a path like '{}'",
-                      fmt::join(plan_.float_layers, ", "), options_.model.string()));
+  void write_files(const std::filesystem::path& dir) {
+    std::vector<std::pair<std::string, QuantType>> described;
+    for (const auto* tensors : {&plan_.tensors, &plan_.mtp})
+      for (const PlannedTensor& planned : *tensors)
+        if (planned.described) described.emplace_back(planned.tensor.name, planned.type);
+    write_description(dir, described, options_);
+    write_file_atomically(
+        dir / "config.json",
+        quantized_config(read_text_file(options_.model / "config.json"), config_, {}, options_));
+    result().copied = copy_other_files(options_.model, dir, /*as_reference=*/true).copied;
+    set_modes(dir);
   }
 
   const QuantizeOptions& options_;
   const Given& given_;
+  const FileWatch watch_;  // before anything is read
   const Checkpoint source_;
   const ModelConfig& config_;
   const LayerSchema outside_;
@@ -253,18 +233,15 @@ class Run {
   const SourceReader files_;
   ThreadPool pool_;
   TensorReader reader_;
-  std::optional<OutputFolder> folder_;
-  Manifest manifest_;
-  std::optional<Writer> writer_;
+  std::unique_ptr<Calibration> calibration_;  // none if statistics are given
+  ResumableRun run_;
   std::optional<LayerWriter> layer_writer_;
-  std::unique_ptr<Calibration> calibration_;     // none if statistics are given
-  std::chrono::steady_clock::time_point start_;  // of the unit
 };
 
 }  // namespace
 
 QuantizeResult quantize_as_msmodelslim(const QuantizeOptions& options, const Given& given) {
-  return Run(options, given).run();
+  return Pipeline(options, given).run();
 }
 
 }  // namespace latent8::compat

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "quant/compat/plan.h"
 #include "quant/weights/rounding.h"
 
 namespace latent8::compat {
@@ -37,7 +38,7 @@ void LayerWriter::attention(std::int64_t layer, bool fa, const AttentionTensors&
   attention_linear(schema.name(Role::kQBProj), tensors.q_b_proj, input(Group::kCQ));
   attention_linear(schema.name(Role::kKvAProj), tensors.kv_a_proj_with_mqa, input(Group::kHidden));
   norm(schema.name(Role::kKvANorm), tensors.kv_a_layernorm);
-  writer_.write_floats(schema.weight(Role::kKvBProj), elements(tensors.kv_b_proj.weight));
+  writer_.append_floats(schema.weight(Role::kKvBProj), elements(tensors.kv_b_proj.weight));
   attention_linear(schema.name(Role::kOProj), tensors.o_proj, input(Group::kO));
   norm(schema.name(Role::kInputNorm), tensors.input_layernorm);
 }
@@ -55,11 +56,11 @@ void LayerWriter::mlp(const LayerSchema& layer, LayerPart part, std::int64_t exp
 void LayerWriter::norm(const std::string& name, const NormTensors& norm) const {
   const std::vector<float> zeros(norm.weight.size());
   const std::vector<float>& bias = norm.bias.empty() ? zeros : norm.bias;
-  writer_.write_floats(name + ".weight", norm.weight);
-  if (has_norm_bias(options_)) writer_.write_floats(name + ".bias", bias);
+  writer_.append_floats(name + ".weight", norm.weight);
+  if (has_norm_bias(options_)) writer_.append_floats(name + ".bias", bias);
   if (!doubles_norms(options_)) return;
-  writer_.write_floats(name + ".module.weight", norm.weight);
-  writer_.write_floats(name + ".module.bias", bias);
+  writer_.append_floats(name + ".module.weight", norm.weight);
+  writer_.append_floats(name + ".module.bias", bias);
 }
 
 void LayerWriter::copy(const std::string& name) const {
@@ -86,10 +87,10 @@ void LayerWriter::stored(const std::string& name) const {
 Int8Weight LayerWriter::linear(const std::string& name, const Matrix<float>& weight,
                                const std::vector<float>& bias) const {
   Int8Weight quantized = quantize_weight(pool_, reader_.type(), weight);
-  writer_.write(name + ".weight", std::as_bytes(elements(quantized.codes)));
-  if (!bias.empty()) writer_.write_floats(name + ".bias", bias);
-  writer_.write_floats(name + ".weight_scale", quantized.scale);
-  writer_.write_floats(name + ".weight_offset", std::vector<float>(quantized.scale.size()));
+  writer_.append(name + ".weight", std::as_bytes(elements(quantized.codes)));
+  if (!bias.empty()) writer_.append_floats(name + ".bias", bias);
+  writer_.append_floats(name + ".weight_scale", quantized.scale);
+  writer_.append_floats(name + ".weight_offset", std::vector<float>(quantized.scale.size()));
   return quantized;
 }
 
@@ -99,17 +100,17 @@ void LayerWriter::attention_linear(const std::string& name, const LinearTensors&
   if (options_.dynamic) return;
   const StaticInput input = range.input(reader_.type());
   const StaticTensors made = static_tensors(reader_.type(), weight, input, tensors.bias);
-  writer_.write_floats(name + ".input_scale", {&input.scale, 1});
-  writer_.write_floats(name + ".input_offset", {&input.offset, 1});
-  writer_.write(name + ".quant_bias", bytes_of(made.quant_bias));
+  writer_.append_floats(name + ".input_scale", {&input.scale, 1});
+  writer_.append_floats(name + ".input_offset", {&input.offset, 1});
+  writer_.append(name + ".quant_bias", bytes_of(made.quant_bias));
   if (reader_.type() != DType::kF16) {
-    writer_.write(name + ".deq_scale", bytes_of(made.deq_scale));
+    writer_.append(name + ".deq_scale", bytes_of(made.deq_scale));
     return;
   }
   // The float32's bits, sign-extended (docs/format.md, "Quantised linears").
   std::vector<std::int64_t> bits;
   for (const float scale : made.deq_scale) bits.push_back(std::bit_cast<std::int32_t>(scale));
-  writer_.write(name + ".deq_scale", bytes_of(bits));
+  writer_.append(name + ".deq_scale", bytes_of(bits));
 }
 
 void LayerWriter::fa_scales(const std::string& name, const FaRanges& fa) const {
@@ -118,12 +119,12 @@ void LayerWriter::fa_scales(const std::string& name, const FaRanges& fa) const {
   for (const Range range : fa.q) q.push_back(scale(range));
   const std::vector<float> k{scale(fa.k)}, v{scale(fa.v)};
   const std::vector<std::int8_t> zeros(q.size());
-  writer_.write_floats(name + "fa_q.scale", q);
-  writer_.write_floats(name + "fa_k.scale", k);
-  writer_.write_floats(name + "fa_v.scale", v);
-  writer_.write(name + "fa_q.offset", bytes_of(zeros));
-  writer_.write(name + "fa_k.offset", bytes_of(zeros).first(1));
-  writer_.write(name + "fa_v.offset", bytes_of(zeros).first(1));
+  writer_.append_floats(name + "fa_q.scale", q);
+  writer_.append_floats(name + "fa_k.scale", k);
+  writer_.append_floats(name + "fa_v.scale", v);
+  writer_.append(name + "fa_q.offset", bytes_of(zeros));
+  writer_.append(name + "fa_k.offset", bytes_of(zeros).first(1));
+  writer_.append(name + "fa_v.offset", bytes_of(zeros).first(1));
 }
 
 }  // namespace latent8::compat

@@ -3,16 +3,18 @@
 
 #include <string>
 
+#include "latent8/quantize.h"
 #include "quant/compat/int8_linear.h"
 #include "quant/compat/layer_tensors.h"
-#include "quant/compat/writer.h"
+#include "quant/output/shard_writer.h"
 
 namespace latent8::compat {
 
 // Ownership: refers to its arguments, which must outlive it.
 class LayerWriter {
  public:
-  LayerWriter(const QuantizeOptions& options, const TensorReader& reader, ThreadPool& pool, Writer& writer)
+  LayerWriter(const QuantizeOptions& options, const TensorReader& reader, ThreadPool& pool,
+              ShardWriter& writer)
       : options_(options), reader_(reader), pool_(pool), writer_(writer) {}
 
   // Attention and the norm before it. REQUIRES: statistics of every input of a static linear, and of the
@@ -37,7 +39,7 @@ class LayerWriter {
   const QuantizeOptions& options_;
   const TensorReader& reader_;
   ThreadPool& pool_;
-  Writer& writer_;
+  ShardWriter& writer_;
 };
 
 }  // namespace latent8::compat

@@ -138,7 +138,7 @@ OutputErrors LayerQuantizer::write(std::span<const PlannedModule* const> modules
 // All of them in one parallel loop, since most linears of a layer are the small ones of experts.
 void LayerQuantizer::write_dynamic(std::span<const PlannedModule* const> modules) const {
   struct Target {
-    ShardWriter::Place codes, scale;
+    ShardWriter::Place &codes, &scale;
   };
   std::vector<SourceTensor> weights;
   std::vector<Target> targets;
@@ -154,10 +154,10 @@ void LayerQuantizer::write_dynamic(std::span<const PlannedModule* const> modules
   const std::int64_t scale_bytes = size_of(dtype_);
   stream_weights(pool_, weights, dtype_, [&](std::size_t i, const QuantizedRows& rows) {
     const auto& [codes, scale] = targets[i];
-    codes.file->write_at(codes.offset + rows.row * weights[i].cols(), std::as_bytes(rows.codes));
+    writer_.write_at(codes, rows.row * weights[i].cols(), std::as_bytes(rows.codes));
     std::vector<std::byte> stored(static_cast<std::size_t>(rows.count * scale_bytes));
     narrow(rows.scale.data(), dtype_, rows.count, stored.data());
-    scale.file->write_at(scale.offset + rows.row * scale_bytes, stored);
+    writer_.write_at(scale, rows.row * scale_bytes, stored);
   });
 }
 

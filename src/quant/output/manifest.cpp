@@ -4,16 +4,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "formats/atomic_file.h"
-#include "formats/files.h"
 #include "formats/json.h"
+#include "quant/output/state_file.h"
 
 namespace latent8 {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kFormatVersion = 2;
+constexpr std::int64_t kFormatVersion = 3;
 constexpr const char* kFileName = "manifest.json";
 
 // Calls visit(name, field) for every field that is a number, a text or a flag; for reading and writing alike.
@@ -52,6 +51,7 @@ void for_each_result_field(Result& r, const Visit& visit) {
   visit("peak_memory", r.peak_memory);
   visit("seconds", r.seconds);
   visit("warnings", r.warnings);
+  visit("copied", r.copied);
 }
 
 Json to_json(const LayerReport& report) {
@@ -84,6 +84,7 @@ Manifest manifest(const Json& json) {
   json.at("inputs").get_to(out.inputs);
   json.at("finished").get_to(out.finished);
   json.at("fallbacks").get_to(out.fallbacks);
+  json.at("sums").get_to(out.sums);
   for_each_result_field(out.result,
                         [&](const char* name, auto& field) { json.at("result").at(name).get_to(field); });
   for (const Json& report : json.at("layers")) out.result.per_layer.push_back(layer_report(report));
@@ -96,7 +97,7 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state) {
   const std::filesystem::path path = state / kFileName;
   if (!std::filesystem::exists(path)) return {};
   try {
-    const Json json = parse_json(read_text_file(path), path.string());
+    const Json json = parse_json(read_state_text(path), path.string());
     if (json.at("version").get<std::int64_t>() == kFormatVersion) return manifest(json);
   } catch (const Json::exception& error) {
     throw_error(ErrorCode::kCorrupt,
@@ -114,12 +115,13 @@ void write_manifest(const std::filesystem::path& state, const Manifest& manifest
   Json json{{"version", kFormatVersion},
             {"inputs", manifest.inputs},
             {"finished", manifest.finished},
-            {"fallbacks", manifest.fallbacks}};
+            {"fallbacks", manifest.fallbacks},
+            {"sums", manifest.sums}};
   for_each_result_field(manifest.result,
                         [&](const char* name, const auto& field) { json["result"][name] = field; });
   json["layers"] = Json::array();
   for (const LayerReport& report : manifest.result.per_layer) json["layers"].push_back(to_json(report));
-  write_file_atomically(state / kFileName, json.dump(1));
+  write_state_text(state / kFileName, json.dump(1) + "\n");
 }
 
 std::vector<std::string> differences(const Manifest& then, const Manifest& now) {

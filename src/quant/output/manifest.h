@@ -18,6 +18,8 @@ struct Manifest {
   std::int64_t finished = 0;           // units of the plan whose tensors are complete and on the disk
   QuantizeResult result;               // of these units
   std::vector<std::string> fallbacks;  // names of planned modules that fell back
+  // SHA-256 of shards that were read back when all units were finished: name, hex digits.
+  std::vector<std::pair<std::string, std::string>> sums;
 };
 
 // Throws: Error{kCorrupt} if the file is not one that write_manifest() wrote.

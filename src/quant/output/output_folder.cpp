@@ -5,16 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
-#include "formats/files.h"
+#include "quant/output/own_files.h"
 
 namespace latent8 {
 namespace {
@@ -35,6 +35,42 @@ bool lies_in(const fs::path& inner, const fs::path& outer) {
   return !relative.empty() && *relative.begin() != "..";
 }
 
+// What a folder is, whatever its path: a bind mount has the identity of what is mounted.
+using FolderId = std::pair<dev_t, ino_t>;
+std::optional<FolderId> id_of(const fs::path& path) {
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) return {};
+  return FolderId{status.st_dev, status.st_ino};
+}
+
+bool lies_in_one_of(fs::path path, const std::set<FolderId>& folders) {
+  for (;; path = path.parent_path()) {
+    const auto id = id_of(path);
+    if (id && folders.contains(*id)) return true;
+    if (path == path.parent_path()) return false;
+  }
+}
+
+std::set<FolderId> folders_of(const fs::path& dir) {
+  std::set<FolderId> out;
+  if (const auto id = id_of(dir)) out.insert(*id);
+  std::error_code error;
+  fs::recursive_directory_iterator it(dir, fs::directory_options::skip_permission_denied, error);
+  for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+    std::error_code none;
+    const auto id = it->is_directory(none) && !it->is_symlink(none) ? id_of(it->path()) : std::nullopt;
+    if (id) out.insert(*id);
+  }
+  return out;
+}
+
+// Whether one of them is, or lies in, the other.
+bool overlap(const fs::path& source, const fs::path& out) {
+  if (lies_in(out, source) || lies_in(source, out) || lies_in_one_of(out, folders_of(source))) return true;
+  const auto id = id_of(out);
+  return id && lies_in_one_of(source, {*id});
+}
+
 void check_out(const fs::path& out, bool overwrite) {
   if (!fs::exists(out)) return;
   if (!fs::is_directory(out))
@@ -45,15 +81,13 @@ void check_out(const fs::path& out, bool overwrite) {
                 "'{}': an empty or absent folder expected, got one with files; choose another, or overwrite "
                 "it (latent8 quantize --overwrite)",
                 out.string());
-  const std::vector<std::string> names = list_folder(out);
-  const bool quantised = std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return name.starts_with("quant_model_description") && name.ends_with(".json");
-  });
-  if (!quantised)
-    throw_error(ErrorCode::kInvalidArgument,
-                "'{}': only a quantised checkpoint is overwritten, but quant_model_description*.json is not "
-                "there; remove the folder yourself or choose another",
-                out.string());
+  if (own_files(out).names.empty())
+    throw_error(
+        ErrorCode::kInvalidArgument,
+        "'{}': only a quantised checkpoint is overwritten, but neither SHA256SUMS nor a "
+        "quant_model_description*.json that describes tensors is there; remove the folder yourself or "
+        "choose another",
+        out.string());
 }
 
 // Whether latent8 made the folder: its state is locked, or it died before it could lock anything.
@@ -110,7 +144,7 @@ OutputFolder::OutputFolder(const fs::path& source, const fs::path& out, bool ove
   out_ = normal(out);
   partial_ = out_.string() + ".partial";
   aside_ = out_.string() + ".partial.state";
-  if (lies_in(out_, normal(source)) || lies_in(normal(source), out_))
+  if (overlap(normal(source), out_))
     throw_error(ErrorCode::kInvalidArgument, "'{}': a folder outside the source '{}' expected", out_.string(),
                 source.string());
   finish_interrupted_commit();
@@ -178,9 +212,18 @@ void OutputFolder::remove_aside() {
   fs::remove_all(aside_, ignored);
 }
 
+// What the former result's folder held besides that result goes into the new one. Only then is the former
+// one removed, under another name: a run that goes on after a kill must not take half of it for the user's.
+void OutputFolder::keep_others() {
+  if (!fs::exists(former())) return;
+  keep_other_files(former(), own_files(former()), out_);
+  rename_or_throw(former(), aside_ / "removed");
+}
+
 void OutputFolder::clear() {
   if (completed_) {
     completed_ = false;
+    keep_others();
     remove_aside();
     lock_ = FileDescriptor();
     open_partial();
@@ -198,6 +241,7 @@ void OutputFolder::commit() {
     rename_or_throw(partial_, out_);
     sync_folder(out_.parent_path());
   }
+  keep_others();
   remove_aside();
 }
 

@@ -16,9 +16,10 @@ class OutputFolder {
     kRemove,  // what an interrupted run left
     kKeep     // in OUT.partial, for the caller to go on with or to clear()
   };
-  // overwrite: OUT may hold a quantised checkpoint, which commit() replaces.
-  // Throws: Error{kInvalidArgument} if OUT lies in `source`, or is a file, or is not empty, or if OUT.partial
-  // is somebody else's; {kUnavailable} if another run writes it; {kIo} naming the folder that cannot be made.
+  // overwrite: OUT may hold a quantised checkpoint, which commit() replaces; other files there stay.
+  // Throws: Error{kInvalidArgument} if OUT and `source` lie in each other (by another mount too), if OUT is a
+  // file, or is not empty, or if OUT.partial is somebody else's; {kUnavailable} if another run writes it;
+  // {kIo} naming the folder that cannot be made.
   OutputFolder(const std::filesystem::path& source, const std::filesystem::path& out, bool overwrite,
                Earlier earlier = Earlier::kRemove);
   // Removes OUT.partial unless keep() was called.
@@ -42,6 +43,7 @@ class OutputFolder {
   void finish_interrupted_commit();
   void open_partial();
   void lock(const std::filesystem::path& state);
+  void keep_others();
   void remove_aside();
   std::filesystem::path former() const { return aside_ / "former"; }
 

@@ -8,9 +8,19 @@
 #include <cstring>
 #include <utility>
 
+#include "base/checksum.h"
 #include "base/error.h"
+#include "formats/atomic_file.h"
+#include "formats/files.h"
 
 namespace latent8 {
+namespace {
+
+std::string checksum_line(std::string_view text) {
+  return fmt::format("xxh3 {:016x}\n", checksum(std::as_bytes(std::span(text))));
+}
+
+}  // namespace
 
 StateFile::StateFile(std::filesystem::path path, int flags) : path_(std::move(path)) {
   fd_ = FileDescriptor(::open(path_.c_str(), O_RDWR | O_CLOEXEC | flags, 0644));
@@ -75,6 +85,24 @@ void StateFile::read_at(std::int64_t offset, std::span<std::byte> bytes) const {
 
 void StateFile::sync() const {
   if (fdatasync(fd_.get()) != 0) fail("sync", errno);
+}
+
+void write_state_text(const std::filesystem::path& path, std::string_view text) {
+  write_file_atomically(path, std::string(text) + checksum_line(text));
+}
+
+std::string read_state_text(const std::filesystem::path& path) {
+  std::string text = std::filesystem::exists(path) ? read_text_file(path) : "";
+  const std::size_t size = checksum_line("").size();
+  if (text.size() >= size) {
+    const std::string last = text.substr(text.size() - size);
+    text.resize(text.size() - size);
+    if (last == checksum_line(text)) return text;
+  }
+  throw_error(ErrorCode::kCorrupt,
+              "'{}': the state of an interrupted run is missing or damaged; start afresh (latent8 quantize "
+              "--no-resume, or remove the unfinished folder)",
+              path.string());
 }
 
 }  // namespace latent8

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "sys/file_descriptor.h"
 
@@ -32,5 +34,10 @@ class StateFile {
   std::filesystem::path path_;
   FileDescriptor fd_;
 };
+
+// A small text of an unfinished result: appears complete or not at all, with a checksum in its last line.
+void write_state_text(const std::filesystem::path& path, std::string_view text);
+// Throws: Error{kCorrupt} if the file is missing or is not what was written.
+std::string read_state_text(const std::filesystem::path& path);
 
 }  // namespace latent8

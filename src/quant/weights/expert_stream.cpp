@@ -9,13 +9,13 @@
 namespace latent8 {
 namespace {
 
-struct Piece {
+struct RowRange {
   std::size_t tensor;
-  std::int64_t begin, end;  // rows
+  std::int64_t begin, end;
 };
 
-std::vector<Piece> cut(std::span<const SourceTensor> tensors, std::int64_t piece_bytes) {
-  std::vector<Piece> pieces;
+std::vector<RowRange> cut(std::span<const SourceTensor> tensors, std::int64_t piece_bytes) {
+  std::vector<RowRange> pieces;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
     const std::int64_t bytes = std::max<std::int64_t>(tensors[t].row_bytes(), 1);
     const std::int64_t unit = tensors[t].row_unit();
@@ -34,7 +34,7 @@ struct Buffers {
   std::vector<std::int32_t> row_sum;
   RowQuantizer quantizer;
 
-  QuantizedRows quantize(const SourceTensor& tensor, const Piece& piece) {
+  QuantizedRows quantize(const SourceTensor& tensor, const RowRange& piece) {
     const std::int64_t count = piece.end - piece.begin, size = count * tensor.cols();
     const auto rows = static_cast<std::size_t>(count);
     if (codes.size() < size) codes = AlignedBuffer<std::int8_t>(size);
@@ -51,14 +51,14 @@ struct Buffers {
 
 void stream_weights(ThreadPool& pool, std::span<const SourceTensor> tensors, DType scale_type,
                     const RowSink& sink, std::int64_t piece_bytes) {
-  const std::vector<Piece> pieces = cut(tensors, piece_bytes);
+  const std::vector<RowRange> pieces = cut(tensors, piece_bytes);
   std::vector<Buffers> buffers;
   for (int i = 0; i < pool.threads(); ++i)
     buffers.push_back(
         {.stored = {}, .codes = {}, .scale = {}, .row_sum = {}, .quantizer = RowQuantizer(scale_type)});
   parallel_for_or_throw(pool, static_cast<std::int64_t>(pieces.size()), 1,
                         [&](std::int64_t i, std::int64_t, int worker) {
-                          const Piece& piece = pieces[static_cast<std::size_t>(i)];
+                          const RowRange& piece = pieces[static_cast<std::size_t>(i)];
                           Buffers& own = buffers[static_cast<std::size_t>(worker)];
                           sink(piece.tensor, own.quantize(tensors[piece.tensor], piece));
                         });

@@ -64,6 +64,29 @@ TEST(ActivationStore, RefusesAFileOfAnotherSize) {
   error_of(ErrorCode::kCorrupt, [&] { ActivationStore::existing(dir / "x.bin", kRows, kCols); });
 }
 
+TEST(ActivationStore, RefusesABitThatFlippedInItsFile) {
+  TempDir dir;
+  {
+    ActivationStore store = ActivationStore::in_memory(kRows, kCols);
+    store.write(0, counted(kRows, 2.0F).view());
+    store.save(dir / "x.bin");
+  }
+  for (std::uintmax_t byte = 0; byte < std::filesystem::file_size(dir / "x.bin"); ++byte) {
+    flip_bit(dir / "x.bin", byte, static_cast<int>(byte % 8));
+    error_of(ErrorCode::kCorrupt, [&] { values(ActivationStore::existing(dir / "x.bin", kRows, kCols)); });
+    flip_bit(dir / "x.bin", byte, static_cast<int>(byte % 8));
+  }
+  EXPECT_EQ(values(ActivationStore::existing(dir / "x.bin", kRows, kCols))[0], 2.0F);
+}
+
+TEST(ActivationStore, NoticesABitThatFlipsWhileItIsInUse) {
+  TempDir dir;
+  ActivationStore store = ActivationStore::in_file(dir / "x.bin", kRows, kCols);
+  store.write(0, counted(kRows, 2.0F).view());
+  flip_bit(dir / "x.bin", 2, 1);
+  error_of(ErrorCode::kCorrupt, [&] { values(store); });
+}
+
 TEST(ActivationStore, SpillsWhereTheBudgetHasNoRoom) {
   TempDir dir;
   MemoryBudget budget(kRows * kCols * 4);

@@ -81,6 +81,26 @@ TEST_F(CompatResume, NamesTheInputsThatDiffer) {
   EXPECT_EQ(quantize(o).resumed_layers, 0);
 }
 
+TEST_F(CompatResume, RefusesABitThatFlippedWhileItWasInterrupted) {
+  const QuantizeOptions o = sharded();
+  ASSERT_FALSE(run_until(o, 6));
+  const fs::path partial = o.out.string() + ".partial";
+  int activations = 0, shards = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(partial)) {
+    const std::string name = entry.path().filename().string();
+    const bool shard = name.find("-00001-of-") != std::string::npos;
+    if (!shard && !name.starts_with("activations-")) continue;
+    ++(shard ? shards : activations);
+    const std::uintmax_t byte = shard ? entry.file_size() - 1 : entry.file_size() / 2;
+    flip_bit(entry.path(), byte, 3);
+    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { quantize(o); }), HasSubstr("--no-resume")) << name;
+    flip_bit(entry.path(), byte, 3);
+  }
+  EXPECT_EQ(activations, 1);
+  EXPECT_EQ(shards, 1);
+  quantize(o);
+}
+
 class CompatMemory : public CompatTest {
  protected:
   QuantizeOptions large(const fs::path& model) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "quant/output/state_file.h"
 #include "support/errors.h"
 #include "support/temp_dir.h"
 
@@ -69,9 +70,21 @@ TEST(Manifest, IsAbsentBeforeTheFirstUnit) {
 TEST(Manifest, SaysWhatToDoWithAFileThatItCannotRead) {
   TempDir dir;
   for (const char* text : {R"({"version": 1})", R"({"version": 99})", R"({"version": "x"})"}) {
-    dir.write("manifest.json", text);
+    write_state_text(dir / "manifest.json", text);
     EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { read_manifest(dir.path()); }), HasSubstr("--no-resume"));
   }
+}
+
+TEST(Manifest, IsRefusedWithABitThatFlipped) {
+  TempDir dir;
+  write_manifest(dir.path(), example());
+  const auto size = std::filesystem::file_size(dir / "manifest.json");
+  for (std::uintmax_t byte = 0; byte < size; byte += 7) {
+    flip_bit(dir / "manifest.json", byte, static_cast<int>(byte % 8));
+    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { read_manifest(dir.path()); }), HasSubstr("--no-resume"));
+    flip_bit(dir / "manifest.json", byte, static_cast<int>(byte % 8));
+  }
+  EXPECT_EQ(read_manifest(dir.path())->finished, 4);
 }
 
 TEST(Manifest, NamesInputsThatDiffer) {

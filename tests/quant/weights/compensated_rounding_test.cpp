@@ -82,7 +82,72 @@ double output_energy(const Problem& p) {
   return output_error(p, zero);
 }
 
+// What rounding that cancels errors means, in double and without a factor of the Hessian: with the columns
+// after k rounded, those up to k could still take any value; the best ones change w[0..k] by
+// inverse(H[0..k, 0..k]) H[0..k, k+1..] error[k+1..], and w[k] with its change is what is rounded.
+// Source: Frantar et al., "Optimal Brain Compression" (2022), equation 3, for more than one rounded column.
+class PlainFeedback {
+ public:
+  explicit PlainFeedback(const Problem& p, double damping) : h_(kIn * kIn), c_(kIn * kIn) {
+    double mean = 0.0;
+    for (std::int64_t i = 0; i < kIn; ++i) {
+      for (std::int64_t j = 0; j < kIn; ++j)
+        for (std::int64_t t = 0; t < kTokens; ++t) h(i, j) += double{p.x.row(t)[i]} * p.x.row(t)[j];
+      mean += h(i, i) / kIn;
+    }
+    for (std::int64_t i = 0; i < kIn; ++i) h(i, i) += damping * mean;
+    for (std::int64_t i = 0; i < kIn; ++i)  // H = C C^T; a leading block of C factors that block of H
+      for (std::int64_t j = 0; j <= i; ++j) {
+        double sum = h(i, j);
+        for (std::int64_t k = 0; k < j; ++k) sum -= c(i, k) * c(j, k);
+        c(i, j) = i == j ? std::sqrt(sum) : sum / c(j, j);
+      }
+  }
+
+  // What w[k] is changed by, per error of each column after it: [kIn], 0 up to k.
+  std::vector<double> of_column(std::int64_t k) {
+    std::vector<double> y(kIn), out(kIn);  // y: row k of the inverse
+    for (std::int64_t i = k; i >= 0; --i) {
+      double sum = i == k ? 1.0 / c(k, k) : 0.0;
+      for (std::int64_t j = i + 1; j <= k; ++j) sum -= c(j, i) * y[j];
+      y[i] = sum / c(i, i);
+    }
+    for (std::int64_t j = k + 1; j < kIn; ++j)
+      for (std::int64_t i = 0; i <= k; ++i) out[j] += y[i] * h(i, j);
+    return out;
+  }
+
+ private:
+  double& h(std::int64_t i, std::int64_t j) { return h_[static_cast<std::size_t>(i * kIn + j)]; }
+  double& c(std::int64_t i, std::int64_t j) { return c_[static_cast<std::size_t>(i * kIn + j)]; }
+  std::vector<double> h_, c_;
+};
+
 class CompensatedRounding : public KernelTest {};
+
+// Every code against the errors of the codes after it, so that one that float sums round otherwise does not
+// change what the others are held to.
+TEST_P(CompensatedRounding, RoundsWhatThePlainFeedbackAsksFor) {
+  const Problem p = problem();
+  const QuantizedWeight q = compensated(p, 2, table());
+  PlainFeedback plain(p, 0.01);
+  const auto error = [&](std::int64_t r, std::int64_t c) {
+    return double{p.w.row(r)[c]} - double{q.scale[static_cast<std::size_t>(r)]} * q.codes.row(r)[c];
+  };
+  double largest = 0.0;
+  for (std::int64_t k = 0; k < kIn; ++k) {
+    const std::vector<double> feedback = plain.of_column(k);
+    for (std::int64_t r = 0; r < kOut; ++r) {
+      double wanted = p.w.row(r)[k];
+      for (std::int64_t j = k + 1; j < kIn; ++j)
+        wanted += feedback[static_cast<std::size_t>(j)] * error(r, j);
+      largest = std::max(largest, std::fabs(wanted - p.w.row(r)[k]) / q.scale[static_cast<std::size_t>(r)]);
+      const double in_steps = std::clamp(wanted / q.scale[static_cast<std::size_t>(r)], -127.0, 127.0);
+      ASSERT_NEAR(q.codes.row(r)[k], in_steps, 0.5 + 2e-3) << r << " " << k;
+    }
+  }
+  EXPECT_GT(largest, 1.0);  // there is something to feed back
+}
 
 TEST_P(CompensatedRounding, MeasuresBothErrorsOfTheOutputs) {
   Problem p = problem();
