@@ -1,5 +1,5 @@
 #pragma once
-// What the reference's files look like from outside. Source: docs/format.md, "Files".
+// What the reference's files look like from outside. Source: docs/format.md, "Files and dialects".
 
 #include <filesystem>
 

@@ -22,7 +22,7 @@ ShardLayout shard_layout(const CheckpointPlan& plan, const QuantizeOptions& opti
   ShardLayout layout;
   layout.weight_kind = weight_kind(options);
   layout.shard_bytes = options.shard_bytes;
-  // The reference indents by 4 after adding an MTP layer. Source: docs/format.md, "Files".
+  // The reference indents by 4 after adding an MTP layer. Source: docs/format.md, "Files and dialects".
   if (plan.has(Unit::kMtp) || plan.has(Unit::kMtpFloat)) layout.index_indent = 4;
   const auto undecided = [&](const PlannedTensor& planned) {
     std::int64_t& bytes = layout.undecided[planned.tensor.name];
