@@ -64,7 +64,8 @@ bool lists(std::string_view text, std::string_view word) {
   return false;
 }
 
-// The process's group in the hierarchy that accounts for memory: "ID:CONTROLLERS:PATH", version 2 is "0::PATH".
+// The process's group in the hierarchy that accounts for memory: "ID:CONTROLLERS:PATH", version 2 is
+// "0::PATH".
 std::optional<std::string> group_path(const fs::path& root, const Version& version) {
   std::ifstream in(root / "proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
@@ -123,7 +124,8 @@ void add_groups(const fs::path& root, const Version& version, std::vector<GroupM
       limit = std::min(limit, read_number(folder / name).value_or(limit));
     const std::optional<std::int64_t> usage = read_number(folder / version.usage);
     if (limit < std::numeric_limits<std::int64_t>::max() && usage)
-      out.push_back({limit, std::max<std::int64_t>(*usage - sum_of(folder / "memory.stat", version.cached), 0)});
+      out.push_back(
+          {limit, std::max<std::int64_t>(*usage - sum_of(folder / "memory.stat", version.cached), 0)});
     if (folder == mount->at) return;
   }
 }

@@ -94,9 +94,9 @@ TEST(ControlGroups, VersionOneIsReadWithItsNames) {
   const Machine machine("5:cpu,cpuacct:/other\n4:memory:/docker/box\n0::/\n", kMount1);
   machine.write("sys/fs/cgroup/memory/docker/box/memory.limit_in_bytes", text(8 * kGiB));
   machine.write("sys/fs/cgroup/memory/docker/box/memory.usage_in_bytes", text(8 * kGiB));
-  machine.write("sys/fs/cgroup/memory/docker/box/memory.stat",
-                "inactive_file 0\ntotal_inactive_file " + text(5 * kGiB) + "\ntotal_active_file " + text(kGiB) +
-                    "\n");
+  machine.write(
+      "sys/fs/cgroup/memory/docker/box/memory.stat",
+      "inactive_file 0\ntotal_inactive_file " + text(5 * kGiB) + "\ntotal_active_file " + text(kGiB) + "\n");
   machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712");
   machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", text(40 * kGiB));
 
