@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "formats/foreign_file.h"
 #include "sys/mapped_file.h"
 
 namespace latent8 {
@@ -14,6 +15,7 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   try {
     return nlohmann::json::parse(text, text + file.bytes().size());
   } catch (const nlohmann::json::exception& error) {
+    refuse_foreign(file.bytes(), path.string());
     const std::string_view what = error.what();  // "[json.exception.parse_error.101] parse error at ..."
     const auto prefix = what.find("] ");
     throw_error(ErrorCode::kCorrupt, "{}: not JSON: {}; is it truncated?", path.string(),
