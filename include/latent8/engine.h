@@ -38,8 +38,9 @@ struct EngineOptions {
 
 // How a checkpoint becomes a model.
 struct ModelOptions {
-  bool accept_unit_scales = false;  // FA scales that are all 1.0 are an error otherwise
-  bool copy_weights = false;        // into huge pages, instead of using them where the file is mapped
+  bool accept_unit_scales = false;     // FA scales that are all 1.0 are an error otherwise
+  bool copy_weights = false;           // into huge pages, instead of using them where the file is mapped
+  bool ignore_unread_tensors = false;  // tensors that the model does not read are an error otherwise
 };
 
 struct EngineStats {

@@ -71,7 +71,9 @@ Engine Engine::load(const std::filesystem::path& dir, const EngineOptions& optio
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(dir));
   const LoadOptions load{.accept_unit_scales = model_options.accept_unit_scales,
                          .load_mtp = false,
-                         .copy = model_options.copy_weights};
+                         .copy = model_options.copy_weights,
+                         .threads = options.threads,
+                         .ignore_unread_tensors = model_options.ignore_unread_tensors};
   return Engine(std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), load)), options);
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "model/unread_tensors.h"
 #include "model/weights.h"
 #include "quant/source_tensor.h"
 
@@ -255,12 +256,16 @@ std::vector<std::string> source_names(const Checkpoint& source, const PlannedMod
   return names;
 }
 
-Checkpoint open_float_checkpoint(const std::filesystem::path& model) {
+Checkpoint open_float_checkpoint(const QuantizeOptions& options) {
+  const std::filesystem::path& model = options.model;
   Checkpoint source = Checkpoint::open(model);
   if (source.quant() != nullptr)
     throw_error(ErrorCode::kInvalidArgument,
                 "'{}': a float checkpoint expected, got one that is quantised already ({})", model.string(),
                 source.quant()->file_name);
+  const std::int64_t layers = layers_to_write(source.config(), options);
+  refuse_unread_tensors(source, options.ignore_unread_tensors,
+                        layers < source.config().num_hidden_layers ? layers : 0);
   return source;
 }
 

@@ -79,7 +79,7 @@ DType model_dtype(const Checkpoint& source);
 std::vector<std::string> source_names(const Checkpoint& source, const PlannedModule& module);
 
 // Throws: Error{kInvalidArgument} for a checkpoint that is quantised already, and as Checkpoint::open().
-Checkpoint open_float_checkpoint(const std::filesystem::path& model);
+Checkpoint open_float_checkpoint(const QuantizeOptions& options);
 
 // The decoder layers to write. Throws: Error{kInvalidArgument} for more than there are.
 std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options);
