@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
@@ -30,7 +31,7 @@ nlohmann::ordered_json to_json(const LayerRun& run) {
   return {{"seconds", run.seconds}, {"gbs", run.gbs}, {"peak_memory", run.peak_memory}};
 }
 
-std::string json_text(const Flags& f, const QuantizeBench& b) {
+std::string json_report(const Flags& f, const QuantizeBench& b) {
   nlohmann::ordered_json out;
   out["cpu"] = cpu_name();
   out["isa"] = kernels().name;
@@ -48,7 +49,7 @@ std::string json_text(const Flags& f, const QuantizeBench& b) {
   out["written"] = to_json(b.written);
   out["streamed_layer"] = to_json(b.streamed);
   out["calibrated_layer"] = to_json(b.calibrated);
-  return out.dump(2) + "\n";
+  return json_text(out, 2) + "\n";
 }
 
 std::string table_text(const Flags& f, const QuantizeBench& b) {
@@ -93,7 +94,7 @@ void run(Flags& f) {
     };
     bench = run_quantize_bench(f.options);
   }
-  print_result(f.json ? json_text(f, bench) : table_text(f, bench));
+  print_result(f.json ? json_report(f, bench) : table_text(f, bench));
 }
 
 }  // namespace
@@ -114,7 +115,7 @@ void add_bench_quantize(CLI::App& bench) {
       ->check(CLI::Range(0, 4096));
   app->add_option("--max-memory", flags->options.max_memory,
                   "most resident memory of the quantiser, as 4GiB; default: a quarter of the machine's")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(size_from(0));
   app->add_option("--prompts", flags->options.prompts, "calibration prompts")
       ->check(at_least(1))
       ->capture_default_str();

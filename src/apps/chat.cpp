@@ -14,6 +14,7 @@
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace latent8 {
 namespace {
@@ -73,7 +74,7 @@ class Conversation {
       }
       return true;
     } catch (const Error& error) {
-      fmt::print(stderr, "latent8: error: {}\n", error.what());
+      print_remark("latent8: error: {}\n", shown_message(error.what()));
     }
     messages_.erase(messages_.size() - 1);
     return false;
@@ -109,11 +110,11 @@ class Conversation {
 // The next line; false at the end of input. Ctrl-C at the prompt begins the line anew.
 bool read_question(std::string& line) {
   for (;;) {
-    if (isatty(STDIN_FILENO) == 1) fmt::print(stderr, "> ");
+    if (isatty(STDIN_FILENO) == 1) print_remark("> ");
     interrupted = false;
     if (std::getline(std::cin, line)) return true;
     if (!interrupted) return false;
-    fmt::print(stderr, "\n");
+    print_remark("\n");
     std::clearerr(stdin);
     std::cin.clear();
   }
@@ -123,7 +124,7 @@ void chat(const ChatFlags& flags) {
   Conversation conversation(flags);
   const InterruptHandler handler;
   if (isatty(STDIN_FILENO) == 1)
-    fmt::print(stderr, "Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
+    print_remark("Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
   bool all_answered = true;
   for (std::string line; read_question(line);) {
     if (line == "/exit") break;

@@ -1,10 +1,12 @@
 #include "apps/common.h"
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "apps/output.h"
 #include "base/error.h"
@@ -71,11 +73,43 @@ CLI::Validator number_where(const std::function<bool(double)>& holds, const std:
       "");
 }
 
+// Bytes of a unit: "" or B, K, KB, KiB, M, ...; 0 for another text.
+double unit_of(std::string text) {
+  std::erase(text, ' ');
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  double bytes = 1.0;
+  if (!text.empty()) {
+    const std::size_t power = std::string_view("bkmgt").find(text[0]);
+    if (power == std::string_view::npos) return 0.0;
+    for (std::size_t i = 0; i < power; ++i) bytes *= 1024.0;
+    const std::string rest = text.substr(1);
+    if (!rest.empty() && (power == 0 || (rest != "b" && rest != "ib"))) return 0.0;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 CLI::Validator at_least(std::int64_t least) {
   return number_where([least](double value) { return value >= static_cast<double>(least); },
                       fmt::format("a number from {} on", least));
+}
+
+CLI::Validator size_from(std::int64_t least) {
+  return CLI::Validator(
+      [least](std::string& text) {
+        double value = 0;
+        const char* end = text.data() + text.size();
+        const auto read = std::from_chars(text.data(), end, value);
+        const double unit = read.ec == std::errc() ? unit_of({read.ptr, end}) : 0.0;
+        const double bytes = std::floor(value * unit);
+        constexpr double kMost = 0x1p60;
+        if (!(unit > 0.0 && bytes >= static_cast<double>(least) && bytes <= kMost))
+          return fmt::format("a size of at least {} bytes expected, as 64GiB or 1.5GB, got {}", least, text);
+        text = std::to_string(static_cast<std::int64_t>(bytes));
+        return std::string();
+      },
+      "SIZE");
 }
 
 std::string utf8_flag(const char* flag, const std::string& text) {
@@ -106,6 +140,8 @@ void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
       ->capture_default_str();
   app.add_flag("--accept-unit-scales", flags.accept_unit_scales,
                "load a checkpoint whose FA scales are all 1.0");
+  app.add_flag("--ignore-unread-tensors", flags.ignore_unread_tensors,
+               "load a checkpoint with tensors that the model does not read");
   app.add_option("--enable-nz", flags.enable_nz,
                  "false is refused for checkpoints with an int8 cache; absent means true")
       ->check(CLI::IsMember({"true", "false"}));
@@ -156,6 +192,8 @@ std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
   LoadOptions options;
   options.accept_unit_scales = flags.accept_unit_scales;
   options.copy = flags.load == "copy";
+  options.threads = flags.threads;
+  options.ignore_unread_tensors = flags.ignore_unread_tensors;
   return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), options));
 }
 
@@ -174,6 +212,7 @@ Frontend load_frontend(const ModelFlags& flags) {
   ModelOptions model_options;
   model_options.accept_unit_scales = flags.accept_unit_scales;
   model_options.copy_weights = flags.load == "copy";
+  model_options.ignore_unread_tensors = flags.ignore_unread_tensors;
   return Frontend::load(flags.model, options, model_options);
 }
 

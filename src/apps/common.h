@@ -19,7 +19,7 @@ struct ModelFlags {
   std::string model;  // directory
   int threads = 0;    // 0: the physical cores of the affinity mask
   std::string numerics = "native", prefill = "int8", cache = "auto", load = "map";
-  bool accept_unit_scales = false;
+  bool accept_unit_scales = false, ignore_unread_tensors = false;
   std::string enable_nz;  // "", "true" or "false"
   std::string atb_config;
 };
@@ -30,6 +30,9 @@ void add_model_flags(CLI::App& app, ModelFlags& flags);
 void add_runtime_flags(CLI::App& app, ModelFlags& flags);
 // A whole or other number, `least` or more.
 CLI::Validator at_least(std::int64_t least);
+// A size in bytes, `least` or more: "64GiB", "1.5 GB", "4096"; K, M, G, T with or without i are powers of
+// 1,024.
+CLI::Validator size_from(std::int64_t least);
 // `text`, given to `flag`. Throws: Error{kInvalidArgument} naming the flag if it is not UTF-8.
 std::string utf8_flag(const char* flag, const std::string& text);
 

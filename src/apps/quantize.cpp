@@ -100,15 +100,17 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
          "--max-memory", o.max_memory,
          "most resident memory, as 64GiB; default: a quarter of the machine's. --compat msmodelslim puts "
          "nothing on the disk: it refuses what is too little, and has no default")
-      ->transform(CLI::AsSizeValue(false));
+      ->transform(size_from(0));
   app.add_option("--shard-size", o.shard_bytes, "largest size of a weight file")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(size_from(1))
       ->default_str("4GiB");
   app.add_flag("--overwrite", o.overwrite, "replace a quantised checkpoint at --out");
   app.add_flag("--no-resume", flags.no_resume, "start anew instead of continuing an interrupted run");
   app.add_option("--threads", o.threads, "threads; 0 means one per physical core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
+  app.add_flag("--ignore-unread-tensors", o.ignore_unread_tensors,
+               "quantise a model with tensors that are not known: they are left out");
   app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations of the latent");
   app.add_option("--report", flags.report, "write an HTML page of what was measured and decided");
   add_json_flag(app, flags.json);

@@ -20,12 +20,22 @@ class TokenizeCommand {
 
   OrderedJson answer(const OrderedJson& line) const {
     if (line.contains("text")) return {{"ids", tokenizer_.encode(text_from(line["text"], "text"))}};
-    if (line.contains("ids")) return {{"text", tokenizer_.decode(token_ids_from(line["ids"]))}};
+    if (line.contains("ids")) return {{"text", tokenizer_.decode(known_ids(line["ids"]))}};
     if (line.contains("messages")) return render(line);
-    throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}", line.dump());
+    throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}",
+                shown_json(line));
   }
 
  private:
+  std::vector<std::int32_t> known_ids(const OrderedJson& value) const {
+    std::vector<std::int32_t> ids = token_ids_from(value);
+    for (const std::int32_t id : ids)
+      if (id >= tokenizer_.vocab_size())
+        throw_error(ErrorCode::kInvalidArgument, "'ids': token ids from 0 to {} expected, got {}",
+                    tokenizer_.vocab_size() - 1, id);
+    return ids;
+  }
+
   OrderedJson render(const OrderedJson& line) const {
     if (!template_)
       throw_error(ErrorCode::kNotFound, "'messages' need a chat template, and {} has none", dir_);
@@ -34,11 +44,11 @@ class TokenizeCommand {
                   line["messages"].type_name());
     for (const OrderedJson& message : line["messages"])
       if (!message.is_object())
-        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}", message.dump());
+        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}", shown_json(message));
     const OrderedJson flag = line.value("add_generation_prompt", OrderedJson(false));
     if (!flag.is_boolean())
       throw_error(ErrorCode::kInvalidArgument, "'add_generation_prompt': true or false expected, got {}",
-                  flag.dump());
+                  shown_json(flag));
     const std::string text =
         template_->render(line["messages"], line.value("tools", OrderedJson()), flag.get<bool>());
     return {{"text", text}, {"ids", tokenizer_.encode(text)}};
