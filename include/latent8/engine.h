@@ -32,6 +32,7 @@ struct ModelOptions {
   bool accept_unit_scales = false;  // FA scales that are all 1.0 are an error otherwise
   bool copy_weights = false;        // into huge pages, instead of using them where the file is mapped
   bool load_mtp = false;            // the MTP layer, where the checkpoint has one, with its cache
+  bool ignore_unread_tensors = false;  // tensors that the model does not read are an error otherwise
 };
 
 struct EngineStats {

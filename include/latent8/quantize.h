@@ -60,6 +60,8 @@ struct QuantizeOptions {
   std::int64_t max_memory = 0;
   std::int64_t shard_bytes = std::int64_t{4} << 30;
   int threads = 0;  // 0: the physical cores of the affinity mask
+  bool ignore_unread_tensors =
+      false;  // a source with tensors that the model does not read is an error otherwise
   // Called on the calling thread. May throw to stop: the error reaches quantize()'s caller.
   std::function<void(const QuantizeProgress&)> progress;
 };

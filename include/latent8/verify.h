@@ -21,6 +21,8 @@ struct VerifyOptions {
   int threads = 0;               // 0: the physical cores of the affinity mask
   // Called on the calling thread. May throw to stop: the error reaches verify()'s caller.
   std::function<void(const VerifyProgress&)> progress;
+  bool ignore_unread_tensors =
+      false;  // tensors of the source that its model does not read are problems otherwise
 };
 
 // Something that is off, or worth knowing.

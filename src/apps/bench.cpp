@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/check.h"
@@ -47,7 +48,8 @@ ModelConfig config_of(const BenchFlags& f) {
 
 std::unique_ptr<const DeepseekModel> make_model(ThreadPool& pool, const BenchFlags& f) {
   if (!f.model.model.empty())
-    return std::make_unique<const DeepseekModel>(load_weights(open_checkpoint(f.model), {}));
+    return std::make_unique<const DeepseekModel>(
+        load_weights(open_checkpoint(f.model), {.ignore_unread_tensors = f.model.ignore_unread_tensors}));
   const ModelConfig config = config_of(f);
   const std::int64_t bytes = random_model_bytes(config), available = memory_info().available_bytes;
   if (bytes > available)
@@ -86,7 +88,7 @@ void print_rows(const std::vector<BenchRow>& rows, const MachineLimits& limits, 
                       {"cpu", cpu_name()}};
     out["rows"] = nlohmann::ordered_json::array();
     for (const BenchRow& row : rows) out["rows"].push_back(to_json(row, limits));
-    print_result(out.dump(2) + "\n");
+    print_result(json_text(out, 2) + "\n");
     return;
   }
   print_result(

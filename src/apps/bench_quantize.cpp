@@ -31,7 +31,7 @@ nlohmann::ordered_json to_json(const LayerRun& run) {
   return {{"seconds", run.seconds}, {"gbs", run.gbs}, {"peak_memory", run.peak_memory}};
 }
 
-std::string json_text(const Flags& f, const QuantizeBench& b) {
+std::string json_report(const Flags& f, const QuantizeBench& b) {
   nlohmann::ordered_json out;
   out["cpu"] = cpu_name();
   out["isa"] = kernels().name;
@@ -49,7 +49,7 @@ std::string json_text(const Flags& f, const QuantizeBench& b) {
   out["written"] = to_json(b.written);
   out["streamed_layer"] = to_json(b.streamed);
   out["calibrated_layer"] = to_json(b.calibrated);
-  return out.dump(2) + "\n";
+  return json_text(out, 2) + "\n";
 }
 
 std::string table_text(const Flags& f, const QuantizeBench& b) {
@@ -94,7 +94,7 @@ void run(Flags& f) {
     };
     bench = run_quantize_bench(f.options);
   }
-  print_result(f.json ? json_text(f, bench) : table_text(f, bench));
+  print_result(f.json ? json_report(f, bench) : table_text(f, bench));
 }
 
 }  // namespace

@@ -77,7 +77,7 @@ class Conversation {
       }
       return true;
     } catch (const Error& error) {
-      fmt::print(stderr, "latent8: error: {}\n", printable(error.what(), 8000));
+      print_remark("latent8: error: {}\n", shown_message(error.what()));
     }
     messages_.erase(messages_.size() - 1);
     return false;
@@ -114,11 +114,11 @@ class Conversation {
 // The next line; false at the end of input. Ctrl-C at the prompt begins the line anew.
 bool read_question(std::string& line) {
   for (;;) {
-    if (isatty(STDIN_FILENO) == 1) fmt::print(stderr, "> ");
+    if (isatty(STDIN_FILENO) == 1) print_remark("> ");
     interrupted = false;
     if (std::getline(std::cin, line)) return true;
     if (!interrupted) return false;
-    fmt::print(stderr, "\n");
+    print_remark("\n");
     std::clearerr(stdin);
     std::cin.clear();
   }
@@ -128,7 +128,7 @@ void chat(const ChatFlags& flags) {
   Conversation conversation(flags);
   const InterruptHandler handler;
   if (isatty(STDIN_FILENO) == 1)
-    fmt::print(stderr, "Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
+    print_remark("Ctrl-C stops an answer; /reset begins anew; /exit or Ctrl-D leaves.\n");
   bool all_answered = true;
   for (std::string line; read_question(line);) {
     if (line == "/exit") break;

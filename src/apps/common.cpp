@@ -1,10 +1,12 @@
 #include "apps/common.h"
 
+#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "apps/output.h"
 #include "base/error.h"
@@ -108,6 +110,8 @@ void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
       ->capture_default_str();
   app.add_flag("--accept-unit-scales", flags.accept_unit_scales,
                "load a checkpoint whose FA scales are all 1.0");
+  app.add_flag("--ignore-unread-tensors", flags.ignore_unread_tensors,
+               "load a checkpoint with tensors that the model does not read");
   app.add_option("--enable-nz", flags.enable_nz,
                  "false is refused for checkpoints with an int8 cache; absent means true")
       ->check(CLI::IsMember({"true", "false"}));
@@ -134,7 +138,9 @@ EngineOptions engine_options(const ModelFlags& flags) {
 }
 
 ModelOptions model_options(const ModelFlags& flags) {
-  return {.accept_unit_scales = flags.accept_unit_scales, .copy_weights = flags.load == "copy"};
+  return {.accept_unit_scales = flags.accept_unit_scales,
+          .copy_weights = flags.load == "copy",
+          .ignore_unread_tensors = flags.ignore_unread_tensors};
 }
 
 AttentionOptions attention_options(const ModelFlags& flags) {
@@ -167,7 +173,10 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags) {
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint) {
   const ModelOptions options = model_options(flags);
-  const LoadOptions load{.accept_unit_scales = options.accept_unit_scales, .copy = options.copy_weights};
+  const LoadOptions load{.accept_unit_scales = options.accept_unit_scales,
+                         .copy = options.copy_weights,
+                         .threads = flags.threads,
+                         .ignore_unread_tensors = options.ignore_unread_tensors};
   return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), load));
 }
 

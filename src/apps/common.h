@@ -19,7 +19,7 @@ struct ModelFlags {
   std::string model;  // directory
   int threads = 0;    // 0: the physical cores of the affinity mask
   std::string numerics = "native", prefill = "int8", cache = "auto", load = "map";
-  bool accept_unit_scales = false;
+  bool accept_unit_scales = false, ignore_unread_tensors = false;
   std::string enable_nz;  // "", "true" or "false"
   std::string atb_config;
 };

@@ -1,12 +1,20 @@
 // latent8 doctor: what this machine offers, and whether a checkpoint fits.
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "base/error.h"
+#include "base/printable.h"
+#include "formats/folder_check.h"
 #include "formats/sha256sums.h"
 #include "kernels/kernel_table.h"
+#include "model/unread_tensors.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"
 #include "text/chat_template.h"
@@ -61,44 +69,72 @@ Json pre_run_checks() {
                       item("convert fp8 weights to bf16", "they are widened as they are read")});
 }
 
-// Everything of a checkpoint is opened and checked: weights' names, shapes and types, scales, tokenizer,
-// template.
-Json checkpoint_json(const ModelFlags& flags) {
-  const auto checkpoint = open_checkpoint(flags);
+// Runs a step of the check; what it throws is one problem of several.
+template <class Step>
+void attempt(std::vector<std::string>& problems, const Step& step) {
+  try {
+    step();
+  } catch (const Error& error) {
+    problems.emplace_back(error.what());
+  }
+}
+
+// Sizes, and whether they fit.
+void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint) {
   std::int64_t weights = 0;
-  for (const auto& [name, tensor] : checkpoint->tensors())
+  for (const auto& [name, tensor] : checkpoint.tensors())
     weights += static_cast<std::int64_t>(tensor.bytes.size());
-  const auto model = load_model(flags, checkpoint);
-  const Tokenizer tokenizer = Tokenizer::load(flags.model);
-  const auto chat_template = ChatTemplate::load(flags.model);
-  const bool has_template = chat_template.has_value();
-  const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags, *checkpoint));
-  const std::int64_t context = checkpoint->config().max_position_embeddings;
+  const CacheBytes cache = cache_bytes(checkpoint, float_cache_type(flags, checkpoint));
+  const std::int64_t context = checkpoint.config().max_position_embeddings;
   const std::int64_t available = memory_info().available_bytes;
-  Json advice = Json::array();
-  if (!has_template) advice.push_back("no chat template: use run --raw");
-  if (has_template)
-    for (const std::string& note : chat_template->notes())
-      advice.push_back(note + "; conversations that reach it fail");
+  out["weights_bytes"] = weights;
+  out["cache_bytes_per_1k_tokens"] = cache.per_token * 1024;
+  out["cache_bytes_full_context"] = cache.per_token * context;
+  out["context"] = context;
+  out["int8_cache"] = has_int8_cache(checkpoint);
+  out["vocab_size"] = checkpoint.config().vocab_size;
+  out["fits"] = weights + cache.per_token * 1024 <= available;
   if (weights > available)
-    advice.push_back(
+    out["advice"].push_back(
         "the weights are larger than the memory available: they are read from disk again and again");
   else if (weights + cache.per_token * context > available)
-    advice.push_back(
+    out["advice"].push_back(
         "weights and the cache of one sequence at full context do not fit together: use shorter contexts");
-  return {{"path", flags.model},
-          {"weights_bytes", weights},
-          {"cache_bytes_per_1k_tokens", cache.per_token * 1024},
-          {"cache_bytes_full_context", cache.per_token * context},
-          {"context", context},
-          {"int8_cache", has_int8_cache(*checkpoint)},
-          {"mtp", model->has_mtp()},
-          {"vocab_size", checkpoint->config().vocab_size},
-          {"tokenizer_vocab_size", tokenizer.vocab_size()},
-          {"chat_template", has_template},
-          {"sha256sums", std::filesystem::exists(std::filesystem::path(flags.model) / kSumsFile)},
-          {"fits", weights + cache.per_token * 1024 <= available},
-          {"advice", advice}};
+}
+
+// Everything of a checkpoint is opened and checked: files, weights' names, shapes, types and values, scales,
+// tensors that nobody reads, tokenizer, template. What is wrong is collected.
+Json checkpoint_json(const ModelFlags& flags) {
+  Json out = {{"path", flags.model}, {"advice", Json::array()}};
+  out["sha256sums"] = std::filesystem::exists(std::filesystem::path(flags.model) / kSumsFile);
+  FolderCheck files = check_folder(flags.model);
+  std::vector<std::string> problems = std::move(files.problems);
+  if (problems.empty())
+    attempt(problems, [&] {
+      const auto checkpoint = open_checkpoint(flags);
+      add_sizes(out, flags, *checkpoint);
+      attempt(problems, [&] { refuse_unread_tensors(*checkpoint, false); });
+      attempt(problems, [&] {
+        ModelFlags all = flags;
+        all.ignore_unread_tensors = true;  // told already
+        if (problems.empty()) out["mtp"] = load_model(all, checkpoint)->has_mtp();
+      });
+    });
+  attempt(problems, [&] { out["tokenizer_vocab_size"] = Tokenizer::load(flags.model).vocab_size(); });
+  attempt(problems, [&] {
+    const std::optional<ChatTemplate> chat_template = ChatTemplate::load(flags.model);
+    out["chat_template"] = chat_template.has_value();
+    if (!chat_template) return out["advice"].push_back("no chat template: use run --raw");
+    for (const std::string& note : chat_template->notes())
+      out["advice"].push_back(note + "; conversations that reach it fail");
+  });
+  for (std::string& note : files.notes) out["advice"].push_back(std::move(note));
+  // A file can be in the way of two steps.
+  std::set<std::string> seen;
+  out["problems"] = Json::array();
+  for (const std::string& text : problems)
+    if (seen.insert(text).second) out["problems"].push_back(text);
+  return out;
 }
 
 void print_advice(const Json& advice) {
@@ -122,27 +158,41 @@ void print_machine(const Json& m) {
   print_advice(m["advice"]);
 }
 
-void print_checkpoint(const Json& c) {
-  print_result(fmt::format("\ncheckpoint      {}\n", c["path"].get<std::string>()));
+void print_sizes(const Json& c) {
   print_result(fmt::format("weights         {}\n", bytes(c["weights_bytes"])));
   print_result(fmt::format("latent cache    {}, {} per 1,024 tokens, {} at the full context of {}\n",
                            c["int8_cache"].get<bool>() ? "int8" : "float",
                            bytes(c["cache_bytes_per_1k_tokens"]), bytes(c["cache_bytes_full_context"]),
                            c["context"].dump()));
-  print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
-  print_result(fmt::format("chat template   {}\n", c["chat_template"].get<bool>() ? "yes" : "no"));
-  print_result(
-      fmt::format("checksums       {}\n", c["sha256sums"].get<bool>()
-                                              ? "SHA256SUMS is there (verify and run --check read it)"
-                                              : "none: there is no SHA256SUMS"));
   print_result(fmt::format("fits in memory  {}\n", c["fits"].get<bool>() ? "yes" : "no"));
+}
+
+void print_checkpoint(const Json& c) {
+  print_result(fmt::format("\ncheckpoint      {}\n", c["path"].get<std::string>()));
+  if (c.contains("weights_bytes")) print_sizes(c);
+  if (c.contains("mtp"))
+    print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
+  if (c.contains("chat_template"))
+    print_result(fmt::format("chat template   {}\n", c["chat_template"].get<bool>() ? "yes" : "no"));
+  print_result(fmt::format("checksums       {}\n", c["sha256sums"].get<bool>()
+                                                       ? "SHA256SUMS is there (verify and run --check read it)"
+                                                       : "none: there is no SHA256SUMS"));
   print_advice(c["advice"]);
+  if (!c["problems"].empty()) print_result("problems\n");
+  for (const Json& problem : c["problems"])
+    print_result(fmt::format("  {}\n", shown_message(problem.get<std::string>())));
 }
 
 void print_pre_run_checks(const Json& checks) {
   print_result("\nbefore quantising, msModelSlim asks to; here none of it is needed\n");
   for (const Json& c : checks)
     print_result(fmt::format("  {}: {}\n", c["check"].get<std::string>(), c["why"].get<std::string>()));
+}
+
+void print_report(const Json& report) {
+  print_machine(report["machine"]);
+  print_pre_run_checks(report["pre_run_checks"]);
+  if (report.contains("checkpoint")) print_checkpoint(report["checkpoint"]);
 }
 
 }  // namespace
@@ -163,10 +213,14 @@ void add_doctor(CLI::App& root) {
   app->callback([flags] {
     Json report = {{"machine", machine_json()}, {"pre_run_checks", pre_run_checks()}};
     if (!flags->model.model.empty()) report["checkpoint"] = checkpoint_json(flags->model);
-    if (flags->json) return print_result(report.dump(2) + "\n");
-    print_machine(report["machine"]);
-    print_pre_run_checks(report["pre_run_checks"]);
-    if (report.contains("checkpoint")) print_checkpoint(report["checkpoint"]);
+    if (flags->json)
+      print_result(json_text(report, 2) + "\n");
+    else
+      print_report(report);
+    const std::size_t problems = report.contains("checkpoint") ? report["checkpoint"]["problems"].size() : 0;
+    flush_results();
+    if (problems > 0)
+      throw_error(ErrorCode::kCorrupt, "'{}': {} problem(s) found", flags->model.model, problems);
   });
 }
 

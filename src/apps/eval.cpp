@@ -1,8 +1,7 @@
 // latent8 eval: logits, perplexity and KL divergence of a checkpoint.
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <istream>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
@@ -48,18 +47,17 @@ struct LogitsFlags : EvalFlags {
 // {"ids"} or {"text"} per line; a text is preceded by BOS where the tokenizer adds one.
 std::vector<std::vector<std::int32_t>> read_sequences(const std::string& path, const std::string& model_dir,
                                                       const ModelConfig& config) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw_error(ErrorCode::kNotFound, "--tokens: cannot open '{}': {}", path, std::strerror(errno));
+  const std::unique_ptr<std::istream> in = open_lines("--tokens", path);
   std::optional<Tokenizer> tokenizer;
   std::vector<std::vector<std::int32_t>> sequences;
-  for_each_json_line(in, path, [&](const OrderedJson& line) {
+  for_each_json_line(*in, path, [&](const OrderedJson& line) {
     if (line.contains("ids")) {
       sequences.push_back(token_ids_from(line["ids"]));
     } else if (line.contains("text")) {
       if (!tokenizer) tokenizer = Tokenizer::load(model_dir);
       sequences.push_back(tokenizer->encode_prompt(text_from(line["text"], "text")));
     } else {
-      throw_error(ErrorCode::kInvalidArgument, "'ids' or 'text' expected, got {}", line.dump());
+      throw_error(ErrorCode::kInvalidArgument, "'ids' or 'text' expected, got {}", shown_json(line));
     }
     check_sequence(config, sequences.back(), "tokens");
   });

@@ -4,9 +4,14 @@
 #include <set>
 
 #include "apps/common.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/printable.h"
 #include "formats/layer_schema.h"
+#include "model/unread_tensors.h"
 
 namespace latent8 {
 namespace {
@@ -125,6 +130,17 @@ Json tensors_json(const Checkpoint& checkpoint) {
   return tensors;
 }
 
+// Names of tensors that no part of the model reads; null where that cannot be told, as one that it reads is
+// missing.
+Json unread_json(const Checkpoint& checkpoint) {
+  try {
+    return unread_tensors(checkpoint).unknown;
+  } catch (const Error& error) {
+    log_warn(error.what());
+    return nullptr;
+  }
+}
+
 Json describe(const Checkpoint& checkpoint, CacheType float_cache, bool with_tensors) {
   std::map<std::string, std::int64_t> sizes;
   std::int64_t total = 0;
@@ -141,6 +157,7 @@ Json describe(const Checkpoint& checkpoint, CacheType float_cache, bool with_ten
               {"bytes", total},
               {"bytes_by_kind", sizes},
               {"quantisation", quantisation_json(checkpoint)},
+              {"unread_tensors", unread_json(checkpoint)},
               {"layers", layers_json(checkpoint, float_cache)},
               {"cache_bytes_per_token", cache.per_token},
               {"cache_bytes_per_token_fp16", cache.fp16_per_token}};
@@ -148,7 +165,10 @@ Json describe(const Checkpoint& checkpoint, CacheType float_cache, bool with_ten
   return out;
 }
 
-std::string text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string text(const Json& value) {
+  constexpr std::size_t kLongest = 400;
+  return cut_middle(value.is_string() ? value.get<std::string>() : json_text(value, -1), kLongest);
+}
 
 void print_layers(const Json& layers) {
   print_result(fmt::format("\n{:<8} {:<6} {:<24} {:<24} {:<6} {:>11}\n", "layer", "mlp", "attention linears",
@@ -176,6 +196,9 @@ void print_description(const Json& d) {
                            text(d["files"])));
   for (const auto& [kind, bytes] : d["bytes_by_kind"].items())
     print_result(fmt::format("  {:<26} {:>12}\n", kind, format_bytes(bytes.get<std::int64_t>())));
+  if (!d["unread_tensors"].empty())
+    print_result(fmt::format("unread          {}\n",
+                             unread_text(d["unread_tensors"].get<std::vector<std::string>>())));
   print_layers(d["layers"]);
   const auto cache = d["cache_bytes_per_token"].get<std::int64_t>(),
              fp16 = d["cache_bytes_per_token_fp16"].get<std::int64_t>();
@@ -211,7 +234,7 @@ void add_inspect(CLI::App& root) {
     const Json description =
         describe(*checkpoint, float_cache_type(flags->model, *checkpoint), flags->tensors);
     if (flags->json)
-      print_result(description.dump(2) + "\n");
+      print_result(json_text(description, 2) + "\n");
     else
       print_description(description);
   });

@@ -3,22 +3,18 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iostream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "formats/files.h"
 #include "text/utf8.h"
 
 namespace latent8 {
 namespace {
-
-// What nlohmann says, without its "[json.exception...]" prefix.
-std::string reason(const OrderedJson::exception& error) {
-  const std::string what = error.what();
-  const auto end = what.find("] ");
-  return end == std::string::npos ? what : what.substr(end + 2);
-}
 
 // How deep arrays and objects nest. Copies of a document are recursive, so that it is asked before parsing.
 std::size_t nesting(const std::string& json) {
@@ -49,8 +45,11 @@ OrderedJson parse_object(const std::string& line) {
   OrderedJson object;
   try {
     object = OrderedJson::parse(line);
-  } catch (const OrderedJson::exception& error) {
-    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected: {}", printable(reason(error)));
+  } catch (const OrderedJson::parse_error& error) {
+    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected, got something else at character {}",
+                error.byte);
+  } catch (const OrderedJson::exception&) {
+    throw_error(ErrorCode::kInvalidArgument, "a JSON object expected, got something else");
   }
   if (!object.is_object())
     throw_error(ErrorCode::kInvalidArgument, "a JSON object expected, got {}", object.type_name());
@@ -58,6 +57,15 @@ OrderedJson parse_object(const std::string& line) {
 }
 
 }  // namespace
+
+std::unique_ptr<std::istream> open_lines(const char* flag, const std::string& path) {
+  if (path == "-" || path == "/dev/stdin") return std::make_unique<std::istream>(std::cin.rdbuf());
+  try {
+    return std::make_unique<std::istringstream>(read_text_file(path));
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", flag, error.what()));
+  }
+}
 
 void for_each_json_line(std::istream& in, const std::string& name,
                         const std::function<void(const OrderedJson&)>& each) {
@@ -88,6 +96,8 @@ void refuse_unknown_keys(const OrderedJson& object, std::initializer_list<std::s
                   fmt::join(known, ", "));
 }
 
+std::string shown_json(const OrderedJson& value) { return cut_middle(json_text(value, -1), 96); }
+
 std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
   if (!value.is_array())
     throw_error(ErrorCode::kInvalidArgument, "'ids': an array of token ids expected, got {}",
@@ -96,8 +106,7 @@ std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
   for (const OrderedJson& id : value) {
     const bool fits = id.is_number_integer() && id.get<std::int64_t>() >= 0 &&
                       id.get<std::int64_t>() <= std::numeric_limits<std::int32_t>::max();
-    if (!fits)
-      throw_error(ErrorCode::kInvalidArgument, "'ids': token ids expected, got {}", printable(id.dump()));
+    if (!fits) throw_error(ErrorCode::kInvalidArgument, "'ids': token ids expected, got {}", shown_json(id));
     ids.push_back(static_cast<std::int32_t>(id.get<std::int64_t>()));
   }
   return ids;
@@ -109,6 +118,11 @@ std::string text_from(const OrderedJson& value, const char* key) {
   return value.get<std::string>();
 }
 
-std::string to_json_line(const OrderedJson& value) { return value.dump(-1, ' ', true) + "\n"; }
+std::string to_json_line(const OrderedJson& value) { return json_text(value, -1) + "\n"; }
+
+// A path may have bytes that are no UTF-8, which JSON cannot have.
+std::string json_text(const OrderedJson& value, int indent) {
+  return value.dump(indent, ' ', /*ensure_ascii=*/true, OrderedJson::error_handler_t::replace);
+}
 
 }  // namespace latent8

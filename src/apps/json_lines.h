@@ -5,6 +5,7 @@
 #include <functional>
 #include <initializer_list>
 #include <istream>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -13,6 +14,10 @@
 namespace latent8 {
 
 using OrderedJson = nlohmann::ordered_json;
+
+// The lines of a file, or of stdin for "-" and /dev/stdin. What is no regular file is refused, so that
+// nothing waits for a FIFO that nobody writes to. Throws: Error naming `flag` and the path.
+std::unique_ptr<std::istream> open_lines(const char* flag, const std::string& path);
 
 // Calls each(object) for every line that is not blank.
 // Throws: Error, starting with "NAME: line N" (from 1), if a line is no JSON object or if each() throws one.
@@ -30,6 +35,10 @@ std::vector<std::int32_t> token_ids_from(const OrderedJson& value);
 // A string. Throws: Error{kInvalidArgument} naming `key`.
 std::string text_from(const OrderedJson& value, const char* key);
 
+// ASCII, whatever bytes the strings have. indent: -1 for one line.
+std::string json_text(const OrderedJson& value, int indent);
+// One line for a message, without its middle if it is long.
+std::string shown_json(const OrderedJson& value);
 // One line in ASCII, so that no reader can take U+2028 and its like for the end of a line.
 std::string to_json_line(const OrderedJson& value);
 

@@ -3,7 +3,11 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
+#include <new>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "apps/output.h"
@@ -29,11 +33,19 @@ void add_subcommands(CLI::App& root) {
   latent8::add_manual(root);
 }
 
-// A message may quote a checkpoint, whose text must not reach the terminal as it is.
-int fail(const char* message) {
-  constexpr std::size_t kMostBytes = 8000;
-  fmt::print(stderr, "latent8: error: {}\n", latent8::printable(message, kMostBytes));
+int fail(std::string_view message) {
+  latent8::print_remark("latent8: error: {}\n", latent8::shown_message(message));
   return 1;
+}
+
+// Help and version go to stdout, which may be full; complaints about the usage to stderr.
+int end_of_parsing(const CLI::App& root, const CLI::ParseError& error) {
+  std::ostringstream out, complaint;
+  const int code = root.exit(error, out, complaint);
+  latent8::print_remark(std::string_view(latent8::shown_message(complaint.str())));
+  latent8::print_result(out.str());
+  latent8::flush_results();
+  return code == 0 ? 0 : 2;
 }
 
 // Ends as if the signal had not been caught, which shells and scripts can tell.
@@ -64,8 +76,9 @@ std::vector<char*> arguments(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is then an error of write(), which says which
+namespace {
+
+int run(int argc, char** argv) {
   CLI::App root(
       "latent8: quantises DeepSeek-style models to W8A8 weights and an int8 latent cache, and runs them on "
       "CPUs",
@@ -73,23 +86,40 @@ int main(int argc, char** argv) {
   root.set_version_flag("--version", fmt::format("latent8 {}", latent8::kVersion));
   root.require_subcommand(1);
   root.footer("Examples:\n  latent8 inspect models/tiny\n  latent8 <command> --help");
+  add_subcommands(root);
+  std::vector<char*> args = arguments(argc, argv);
+  argc = static_cast<int>(args.size());
+  if (const std::string name = unknown_subcommand(root, argc, args.data()); !name.empty()) {
+    latent8::print_remark("latent8: no command '{}'\nRun with --help for more information.\n",
+                          latent8::shown_message(name));
+    return 2;
+  }
   try {
-    add_subcommands(root);
-    std::vector<char*> args = arguments(argc, argv);
-    argc = static_cast<int>(args.size());
-    if (const std::string name = unknown_subcommand(root, argc, args.data()); !name.empty()) {
-      fmt::print(stderr, "latent8: no command '{}'\nRun with --help for more information.\n", name);
-      return 2;
-    }
     root.parse(argc, args.data());
-    latent8::flush_results();
-    return 0;
   } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? 0 : 2;
+    return end_of_parsing(root, error);
+  }
+  latent8::flush_results();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  latent8::open_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is then an error of write(), which says which
+  try {
+    return run(argc, argv);
   } catch (const latent8::Interrupted& interrupted) {
     return end_by(interrupted.signal);
   } catch (const std::bad_alloc&) {
     return fail("out of memory; use a smaller context, batch or cache");
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(error.what());
+  } catch (const std::system_error& error) {  // of the standard library: a thread, a clock, a lock
+    return fail(std::string("the system refused a thread or another of its means: ") +
+                error.code().message() +
+                "; raise its limits (ulimit -u, pids.max), or ask for fewer --threads");
   } catch (const std::exception& error) {
     return fail(error.what());
   }

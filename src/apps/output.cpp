@@ -1,5 +1,6 @@
 #include "apps/output.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace latent8 {
 namespace {
@@ -18,9 +20,21 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler writes it
 
 }  // namespace
 
+void open_standard_streams() {
+  constexpr std::array kModes = {O_RDONLY, O_RDONLY,
+                                 O_WRONLY};  // reading: writes to stdout fail, as they should
+  for (int fd = 0; fd < static_cast<int>(kModes.size()); ++fd)
+    if (fcntl(fd, F_GETFD) < 0) static_cast<void>(open("/dev/null", kModes[static_cast<std::size_t>(fd)]));
+}
+
 void print_result(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size())
+  const std::string shown = terminal_text(text);
+  if (std::fwrite(shown.data(), 1, shown.size(), stdout) != shown.size())
     throw_error(ErrorCode::kIo, "stdout: writing failed: {}", std::strerror(errno));
+}
+
+void print_remark(std::string_view text) noexcept {
+  static_cast<void>(std::fwrite(text.data(), 1, text.size(), stderr));
 }
 
 void flush_results() {
@@ -54,7 +68,7 @@ Progress::Progress(std::string task, Lines lines) : task_(std::move(task)), line
 
 Progress::~Progress() {
   for (std::size_t i = 0; i < kEndingSignals.size(); ++i) sigaction(kEndingSignals[i], &before_[i], nullptr);
-  if (open_line_) fmt::print(stderr, "\n");
+  if (open_line_) print_remark("\n");
 }
 
 void Progress::update(std::int64_t done, std::int64_t total, std::string_view note) {
@@ -65,7 +79,7 @@ void Progress::update(std::int64_t done, std::int64_t total, std::string_view no
     shown_ = permille;
   } else if (lines_ == Lines::kTenths && permille / 100 != shown_) {
     shown_ = permille / 100;
-    fmt::print(stderr, "{}: {} %{}{}\n", task_, permille / 10, note.empty() ? "" : "  ", note);
+    print_remark("{}: {} %{}{}\n", task_, permille / 10, note.empty() ? "" : "  ", note);
   }
 }
 
@@ -73,7 +87,7 @@ void Progress::draw_bar(std::int64_t permille, std::string_view note) {
   constexpr std::int64_t kWidth = 30;
   const auto filled = static_cast<std::size_t>(permille * kWidth / 1000);
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');
-  fmt::print(stderr, "\r{} [{}] {:3} %  {}\033[K", task_, bar, permille / 10, note);
+  print_remark("\r{} [{}] {:3} %  {}\033[K", task_, bar, permille / 10, note);
   std::fflush(stderr);
   open_line_ = true;
 }

@@ -8,13 +8,27 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace latent8 {
 
-// Writes to stdout. Throws: Error{kIo} if stdout cannot take it (a full disk).
+// Gives the standard streams that are closed something to be: without, the next file of the run would get
+// their numbers, and results or remarks would be written into it. What is written to a closed stdout is an
+// error then.
+void open_standard_streams();
+
+// Writes text to stdout, without what a terminal would act on. Throws: Error{kIo} if stdout cannot take it (a
+// full disk).
 void print_result(std::string_view text);
 // Throws: as print_result.
 void flush_results();
+
+// Writes to stderr. A stderr that cannot take it (closed, on a full disk) is no reason to stop.
+void print_remark(std::string_view text) noexcept;
+template <class... Args>
+void print_remark(fmt::format_string<Args...> format, Args&&... args) {
+  print_remark(std::string_view(fmt::format(format, std::forward<Args>(args)...)));
+}
 
 bool stderr_is_terminal();
 

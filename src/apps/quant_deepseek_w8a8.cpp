@@ -20,7 +20,7 @@ struct ReferenceFlags {
   std::int64_t layer_count = 0;
   int batch_size = 4;
   bool from_fp8 = false, from_bf16 = false, fa_quant = false, mindie_format = false, dynamic = false;
-  bool disable_anti = false, rot = false;
+  bool disable_anti = false, rot = false, ignore_unread_tensors = false;
 };
 
 bool is_fp8(const Checkpoint& source) {
@@ -64,6 +64,7 @@ Options to_options(const ReferenceFlags& flags) {
   o.anti_calib = flags.anti_dataset;
   o.batch_size = flags.batch_size;
   o.layer_count = flags.layer_count;
+  o.ignore_unread_tensors = flags.ignore_unread_tensors;
   return o;
 }
 
@@ -110,6 +111,8 @@ void add_quant_deepseek_w8a8(CLI::App& root) {
       ->capture_default_str();
   app->add_flag("--rot", flags->rot,
                 "rotate the hidden state, q_a_proj's output and the heads' values offline");
+  app->add_flag("--ignore-unread-tensors", flags->ignore_unread_tensors,
+                "quantise a model with tensors that are not known: they are left out");
   app->add_option("--trust_remote_code", flags->trust_remote_code,
                   "no effect: no code of a checkpoint is run")
       ->expected(0, 1)

@@ -113,6 +113,8 @@ void add_run_flags(CLI::App& app, QuantizeFlags& flags) {
   app.add_option("--threads", o.threads, "threads; 0 means one per physical core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
+  app.add_flag("--ignore-unread-tensors", o.ignore_unread_tensors,
+               "quantise a model with tensors that are not known: they are left out");
   app.add_flag("--no-rotation", flags.no_rotation, "choose no rotations of the latent");
   app.add_option("--report", flags.report, "write an HTML page of what was measured and decided")
       ->type_name("FILE");

@@ -45,8 +45,7 @@ class QuantizeProgressBar {
     bar_.update(p.bytes, p.total_bytes, note);
     if (!stderr_is_terminal() && p.layer != shown_layer_) {
       shown_layer_ = p.layer;
-      fmt::print(stderr, "quantize: {:3} %  {}\n", p.total_bytes > 0 ? p.bytes * 100 / p.total_bytes : 100,
-                 note);
+      print_remark("quantize: {:3} %  {}\n", p.total_bytes > 0 ? p.bytes * 100 / p.total_bytes : 100, note);
     }
   }
 

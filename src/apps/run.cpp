@@ -51,12 +51,12 @@ nlohmann::ordered_json to_json(const GeneratedText& answer, const CacheBytes& ca
 }
 
 void print_speed(const TextFinish& finish, const CacheBytes& cache) {
-  fmt::print(stderr, "\nprefill {} tokens, {:.1f} tok/s; decode {} tokens, {:.1f} tok/s\n",
-             finish.usage.prompt_tokens, finish.prefill_rate(), finish.usage.completion_tokens,
-             finish.decode_rate());
-  fmt::print(stderr, "cache {} bytes per token; fp16 would be {} ({:.1f} %)\n", cache.per_token,
-             cache.fp16_per_token,
-             100.0 * static_cast<double>(cache.per_token) / static_cast<double>(cache.fp16_per_token));
+  print_remark("\nprefill {} tokens, {:.1f} tok/s; decode {} tokens, {:.1f} tok/s\n",
+               finish.usage.prompt_tokens, finish.prefill_rate(), finish.usage.completion_tokens,
+               finish.decode_rate());
+  print_remark("cache {} bytes per token; fp16 would be {} ({:.1f} %)\n", cache.per_token,
+               cache.fp16_per_token,
+               100.0 * static_cast<double>(cache.per_token) / static_cast<double>(cache.fp16_per_token));
 }
 
 void check_sums(const ModelFlags& flags) {

@@ -49,7 +49,7 @@ struct RunPaFlags {
 
 void name_ignored(const CLI::App& app) {
   const auto name = [&](const char* flag) {
-    if (app.count(flag) > 0) fmt::print(stderr, "latent8 run_pa: {} is ignored\n", flag);
+    if (app.count(flag) > 0) print_remark("latent8 run_pa: {} is ignored\n", flag);
   };
   for (const char* flag : kIgnoredOptions) name(flag);
   for (const char* flag : kIgnoredFlags) name(flag);
@@ -71,7 +71,7 @@ GeneratedText answer(Frontend& frontend, const RunPaFlags& flags, const std::str
 
 void run_pa(const RunPaFlags& flags) {
   Frontend frontend = load_frontend(flags.model);
-  fmt::print(stderr, "begin inference\n");
+  print_remark("begin inference\n");
   for (std::size_t i = 0; i < flags.input_texts.size(); ++i) {
     const GeneratedText out = answer(frontend, flags, flags.input_texts[i]);
     const Usage& usage = out.finish.usage;
@@ -84,7 +84,7 @@ void run_pa(const RunPaFlags& flags) {
                                           out.content, i, usage.prompt_tokens, usage.completion_tokens));
     flush_results();
   }
-  fmt::print(stderr, "end inference\n");
+  print_remark("end inference\n");
 }
 
 }  // namespace

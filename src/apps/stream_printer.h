@@ -1,12 +1,15 @@
 #pragma once
 // An answer on stdout as it comes.
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "frontend/text_stream.h"
 
 namespace latent8 {
@@ -33,12 +36,19 @@ class StreamPrinter : public TextSink {
   }
 
  private:
+  // A model repeats what it was trained on and what it was asked: a terminal gets no control characters of
+  // it.
   void write(std::string_view text) {
+    if (!terminal_) return write_bytes(text);
+    write_bytes(terminal_text(text));
+  }
+  void write_bytes(std::string_view text) {
     if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) error_ = errno;
   }
   void flush() {
     if (std::fflush(stdout) != 0) error_ = errno;
   }
+  const bool terminal_ = isatty(STDOUT_FILENO) == 1;
   bool reasoning_ = false;
   int error_ = 0;  // errno of the latest failed write
 };

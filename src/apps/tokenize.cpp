@@ -42,14 +42,23 @@ class TokenizeCommand {
     }
     if (line.contains("ids")) {
       refuse_unknown_keys(line, {"ids"});
-      return {{"text", tokenizer_.decode(token_ids_from(line["ids"]))}};
+      return {{"text", tokenizer_.decode(known_ids(line["ids"]))}};
     }
     if (line.contains("messages")) return render(line);
     throw_error(ErrorCode::kInvalidArgument, "'text', 'ids' or 'messages' expected, got {}",
-                printable(line.dump()));
+                shown_json(line));
   }
 
  private:
+  std::vector<std::int32_t> known_ids(const OrderedJson& value) const {
+    std::vector<std::int32_t> ids = token_ids_from(value);
+    for (const std::int32_t id : ids)
+      if (id >= tokenizer_.vocab_size())
+        throw_error(ErrorCode::kInvalidArgument, "'ids': token ids from 0 to {} expected, got {}",
+                    tokenizer_.vocab_size() - 1, id);
+    return ids;
+  }
+
   OrderedJson render(const OrderedJson& line) const {
     refuse_unknown_keys(line, {"messages", "tools", "add_generation_prompt", "chat_template_kwargs"});
     if (!template_)
@@ -60,11 +69,11 @@ class TokenizeCommand {
     for (const OrderedJson& message : line["messages"])
       if (!message.is_object())
         throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}",
-                    printable(message.dump()));
+                    shown_json(message));
     const OrderedJson flag = line.value("add_generation_prompt", OrderedJson(false));
     if (!flag.is_boolean())
       throw_error(ErrorCode::kInvalidArgument, "'add_generation_prompt': true or false expected, got {}",
-                  printable(flag.dump()));
+                  shown_json(flag));
     const std::string text = template_->render(line["messages"], line.value("tools", OrderedJson()),
                                                flag.get<bool>(), variables(line));
     return {{"text", text}, {"ids", tokenizer_.encode(text)}};

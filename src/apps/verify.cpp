@@ -22,7 +22,7 @@ constexpr std::size_t kShown = 50;
 struct VerifyFlags {
   std::string checkpoint, source;
   int threads = 0;
-  bool json = false;
+  bool json = false, ignore_unread_tensors = false;
 };
 
 Json findings_json(const std::vector<VerifyFinding>& findings) {
@@ -129,7 +129,11 @@ void run(const VerifyFlags& flags) {
   VerifyResult result;
   {
     Progress progress("verify");
-    VerifyOptions options{flags.checkpoint, flags.source, flags.threads, {}};
+    VerifyOptions options;
+    options.checkpoint = flags.checkpoint;
+    options.source = flags.source;
+    options.threads = flags.threads;
+    options.ignore_unread_tensors = flags.ignore_unread_tensors;
     options.progress = [&](const VerifyProgress& p) {
       progress.update(p.bytes, p.total_bytes, fmt::format("layer {} of {}", p.layer, p.n_layers));
     };
@@ -155,6 +159,8 @@ void add_verify(CLI::App& root) {
   app->add_option("--threads", flags->threads, "threads; 0 means one per physical core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
+  app->add_flag("--ignore-unread-tensors", flags->ignore_unread_tensors,
+                "a source with tensors that its model does not read is no problem");
   add_json_flag(*app, flags->json);
   app->footer(
       "Exits with 1 and a list if anything is off.\n\n"

@@ -10,6 +10,9 @@
 
 namespace latent8 {
 
+// From this size on a buffer starts on a huge page and is mapped on its own.
+inline constexpr std::int64_t kHugePageBytes = std::int64_t{2} << 20;
+
 // Zeroed; throws std::bad_alloc. From 2 MiB on the pages appear when they are first written, near the thread
 // that writes them, so a large cache costs nothing before it is used.
 void* aligned_allocate(std::size_t bytes);

@@ -37,10 +37,11 @@ bool is_harmful(std::uint32_t c) {
          (c >= 0xE0000 && c <= 0xE007F);
 }
 
-void append_escaped(std::string& out, std::string_view text) {
+void append_escaped(std::string& out, std::string_view text, bool keep_lines = false) {
   while (!text.empty()) {
     const Step step = front(text);
-    if (step.valid && !is_harmful(step.code_point)) {
+    const bool stays = keep_lines && (step.code_point == '\n' || step.code_point == '\t');
+    if (step.valid && (stays || !is_harmful(step.code_point))) {
       out += text.substr(0, step.length);
     } else if (step.code_point == '\n') {
       out += "\\n";
@@ -57,6 +58,20 @@ void append_escaped(std::string& out, std::string_view text) {
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
+struct Ends {
+  std::string_view head, tail;
+  std::size_t missing;  // bytes between
+};
+
+// Two thirds of `most` bytes from the front of the text and one third from its end, whole characters.
+Ends ends_of(std::string_view text, std::size_t most) {
+  std::size_t head = most * 2 / 3;
+  while (head > 0 && continues(text[head])) --head;
+  std::size_t tail = text.size() - most / 3;
+  while (tail < text.size() && continues(text[tail])) ++tail;
+  return {text.substr(0, head), text.substr(tail), tail - head};
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t most) {
@@ -65,14 +80,29 @@ std::string printable(std::string_view text, std::size_t most) {
     append_escaped(out, text);
     return out;
   }
-  std::size_t head = most * 2 / 3;
-  while (head > 0 && continues(text[head])) --head;
-  std::size_t tail = text.size() - most / 3;
-  while (tail < text.size() && continues(text[tail])) ++tail;
-  append_escaped(out, text.substr(0, head));
-  out += fmt::format(" ...({} bytes)... ", tail - head);
-  append_escaped(out, text.substr(tail));
+  const Ends ends = ends_of(text, most);
+  append_escaped(out, ends.head);
+  out += fmt::format(" ...({} bytes)... ", ends.missing);
+  append_escaped(out, ends.tail);
   return out;
+}
+
+std::string terminal_text(std::string_view text) {
+  std::string out;
+  append_escaped(out, text, /*keep_lines=*/true);
+  return out;
+}
+
+std::string cut_middle(std::string_view text, std::size_t most) {
+  constexpr std::size_t kWords = 32;  // room for those in the middle
+  if (text.size() <= most) return std::string(text);
+  const Ends ends = ends_of(text, most - kWords);
+  return fmt::format("{}... ({} bytes) ...{}", ends.head, ends.missing, ends.tail);
+}
+
+std::string shown_message(std::string_view message) {
+  constexpr std::size_t kMost = 1500;
+  return cut_middle(terminal_text(cut_middle(message, 4 * kMost)), kMost);
 }
 
 }  // namespace latent8

@@ -12,4 +12,13 @@ namespace latent8 {
 // UTF-8 become \n, \x1b, \u202e; above `most` bytes the middle goes.
 std::string printable(std::string_view text, std::size_t most = 200);
 
+// The same for texts of several lines, whole: newlines and tabs stay.
+std::string terminal_text(std::string_view text);
+
+// Longer texts without their middle, with the number of bytes that are missing. `most` >= 64.
+std::string cut_middle(std::string_view text, std::size_t most);
+
+// What of an error's or a log line's message is shown: terminal_text(), and no longer than a screen.
+std::string shown_message(std::string_view message);
+
 }  // namespace latent8

@@ -76,7 +76,9 @@ Engine Engine::load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOp
                     const ModelOptions& model_options) {
   const LoadOptions load{.accept_unit_scales = model_options.accept_unit_scales,
                          .load_mtp = model_options.load_mtp,
-                         .copy = model_options.copy_weights};
+                         .copy = model_options.copy_weights,
+                         .threads = options.threads,
+                         .ignore_unread_tensors = model_options.ignore_unread_tensors};
   return Engine(std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), load)), options);
 }
 

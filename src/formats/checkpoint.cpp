@@ -1,7 +1,9 @@
 #include "formats/checkpoint.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -10,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/files.h"
+#include "formats/foreign_file.h"
 #include "formats/safetensors_index.h"
 
 namespace latent8 {
@@ -20,13 +23,31 @@ namespace fs = std::filesystem;
 std::vector<fs::path> files_ending_with(const fs::path& dir, std::string_view ending) {
   std::vector<fs::path> paths;
   for (const std::string& name : list_folder(dir))
-    if (name.ends_with(ending)) paths.push_back(dir / name);
+    if (name.ends_with(ending) && !is_hidden_name(name)) paths.push_back(dir / name);
   return paths;
 }
 
+// Throws: Error{kIo} if that cannot be told (a folder without search permission).
 bool file_exists(const fs::path& path) {
   std::error_code error;
-  return fs::exists(path, error);
+  const bool there = fs::exists(path, error);
+  if (error) throw_error(ErrorCode::kIo, "cannot look at '{}': {}", path.string(), error.message());
+  return there;
+}
+
+// "*.safetensors expected, got ...": what is there instead.
+[[noreturn]] void refuse_without_weights(const fs::path& dir) {
+  constexpr std::array kOthers{".gguf", ".bin", ".pt", ".pth",     ".ckpt",
+                               ".pkl",  ".npz", ".h5", ".msgpack", ".onnx"};
+  for (const std::string& name : list_folder(dir))
+    for (const char* ending : kOthers)
+      if (name.ends_with(ending) && !is_hidden_name(name))
+        throw_error(
+            ErrorCode::kNotFound,
+            "'{}': *.safetensors expected, got '{}'; this program reads safetensors: fetch or convert the "
+            "weights in that form",
+            dir.string(), name);
+  throw_error(ErrorCode::kNotFound, "'{}': *.safetensors expected, got no such file", dir.string());
 }
 
 // Up to three names that share most of their beginning and end with `wanted`.
@@ -50,6 +71,25 @@ std::vector<std::string> similar_names(const TensorMap& tensors, std::string_vie
 
 }  // namespace
 
+std::vector<std::string> missing_shards(const fs::path& dir, const SafetensorsIndex& index) {
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : index.weight_map) names.insert(file);
+  std::vector<std::string> missing;
+  for (const std::string& name : names)
+    if (!file_exists(dir / name)) missing.push_back(name);
+  return missing;
+}
+
+std::string missing_text(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  return fmt::format("{} file{} that the index names {} not there: {}{}; fetch {} again", names.size(),
+                     names.size() == 1 ? "" : "s", names.size() == 1 ? "is" : "are", text,
+                     names.size() > kShown ? ", ..." : "", names.size() == 1 ? "it" : "them");
+}
+
 Checkpoint Checkpoint::open(const fs::path& dir) {
   Checkpoint checkpoint;
   checkpoint.dir_ = dir;
@@ -64,7 +104,7 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
   else if (!shards.empty())
     checkpoint.map_all(shards);
   else
-    throw_error(ErrorCode::kNotFound, "'{}': *.safetensors expected, got no such file", dir.string());
+    refuse_without_weights(dir);
   if (checkpoint.quant_) checkpoint.leave_out_unlisted();
   return checkpoint;
 }
@@ -82,9 +122,9 @@ Checkpoint Checkpoint::of_tensors(ModelConfig config, TensorMap tensors,
 
 void Checkpoint::read_json_files() {
   const fs::path config = dir_ / "config.json";
-  if (!fs::is_directory(dir_))
+  if (!file_exists(dir_) || !fs::is_directory(dir_))
     throw_error(ErrorCode::kNotFound, "'{}': a checkpoint directory expected, got {}", dir_.string(),
-                fs::exists(dir_) ? "a file" : "no such directory");
+                file_exists(dir_) ? "a file" : "no such directory");
   if (!file_exists(config))
     throw_error(ErrorCode::kNotFound, "'{}': config.json expected, got no such file; is it a checkpoint?",
                 dir_.string());
@@ -106,17 +146,13 @@ void Checkpoint::read_json_files() {
 
 void Checkpoint::map_indexed(const fs::path& path) {
   const SafetensorsIndex index = parse_safetensors_index(read_text_file(path), path.string());
+  if (const std::vector<std::string> missing = missing_shards(dir_, index); !missing.empty())
+    throw_error(ErrorCode::kNotFound, "{}: {}", path.string(), missing_text(missing));
   std::map<std::string, std::size_t> opened;  // file name -> position in files_
   std::size_t bytes = 0;
   for (const auto& [name, file] : index.weight_map) {
     const auto [it, first] = opened.emplace(file, files_.size());
-    if (first) {
-      if (!file_exists(dir_ / file))
-        throw_error(ErrorCode::kNotFound,
-                    "{}: tensor '{}' lies in '{}', but there is no such file; fetch it again", path.string(),
-                    name, file);
-      files_.emplace_back(dir_ / file);
-    }
+    if (first) files_.emplace_back(dir_ / file);
     const TensorMap& shard = files_[it->second].tensors();
     const auto tensor = shard.find(name);
     if (tensor == shard.end())
@@ -144,19 +180,14 @@ void Checkpoint::map_all(const std::vector<fs::path>& paths) {
 }
 
 void Checkpoint::leave_out_unlisted() {
-  std::size_t others = 0;
-  std::string example;
   for (auto it = tensors_.begin(); it != tensors_.end();) {
     if (quant_->type_of(it->first)) {
       ++it;
       continue;
     }
-    if (it->first.find("norm.module.") == std::string::npos && others++ == 0) example = it->first;
+    if (it->first.find("norm.module.") == std::string::npos) unlisted_.push_back(it->first);
     it = tensors_.erase(it);
   }
-  if (others > 0)
-    log_warn(fmt::format("'{}': {} tensors are not listed in {} and are not used, '{}' for one",
-                         dir_.string(), others, quant_->file_name, example));
 }
 
 TensorPlace Checkpoint::place_of(std::string_view name) const {

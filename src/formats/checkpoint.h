@@ -6,14 +6,21 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "formats/model_config.h"
 #include "formats/quant_description.h"
 #include "formats/safetensors.h"
+#include "formats/safetensors_index.h"
 
 namespace latent8 {
+
+// Files of `dir` that the index names and that are not there, in rising order.
+std::vector<std::string> missing_shards(const std::filesystem::path& dir, const SafetensorsIndex& index);
+// "2 files that the index names are not there: 'a', 'b'; fetch them again", with up to five names.
+std::string missing_text(const std::vector<std::string>& names);
 
 // Where the bytes of a stored tensor lie.
 struct TensorPlace {
@@ -26,8 +33,8 @@ struct TensorPlace {
 class Checkpoint {
  public:
   // Shards come from the only *.safetensors.index.json, else all *.safetensors of the folder are read.
-  // Tensors of a quantised checkpoint that its description does not list (the reference's norm.module.*
-  // doubles) are left out. Throws: Error{kNotFound} for a missing folder, config.json, shard or description;
+  // Tensors of a quantised checkpoint that its description does not list are left out: nobody says in which
+  // form they are. Throws: Error{kNotFound} for a missing folder, config.json, shard or description;
   // {kCorrupt} for a tensor that is not in the shard its index names, or in two files; and what the readers
   // of each file throw.
   static Checkpoint open(const std::filesystem::path& dir);
@@ -40,6 +47,8 @@ class Checkpoint {
   const TensorView* find(std::string_view name) const;  // nullptr if there is none
   const TensorView& get(std::string_view name) const;   // throws Error{kNotFound} with similar names
   const TensorMap& tensors() const { return tensors_; }
+  // Names of the tensors that are left out, without the reference's norm.module.* doubles.
+  const std::vector<std::string>& unlisted() const { return unlisted_; }
   // REQUIRES: open() made this checkpoint. Throws: as get().
   TensorPlace place_of(std::string_view name) const;
   const ModelConfig& config() const { return config_; }
@@ -61,6 +70,7 @@ class Checkpoint {
   std::optional<QuantDescription> quant_;
   std::vector<SafetensorsFile> files_;
   TensorMap tensors_;
+  std::vector<std::string> unlisted_;
 };
 
 }  // namespace latent8

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "formats/layer_schema.h"
+#include "formats/plausible.h"
 
 namespace latent8 {
 namespace {
@@ -32,8 +33,10 @@ Rows read_scale(const Checkpoint& checkpoint, const std::string& name) {
   scale.values.resize(static_cast<std::size_t>(tensor->elements()));
   widen(tensor->bytes.data(), tensor->dtype, tensor->elements(), scale.values.data());
   for (const float value : scale.values)
-    if (!std::isfinite(value) || value <= 0.0F)
-      refuse(checkpoint, name, fmt::format("finite values above 0 expected, got {}", value));
+    if (!(value > 0.0F && value <= kLargestPlausible))
+      refuse(
+          checkpoint, name,
+          fmt::format("finite values above 0 and at most {:g} expected, got {}", kLargestPlausible, value));
   for (std::int64_t i = 0; i < tensor->elements(); ++i)
     if (scale.values[i] != scale.values[i - i % scale.cols])
       refuse(checkpoint, name,

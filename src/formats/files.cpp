@@ -43,7 +43,7 @@ void for_each_chunk(const std::filesystem::path& path,
 
 std::vector<std::string> list_folder(const std::filesystem::path& dir) {
   std::error_code error;
-  if (!std::filesystem::is_directory(dir, error))
+  if (!std::filesystem::is_directory(dir, error) && (!error || error == std::errc::no_such_file_or_directory))
     throw_error(ErrorCode::kNotFound, "'{}': a folder expected, but there is no such folder", dir.string());
   std::vector<std::string> names;
   std::filesystem::directory_iterator it(dir, error);

@@ -1,29 +1,34 @@
 #include "formats/json.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 #include <utility>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "formats/foreign_file.h"
 
 namespace latent8 {
 namespace {
 
 using nlohmann::json;
 
-std::string without_prefix(
-    const json::exception& e) {  // "[json.exception.parse_error.101] parse error at ..."
-  const std::string_view what = e.what();
-  const auto end = what.find("] ");
-  return std::string(end == std::string_view::npos ? what : what.substr(end + 2));
+// "line 3, column 7" of the byte before `end`, both from 1.
+std::string place_of(std::string_view text, std::size_t end) {
+  const std::string_view before = text.substr(0, end > 0 ? std::min(end, text.size()) - 1 : 0);
+  const auto line = std::count(before.begin(), before.end(), '\n');
+  const std::size_t begin = before.rfind('\n');
+  return fmt::format("line {}, column {}", line + 1,
+                     before.size() - (begin == std::string_view::npos ? 0 : begin + 1) + 1);
 }
 
 // Checks syntax, depth and keys, and collects the members of the outermost object if it is asked to.
 class Checker : public nlohmann::json_sax<json> {
  public:
-  Checker(const std::string& where, std::vector<FlatJsonMember>* members)
-      : where_(where), members_(members) {}
+  Checker(std::string_view text, const std::string& where, std::vector<FlatJsonMember>* members)
+      : text_(text), where_(where), members_(members) {}
 
   bool null() override { return add(FlatJsonMember::Kind::kNull, "null"); }
   bool boolean(bool v) override { return add(FlatJsonMember::Kind::kBool, v ? "true" : "false"); }
@@ -63,8 +68,17 @@ class Checker : public nlohmann::json_sax<json> {
     return close();
   }
   bool end_array() override { return close(); }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& e) override {
-    throw_error(ErrorCode::kCorrupt, "{}: {}", where_, without_prefix(e));
+  bool parse_error(std::size_t position, const std::string& last,
+                   const nlohmann::detail::exception&) override {
+    constexpr std::size_t kLongest = 80;
+    refuse_foreign(text_, where_);
+    if (text_.find_first_not_of(" \t\r\n") == std::string_view::npos)
+      throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got an empty file; fetch it again", where_);
+    const bool ended = position >= text_.size();
+    throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got something else at {}{}", where_,
+                place_of(text_, position),
+                ended ? std::string(", where it ends; it is truncated: fetch it again")
+                      : fmt::format(" ('{}')", cut_middle(printable(last), kLongest)));
   }
 
  private:
@@ -88,6 +102,7 @@ class Checker : public nlohmann::json_sax<json> {
     throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got another value", where_);
   }
 
+  std::string_view text_;
   const std::string& where_;
   std::vector<FlatJsonMember>* members_;  // may be nullptr
   std::size_t depth_ = 0;
@@ -99,14 +114,14 @@ class Checker : public nlohmann::json_sax<json> {
 
 // Two passes: the parser's own callback, which could check in one, takes quadratic time on big objects.
 json parse_json(std::string_view text, const std::string& where) {
-  Checker checker(where, nullptr);
+  Checker checker(text, where, nullptr);
   json::sax_parse(text.begin(), text.end(), &checker);
   return json::parse(text.begin(), text.end());
 }
 
 std::vector<FlatJsonMember> parse_flat_json(std::string_view text, const std::string& where) {
   std::vector<FlatJsonMember> members;
-  Checker checker(where, &members);
+  Checker checker(text, where, &members);
   json::sax_parse(text.begin(), text.end(), &checker);
   return members;
 }
@@ -133,14 +148,14 @@ bool JsonFields::is_null(const char* key) const {
 }
 
 void JsonFields::refuse(const char* key, std::string_view expected) const {
-  constexpr std::size_t kLongest = 80;
+  constexpr std::size_t kLongest = 96;
   const json* value = find(key);
   std::string got = "nothing";
   if (value != nullptr && value->is_string())
     got = "'" + value->get<std::string>() + "'";
   else if (value != nullptr)
     got = value->dump(-1, ' ', true, json::error_handler_t::replace);
-  if (got.size() > kLongest) got = got.substr(0, kLongest) + "...";
+  got = cut_middle(printable(got), kLongest);
   throw_error(value == nullptr ? ErrorCode::kCorrupt : ErrorCode::kUnsupported,
               "{}: '{}': {} expected, got {}", where_, key, expected, got);
 }
@@ -164,9 +179,9 @@ double JsonFields::number(const char* key, std::optional<double> fallback) const
   return value->get<double>();
 }
 
-double JsonFields::positive_number(const char* key, std::optional<double> fallback) const {
+double JsonFields::positive_number(const char* key, std::optional<double> fallback, double most) const {
   const double got = number(key, fallback);
-  if (!(got > 0)) refuse(key, "a number above 0");
+  if (!(got > 0 && got <= most)) refuse(key, fmt::format("a number above 0 and at most {:g}", most));
   return got;
 }
 

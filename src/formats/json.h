@@ -49,8 +49,9 @@ class JsonFields {
   // With no fallback the member must be there. Bounds are inclusive.
   std::int64_t integer(const char* key, std::int64_t low, std::int64_t high,
                        std::optional<std::int64_t> fallback = {}) const;
-  double positive_number(const char* key, std::optional<double> fallback = {}) const;  // finite and > 0
-  double number(const char* key, std::optional<double> fallback = {}) const;           // finite
+  double positive_number(const char* key, std::optional<double> fallback = {},
+                         double most = 1e12) const;                           // > 0 and <= most
+  double number(const char* key, std::optional<double> fallback = {}) const;  // finite
   bool boolean(const char* key, std::optional<bool> fallback = {}) const;
   std::string text(const char* key, std::optional<std::string> fallback = {}) const;
   // The member's text, which must be one of `choices`.

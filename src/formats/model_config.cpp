@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/printable.h"
+#include "formats/foreign_file.h"
 #include "formats/json.h"
 
 namespace latent8 {
@@ -14,7 +16,8 @@ using nlohmann::json;
 // Products of two sizes and an element size stay far below 2^63.
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxLayers = 4096;
-constexpr std::int64_t kMaxPositions = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxPositions = std::int64_t{1}
+                                       << 24;  // what the family has: 163,840; others ten million
 
 // What Hugging Face's classes assume where a key is absent and the two families differ.
 struct FamilyDefaults {
@@ -93,7 +96,8 @@ void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, Mode
   c.topk_method = fields.one_of("topk_method", methods,
                                 c.scoring_func == defaults.scoring_func ? defaults.topk_method : methods[0]);
   c.norm_topk_prob = fields.boolean("norm_topk_prob", defaults.norm_topk_prob);
-  c.routed_scaling_factor = fields.positive_number("routed_scaling_factor", defaults.routed_scaling_factor);
+  c.routed_scaling_factor =
+      fields.positive_number("routed_scaling_factor", defaults.routed_scaling_factor, 1e6);
   c.first_k_dense_replace =
       fields.integer("first_k_dense_replace", 0, kMaxLayers, defaults.first_k_dense_replace);
   c.moe_layer_freq = fields.integer("moe_layer_freq", 1, kMaxLayers, 1);
@@ -122,7 +126,7 @@ void read_rope(const json& object, const JsonFields& fields, const std::string& 
   if (rope.has("attention_factor")) rope.refuse("attention_factor", "nothing (mscale and mscale_all_dim)");
   if (!rope.boolean("truncate", true)) rope.refuse("truncate", "true");
   RopeScaling yarn;
-  yarn.factor = rope.positive_number("factor");
+  yarn.factor = rope.positive_number("factor", {}, 1e6);
   if (yarn.factor < 1) rope.refuse("factor", "at least 1");
   yarn.original_max_position_embeddings =
       rope.integer("original_max_position_embeddings", 1, kMaxPositions, c.max_position_embeddings);
@@ -173,12 +177,25 @@ void read_fp8(const JsonFields& fields, ModelConfig& c) {
   c.weight_block_size = {(*block)[0].get<std::int64_t>(), (*block)[1].get<std::int64_t>()};
 }
 
+[[noreturn]] void refuse_method(const std::string& method, const std::string& where) {
+  const std::string_view tool = tool_of_method(method);
+  throw_error(
+      ErrorCode::kUnsupported,
+      "{}: quantization_config: 'quant_method': 'fp8' expected, got '{}'{}: weights quantised by another "
+      "method are not read; take the bf16 or fp8 checkpoint that it was made of",
+      where, cut_middle(printable(method), 96), tool.empty() ? "" : fmt::format(" (of {})", tool));
+}
+
 void read_quantization(const JsonFields& fields, const std::string& where, ModelConfig& c) {
   c.quantize = fields.text("quantize", "");
+  for (const char* key : {"compression_config", "quantization"})  // llm-compressor's older key, MLX
+    if (const json* other = fields.find(key); other != nullptr && other->is_object())
+      refuse_method(key == std::string_view("quantization") ? "MLX" : "compressed-tensors", where);
   const json* config = fields.find("quantization_config");
   if (config == nullptr) return;
   const JsonFields quantization(*config, where + ": quantization_config");
-  const std::string method = quantization.one_of("quant_method", {"fp8"}, "");
+  const std::string method = quantization.text("quant_method", "");
+  if (!method.empty() && method != "fp8") refuse_method(method, where);
   if (method == "fp8") read_fp8(quantization, c);
   if (quantization.has("kv_quant_type")) quantization.refuse("kv_quant_type", "null");
   c.fa_quant_type = quantization.one_of("fa_quant_type", {"FAQuant", "FAKQuant"}, "");
@@ -203,7 +220,7 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   read_sizes(fields, c);
   read_attention(fields, c);
   read_experts(fields, defaults, c);
-  c.rms_norm_eps = fields.positive_number("rms_norm_eps", 1e-6);
+  c.rms_norm_eps = fields.positive_number("rms_norm_eps", 1e-6, 1.0);
   c.max_position_embeddings =
       fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
   read_rope(object, fields, where, c);

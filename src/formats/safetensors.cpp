@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/foreign_file.h"
 #include "formats/json.h"
 
 namespace latent8 {
@@ -77,7 +78,7 @@ TensorView read_entry(const json& entry, std::span<const std::byte> data, const 
     refuse_tensor(
         where, name,
         fmt::format("data up to byte {} expected, but the file's data has {} bytes; it is truncated or "
-                    "its header lies",
+                    "its header lies: fetch it again",
                     end, data.size()));
   const std::int64_t want = byte_count(view.shape, view.dtype);
   if (want != end - begin)
@@ -128,17 +129,23 @@ std::string TensorView::shape_text() const {
 }
 
 TensorMap parse_safetensors_header(std::span<const std::byte> file, const std::string& where) {
+  refuse_foreign(file, where);
   if (file.size() < kLengthBytes)
-    throw_error(ErrorCode::kCorrupt, "{}: a safetensors file of at least {} bytes expected, got {}", where,
-                kLengthBytes, file.size());
+    throw_error(
+        ErrorCode::kCorrupt,
+        "{}: a safetensors file of at least {} bytes expected, got {}: the download is incomplete, fetch it "
+        "again",
+        where, kLengthBytes, file.size());
   const std::uint64_t length = read_header_length(file);
   if (length > static_cast<std::uint64_t>(kMaxSafetensorsHeaderBytes))
     throw_error(ErrorCode::kCorrupt, "{}: a header of at most {} bytes expected, got {}; is it safetensors?",
                 where, kMaxSafetensorsHeaderBytes, length);
   if (length > file.size() - kLengthBytes)
-    throw_error(ErrorCode::kCorrupt,
-                "{}: a header of {} bytes expected, but the file has only {} after its length", where, length,
-                file.size() - kLengthBytes);
+    throw_error(
+        ErrorCode::kCorrupt,
+        "{}: a header of {} bytes expected, but the file has only {} after its length: the download is "
+        "incomplete, fetch it again",
+        where, length, file.size() - kLengthBytes);
   const auto header = file.subspan(kLengthBytes, static_cast<std::size_t>(length));
   const auto data = file.subspan(kLengthBytes + static_cast<std::size_t>(length));
   const std::string_view text(reinterpret_cast<const char*>(header.data()), header.size());

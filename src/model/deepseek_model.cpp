@@ -1,5 +1,7 @@
 #include "model/deepseek_model.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace latent8 {
@@ -23,9 +25,9 @@ void mtp_input(OpContext& ctx, const ModelConfig& config, const MtpInputWeights&
 }
 
 DeepseekModel::DeepseekModel(ModelWeights weights) : weights_(std::move(weights)), rope_(weights_.config) {
-  for (const LayerWeights& w : weights_.layers) layers_.emplace_back(weights_.config, w, rope_.table());
+  for (const LayerWeights& w : weights_.layers) layers_.emplace_back(weights_.config, w, rope_.table(0));
   if (weights_.mtp)
-    mtp_ = std::make_unique<DecoderLayer>(weights_.config, weights_.mtp->layer, rope_.table());
+    mtp_ = std::make_unique<DecoderLayer>(weights_.config, weights_.mtp->layer, rope_.table(0));
 }
 
 std::vector<LatentCache::Layer> DeepseekModel::cache_layers(CacheType other) const {
@@ -40,9 +42,16 @@ void DeepseekModel::embed(OpContext& ctx, const Linear& table, std::span<const s
   embed_rows(ctx, table, ids, out);
 }
 
+// Fills the rotary table, which the layers have a view of.
+void DeepseekModel::prepare_positions(const StepBatch& step) const {
+  const auto last = std::max_element(step.positions.begin(), step.positions.end());
+  if (last != step.positions.end()) static_cast<void>(rope_.table(*last + 1));
+}
+
 void DeepseekModel::forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
                             LatentCache& cache, Scratch& s, Mat<float> hidden) const {
   LATENT8_CHECK(step.tokens() <= s.max_tokens);
+  prepare_positions(step);
   const Mat<float> x = s.x.view().row_range(0, step.tokens());
   embed(ctx, weights_.embed_tokens, step.token_ids, x);  // [T, hidden_size]
   for (std::size_t l = 0; l < layers_.size(); ++l) {
@@ -60,6 +69,7 @@ void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const Att
                                 LatentCache& cache, Scratch& s, ConstMat<float> hidden,
                                 Mat<float> mtp_hidden) const {
   const MtpWeights& w = *weights_.mtp;
+  prepare_positions(step);
   const auto eps = static_cast<float>(config().rms_norm_eps);
   const Mat<float> x = s.x.view().row_range(0, step.tokens());
   embed(ctx, w.embed_tokens, step.token_ids, x);

@@ -52,6 +52,7 @@ class DeepseekModel {
   void mtp_logits(OpContext& ctx, ConstMat<float> mtp_hidden, Mat<float> out) const;
 
  private:
+  void prepare_positions(const StepBatch& step) const;
   void embed(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids, Mat<float> out) const;
 
   ModelWeights weights_;

@@ -45,21 +45,32 @@ std::vector<float> inverse_frequencies(const ModelConfig& config) {
 
 RopeFrequencies::RopeFrequencies(const ModelConfig& config)
     : dim_(config.qk_rope_head_dim),
-      cos_(config.max_position_embeddings * dim_ / 2),
-      sin_(config.max_position_embeddings * dim_ / 2) {
-  const std::vector<float> frequencies = inverse_frequencies(config);
-  double magnitude = 1.0;
-  if (config.rope_scaling) {
-    const RopeScaling& y = *config.rope_scaling;
-    magnitude = get_mscale(y.factor, y.mscale) / get_mscale(y.factor, y.mscale_all_dim);
+      max_positions_(config.max_position_embeddings),
+      frequencies_(inverse_frequencies(config)),
+      cos_(max_positions_ * dim_ / 2),
+      sin_(max_positions_ * dim_ / 2) {
+  if (!config.rope_scaling) return;
+  const RopeScaling& y = *config.rope_scaling;
+  magnitude_ = get_mscale(y.factor, y.mscale) / get_mscale(y.factor, y.mscale_all_dim);
+}
+
+RopeTable RopeFrequencies::table(std::int64_t positions) const {
+  constexpr std::int64_t kStep =
+      8192;  // positions filled at a time: decoding does not stop for one at each token
+  if (filled_.load(std::memory_order_acquire) < std::min(positions, max_positions_)) {
+    const std::lock_guard lock(mutex_);
+    const std::int64_t end = std::min((positions + kStep - 1) / kStep * kStep, max_positions_);
+    std::int64_t position = filled_.load(std::memory_order_relaxed);
+    std::int64_t at = position * dim_ / 2;
+    for (; position < end; ++position)
+      for (const float frequency : frequencies_) {
+        const double angle = static_cast<float>(position) * frequency;
+        cos_[at] = static_cast<float>(std::cos(angle) * magnitude_);
+        sin_[at++] = static_cast<float>(std::sin(angle) * magnitude_);
+      }
+    filled_.store(position, std::memory_order_release);
   }
-  std::int64_t at = 0;
-  for (std::int64_t position = 0; position < config.max_position_embeddings; ++position)
-    for (const float frequency : frequencies) {
-      const double angle = static_cast<float>(position) * frequency;
-      cos_[at] = static_cast<float>(std::cos(angle) * magnitude);
-      sin_[at++] = static_cast<float>(std::sin(angle) * magnitude);
-    }
+  return {cos_.span(), sin_.span(), dim_};
 }
 
 float softmax_scale(const ModelConfig& config) {

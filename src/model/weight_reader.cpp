@@ -5,12 +5,16 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/plausible.h"
 
 namespace latent8 {
 namespace {
 
 // Scales of fp8 blocks are stored per 128 x 128 weights.
 constexpr std::int64_t kFp8Block = 128;
+
+// u8 weights times s8 inputs, 255 * 128 each at most, summed in int32: 65,793 fit.
+constexpr std::int64_t kMaxInt8Inputs = 65536;
 
 [[noreturn]] void wrong_type(const std::string& name, const char* expected, DType got) {
   throw_error(ErrorCode::kUnsupported, "tensor '{}': type {} expected, got {}", name, expected,
@@ -19,8 +23,18 @@ constexpr std::int64_t kFp8Block = 128;
 
 }  // namespace
 
-const TensorView& WeightReader::tensor(const std::string& name, std::int64_t rows, std::int64_t cols) {
+const TensorView& WeightReader::visit(const std::string& name) {
   const TensorView& view = checkpoint_.get(name);
+  if (rehearsing()) storage_.visited->insert(&view);
+  return view;
+}
+
+void WeightReader::visit_if_there(const std::string& name) {
+  if (has(name)) visit(name);
+}
+
+const TensorView& WeightReader::tensor(const std::string& name, std::int64_t rows, std::int64_t cols) {
+  const TensorView& view = visit(name);
   if (view.shape != std::vector<std::int64_t>{rows, cols})
     throw_error(ErrorCode::kCorrupt, "tensor '{}': shape [{}, {}] expected from config.json, got {}", name,
                 rows, cols, view.shape_text());
@@ -28,28 +42,56 @@ const TensorView& WeightReader::tensor(const std::string& name, std::int64_t row
 }
 
 const void* WeightReader::weight_bytes(const std::string& name, const TensorView& view) {
+  if (rehearsing()) return nullptr;
+  if (storage_.copy) return storage_.copy->add(view.bytes);
   const auto alignment = static_cast<std::uintptr_t>(size_of(view.dtype));
-  const bool misaligned = reinterpret_cast<std::uintptr_t>(view.bytes.data()) % alignment != 0;
-  if (!misaligned && !options_.copy) return view.bytes.data();
-  if (misaligned && !options_.copy)
-    log_info(
-        fmt::format("tensor '{}' is not aligned to {} bytes in its file and is copied", name, alignment));
+  if (reinterpret_cast<std::uintptr_t>(view.bytes.data()) % alignment == 0) return view.bytes.data();
+  log_info(fmt::format("tensor '{}' is not aligned to {} bytes in its file and is copied", name, alignment));
   auto& buffer = storage_.bytes.emplace_back(static_cast<std::int64_t>(view.bytes.size()));
   std::memcpy(buffer.data(), view.bytes.data(), view.bytes.size());
   return buffer.data();
 }
 
-std::span<const float> WeightReader::vector(const std::string& name, std::int64_t size) {
-  const TensorView& view = checkpoint_.get(name);
+const TensorView& WeightReader::vector_view(const std::string& name, std::int64_t size) {
+  const TensorView& view = visit(name);
   if (view.elements() != size)
     throw_error(ErrorCode::kCorrupt, "tensor '{}': {} elements expected from config.json, got shape {}", name,
                 size, view.shape_text());
+  return view;
+}
+
+std::span<const float> WeightReader::vector(const std::string& name, std::int64_t size) {
+  const TensorView& view = vector_view(name, size);
+  if (rehearsing()) return {};
   auto& buffer = storage_.floats.emplace_back(size);
   widen(view.bytes.data(), view.dtype, size, buffer.data());
+  check_range(name, buffer.span());
   return buffer.span();
 }
 
-float WeightReader::scalar(const std::string& name) { return vector(name, 1)[0]; }
+std::span<const float> WeightReader::scales(const std::string& name, std::int64_t size) {
+  const std::span<const float> values = vector(name, size);
+  check_range(name, values, 0.0F);
+  return values;
+}
+
+float WeightReader::scalar(const std::string& name) {
+  const std::span<const float> values = vector(name, 1);
+  return values.empty() ? 1.0F : values[0];
+}
+
+// An offset of symmetric weights.
+void WeightReader::zeros(const std::string& name) {
+  if (!has(name)) return;
+  const TensorView& view = visit(name);
+  if (rehearsing()) return;
+  std::vector<float> values(static_cast<std::size_t>(view.elements()));
+  widen(view.bytes.data(), view.dtype, view.elements(), values.data());
+  for (const float value : values)
+    if (value != 0.0F)
+      throw_error(ErrorCode::kUnsupported, "tensor '{}': 0 expected (weights are symmetric), got {:g}", name,
+                  value);
+}
 
 Norm WeightReader::norm(const std::string& name, std::int64_t size) {
   Norm out;
@@ -59,15 +101,25 @@ Norm WeightReader::norm(const std::string& name, std::int64_t size) {
   return out;
 }
 
+std::optional<FaScales> WeightReader::fa_scales(std::int64_t layer) {
+  const ModelConfig& c = checkpoint_.config();
+  if (!rehearsing())
+    return read_fa_scales(checkpoint_, layer, c.num_attention_heads, {options_.accept_unit_scales});
+  if (checkpoint_.quant() != nullptr && checkpoint_.quant()->lists_fa_tensors(layer))
+    for (const char* which : {"fa_q", "fa_k", "fa_v"})
+      for (const char* what : {"scale", "offset"})
+        visit_if_there(fmt::format("model.layers.{}.self_attn.{}.{}", layer, which, what));
+  return std::nullopt;
+}
+
 std::span<const float> WeightReader::deq_scale(const std::string& name, std::int64_t size) {
-  const TensorView& view = checkpoint_.get(name);
-  if (view.dtype != DType::kI64) return vector(name, size);
+  const TensorView& view = vector_view(name, size);
+  if (view.dtype != DType::kI64) return scales(name, size);
+  if (rehearsing()) return {};
   // fp16 models: the low 32 bits of an int64 are the bits of a float32 (docs/format.md, "Quantised linears").
-  if (view.elements() != size)
-    throw_error(ErrorCode::kCorrupt, "tensor '{}': {} elements expected, got shape {}", name, size,
-                view.shape_text());
   auto& buffer = storage_.floats.emplace_back(size);
   for (std::int64_t i = 0; i < size; ++i) std::memcpy(buffer.data() + i, view.bytes.data() + i * 8, 4);
+  check_range(name, buffer.span(), 0.0F);
   return buffer.span();
 }
 
@@ -84,6 +136,19 @@ Linear WeightReader::linear(const std::string& name, std::int64_t out_features, 
     read_float(name, view, out);
   else
     read_int8(name, type, view, out);
+  return out;
+}
+
+Linear WeightReader::embedding(const std::string& name, std::int64_t vocab_size, std::int64_t hidden_size) {
+  Linear out = linear(name, vocab_size, hidden_size);
+  if (out.kind != Linear::Kind::kFloat)
+    throw_error(ErrorCode::kUnsupported, "tensor '{}.weight': FLOAT expected in the description", name);
+  if (out.type == WeightType::kF8E4M3)
+    throw_error(
+        ErrorCode::kUnsupported,
+        "tensor '{}.weight': type F32, BF16 or F16 expected (its rows are looked up without block scales), "
+        "got F8_E4M3",
+        name);
   return out;
 }
 
@@ -108,7 +173,7 @@ void WeightReader::read_float(const std::string& name, const TensorView& view, L
                     "config.json: 'quantization_config.weight_block_size': [128, 128] expected, got [{}, {}]",
                     (*block)[0], (*block)[1]);
       tensor(name + ".weight_scale_inv", rows, cols);
-      out.block_scale = vector(name + ".weight_scale_inv", rows * cols).data();
+      out.block_scale = scales(name + ".weight_scale_inv", rows * cols).data();
       out.block_scale_stride = cols;
       break;
     }
@@ -124,26 +189,39 @@ void WeightReader::read_int8(const std::string& name, QuantType type, const Tens
                 "tensor '{}.weight': the description calls it {}; FLOAT, W8A8 or W8A8_DYNAMIC expected", name,
                 to_string(type));
   if (view.dtype != DType::kI8) wrong_type(name + ".weight", "I8", view.dtype);
-  if (type == QuantType::kW8A8Dynamic) {
-    out.kind = Linear::Kind::kW8A8Dynamic;
-    out.scale = vector(name + ".weight_scale", out.out_features).data();
-    if (has(name + ".bias")) out.bias = vector(name + ".bias", out.out_features).data();
-    return;
-  }
+  if (out.in_features > kMaxInt8Inputs)
+    throw_error(
+        ErrorCode::kUnsupported,
+        "tensor '{}.weight': at most {} inputs expected of an int8 linear (its sums are int32), got {}", name,
+        kMaxInt8Inputs, out.in_features);
+  zeros(name + ".weight_offset");
+  if (type == QuantType::kW8A8) return read_static(name, view, out);
+  out.kind = Linear::Kind::kW8A8Dynamic;
+  out.scale = scales(name + ".weight_scale", out.out_features).data();
+  if (has(name + ".bias")) out.bias = vector(name + ".bias", out.out_features).data();
+}
+
+void WeightReader::read_static(const std::string& name, const TensorView& view, Linear& out) {
   out.kind = Linear::Kind::kW8A8Static;
   out.scale = deq_scale(name + ".deq_scale", out.out_features).data();
   out.input_scale = scalar(name + ".input_scale");
   out.input_offset = scalar(name + ".input_offset");
+  visit_if_there(name + ".weight_scale");  // a factor of deq_scale
+  visit_if_there(name + ".bias");          // in quant_bias
   if (!(out.input_scale > 0.0F))
     throw_error(ErrorCode::kCorrupt, "tensor '{}.input_scale': a value above 0 expected, got {}", name,
                 out.input_scale);
-  const TensorView& bias = checkpoint_.get(name + ".quant_bias");
-  if (bias.dtype != DType::kI32) wrong_type(name + ".quant_bias", "I32", bias.dtype);
-  if (bias.elements() != out.out_features)
-    throw_error(ErrorCode::kCorrupt, "tensor '{}.quant_bias': {} elements expected, got shape {}", name,
-                out.out_features, bias.shape_text());
+  if (!rehearsing()) check_range(name + ".input_offset", {&out.input_offset, 1}, -128.0F, 127.0F);
+  read_quant_bias(name + ".quant_bias", view, out);
+}
+
+void WeightReader::read_quant_bias(const std::string& name, const TensorView& view, Linear& out) {
+  const TensorView& bias = vector_view(name, out.out_features);
+  if (bias.dtype != DType::kI32) wrong_type(name, "I32", bias.dtype);
+  if (rehearsing()) return;
   auto& buffer = storage_.ints.emplace_back(out.out_features);
   std::memcpy(buffer.data(), bias.bytes.data(), bias.bytes.size());
+  check_quant_bias(name, buffer.span(), view.bytes);
   out.quant_bias = buffer.data();
 }
 

@@ -7,6 +7,8 @@
 
 namespace latent8 {
 
+// Every value that is read is looked at: see formats/plausible.h. While storage.visited is set nothing is
+// read but names, shapes and types, and the pointers that come out are null.
 class WeightReader {
  public:
   WeightReader(const Checkpoint& checkpoint, const LoadOptions& options, WeightStorage& storage)
@@ -17,18 +19,30 @@ class WeightReader {
 
   // `name`.weight [out, in] in whatever form the description or its type says.
   Linear linear(const std::string& name, std::int64_t out_features, std::int64_t in_features);
+  // A linear whose rows are looked up, so that it has to be float without block scales.
+  Linear embedding(const std::string& name, std::int64_t vocab_size, std::int64_t hidden_size);
   // `name`.weight [size], and `name`.bias where the description lists it.
   Norm norm(const std::string& name, std::int64_t size);
   // A float tensor of `size` elements, widened.
   std::span<const float> vector(const std::string& name, std::int64_t size);
+  // The scales of the int8 cache of `layer`, if it has one.
+  std::optional<FaScales> fa_scales(std::int64_t layer);
 
  private:
+  bool rehearsing() const { return storage_.visited.has_value(); }
+  const TensorView& visit(const std::string& name);  // throws if there is none
+  void visit_if_there(const std::string& name);      // it says nothing that is not known already
+  const TensorView& vector_view(const std::string& name, std::int64_t size);
   const TensorView& tensor(const std::string& name, std::int64_t rows, std::int64_t cols);
   const void* weight_bytes(const std::string& name, const TensorView& view);
+  std::span<const float> scales(const std::string& name, std::int64_t size);
   std::span<const float> deq_scale(const std::string& name, std::int64_t size);
   float scalar(const std::string& name);
+  void zeros(const std::string& name);
   void read_float(const std::string& name, const TensorView& view, Linear& out);
   void read_int8(const std::string& name, QuantType type, const TensorView& view, Linear& out);
+  void read_static(const std::string& name, const TensorView& view, Linear& out);
+  void read_quant_bias(const std::string& name, const TensorView& view, Linear& out);
 
   const Checkpoint& checkpoint_;
   const LoadOptions& options_;

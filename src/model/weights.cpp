@@ -1,10 +1,13 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <chrono>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/layer_schema.h"
+#include "model/unread_tensors.h"
 #include "model/weight_reader.h"
 
 namespace latent8 {
@@ -12,6 +15,8 @@ namespace {
 
 using Part = LayerPart;
 using Role = TensorRole;
+
+constexpr std::int64_t kCopyAlignment = 64;  // a cache line, a ZMM register
 
 // Reads a layer's tensors by what they are.
 class LayerReader {
@@ -32,7 +37,15 @@ class LayerReader {
             linear(schema_.get(Role::kUpProj, part), expert),
             linear(schema_.get(Role::kDownProj, part), expert)};
   }
-  // A tensor that the checkpoint may lack.
+  // A linear whose rows are looked up.
+  Linear embedding(Role role) {
+    const TensorSchema& tensor = schema_.get(role);
+    return reader_.embedding(schema_.name(tensor), tensor.rows, tensor.cols);
+  }
+  // Tensors that the checkpoint may lack.
+  Linear embedding_or(Role role, const Linear& instead) {
+    return reader_.has(schema_.weight(role)) ? embedding(role) : instead;
+  }
   Linear linear_or(Role role, const Linear& instead) {
     return reader_.has(schema_.weight(role)) ? linear(role) : instead;
   }
@@ -96,7 +109,7 @@ MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadO
   w.input = load_mtp_input(reader.checkpoint(), options, storage);
   w.layer = load_layer(reader.checkpoint(), index, options, storage);
   w.shared_head_norm = layer.norm(Role::kSharedHeadNorm);
-  w.embed_tokens = layer.linear_or(Role::kMtpEmbedTokens, model.embed_tokens);
+  w.embed_tokens = layer.embedding_or(Role::kMtpEmbedTokens, model.embed_tokens);
   w.shared_head = layer.linear_or(Role::kSharedHead, model.lm_head);
   return w;
 }
@@ -116,7 +129,7 @@ void load_attention_half(const Checkpoint& checkpoint, std::int64_t layer, const
   LayerReader tensors(reader, layer_schema(c, layer));
   out.input_layernorm = tensors.norm(Role::kInputNorm);
   out.attention = read_attention(tensors, c);
-  out.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
+  out.attention.fa = reader.fa_scales(layer);
 }
 
 void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
@@ -153,32 +166,85 @@ MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& 
   return {layer.norm(Role::kENorm), layer.norm(Role::kHNorm), layer.linear(Role::kEhProj)};
 }
 
-ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+namespace {
+
+// Everything but the MTP layer, of `layers` decoder layers.
+void read_main(const Checkpoint& checkpoint, std::int64_t layers, const LoadOptions& options,
+               ModelWeights& model) {
+  const ModelConfig& c = checkpoint.config();
+  WeightReader reader(checkpoint, options, model.storage);
+  LayerReader outside(reader, outside_schema(c));
+  model.embed_tokens = outside.embedding(Role::kEmbedTokens);
+  for (std::int64_t l = 0; l < layers; ++l)
+    model.layers.push_back(load_layer(checkpoint, l, options, model.storage));
+  model.norm = outside.norm(Role::kFinalNorm);
+  model.lm_head = c.tie_word_embeddings ? model.embed_tokens : outside.linear(Role::kLmHead);
+}
+
+// Bytes of the weights that a model without its MTP layer (or with it) reads, each rounded up to 64.
+std::int64_t bytes_to_copy(const Checkpoint& checkpoint, bool mtp) {
+  std::int64_t bytes = 0;
+  for (const TensorView* view : tensors_read(checkpoint, mtp ? 0 : checkpoint.config().num_hidden_layers))
+    bytes += (view->size_bytes() + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+  return bytes;
+}
+
+}  // namespace
+
+const void* WeightCopies::add(std::span<const std::byte> from) {
+  std::byte* to = memory_.data() + used_;
+  used_ += (static_cast<std::int64_t>(from.size()) + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+  LATENT8_CHECK(used_ <= memory_.bytes());
+  copies_.push_back({to, from});
+  return to;
+}
+
+void WeightCopies::run(ThreadPool& pool) {
   const auto start = std::chrono::steady_clock::now();
+  copy_all(pool, copies_);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const auto bytes = static_cast<double>(used_);
+  log_info(fmt::format(
+      "copied {:.2f} GiB of weights into memory in {:.2f} s, {:.2f} GB/s, with {} threads{}", bytes / 0x1p30,
+      seconds.count(), bytes / 1e9 / std::max(seconds.count(), 1e-9), pool.threads(),
+      memory_.nodes() > 1 ? fmt::format(", in turns on {} NUMA nodes", memory_.nodes()) : ""));
+  copies_.clear();
+}
+
+std::unordered_set<const TensorView*> tensors_read(const Checkpoint& checkpoint, std::int64_t layers) {
+  ModelWeights model;
+  model.config = checkpoint.config();
+  model.storage.visited.emplace();
+  const LoadOptions options;
+  read_main(checkpoint, layers > 0 ? layers : model.config.num_hidden_layers, options, model);
+  if (layers == 0 && has_mtp(checkpoint)) {
+    WeightReader reader(checkpoint, options, model.storage);
+    read_mtp(reader, model, options, model.storage);
+  }
+  return std::move(*model.storage.visited);
+}
+
+ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+  refuse_unread_tensors(*checkpoint, options.ignore_unread_tensors);
   ModelWeights model;
   model.config = checkpoint->config();
   const ModelConfig& c = model.config;
-  WeightReader reader(*checkpoint, options, model.storage);
-  LayerReader outside(reader, outside_schema(c));
-  model.embed_tokens = outside.matrix(Role::kEmbedTokens, "");
-  for (std::int64_t l = 0; l < c.num_hidden_layers; ++l)
-    model.layers.push_back(load_layer(*checkpoint, l, options, model.storage));
-  model.norm = outside.norm(Role::kFinalNorm);
-  model.lm_head = c.tie_word_embeddings ? model.embed_tokens : outside.linear(Role::kLmHead);
-  if (options.load_mtp && has_mtp(*checkpoint))
+  const bool with_mtp = options.load_mtp && has_mtp(*checkpoint);
+  if (options.copy) model.storage.copy = std::make_unique<WeightCopies>(bytes_to_copy(*checkpoint, with_mtp));
+  read_main(*checkpoint, c.num_hidden_layers, options, model);
+  if (with_mtp) {
+    WeightReader reader(*checkpoint, options, model.storage);
     model.mtp = read_mtp(reader, model, options, model.storage);
-  else if (options.load_mtp && c.num_nextn_predict_layers > 0)
+  } else if (options.load_mtp && c.num_nextn_predict_layers > 0) {
     log_info(
         fmt::format("config.json names {} MTP layer(s), the checkpoint has none of their tensors: MTP is off",
                     c.num_nextn_predict_layers));
-  model.checkpoint = std::move(checkpoint);
-  if (options.copy) {
-    double bytes = 0;
-    for (const auto& buffer : model.storage.bytes) bytes += static_cast<double>(buffer.size());
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    log_info(
-        fmt::format("copied {:.2f} GiB of weights into memory in {:.2f} s", bytes / 0x1p30, seconds.count()));
   }
+  if (options.copy) {
+    ThreadPool pool(options.threads);
+    model.storage.copy->run(pool);
+  }
+  model.checkpoint = std::move(checkpoint);
   return model;
 }
 

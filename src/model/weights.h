@@ -6,14 +6,18 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/aligned_buffer.h"
 #include "formats/checkpoint.h"
 #include "formats/fa_tensors.h"
+#include "ops/copy.h"
 #include "ops/elementwise.h"
 #include "ops/grouped_mlp.h"
 #include "ops/linear.h"
+#include "sys/interleaved_memory.h"
 
 namespace latent8 {
 
@@ -60,11 +64,29 @@ struct MtpWeights {
   Linear shared_head;
 };
 
+// Copies of weights: their places are given out while the model is read, and filled when it is complete.
+class WeightCopies {
+ public:
+  // bytes: of all tensors that will be added, each rounded up to 64. Throws: as InterleavedMemory.
+  explicit WeightCopies(std::int64_t bytes) : memory_(bytes, "--load copy: a copy of the weights") {}
+  // Where the bytes will be, aligned to 64. `from` is read by run().
+  const void* add(std::span<const std::byte> from);
+  void run(ThreadPool& pool);  // logs size and rate
+
+ private:
+  InterleavedMemory memory_;
+  std::int64_t used_ = 0;
+  std::vector<Copy> copies_;
+};
+
 // Ownership: owns every tensor that is not a view of the checkpoint; deques keep their elements in place.
 struct WeightStorage {
   std::deque<AlignedBuffer<float>> floats;
   std::deque<AlignedBuffer<std::int32_t>> ints;
   std::deque<AlignedBuffer<std::byte>> bytes;
+  std::unique_ptr<WeightCopies> copy;  // nullptr: weights stay where they are mapped
+  // Set: a rehearsal. The tensors that the model reads are noted here, and no value is read.
+  std::optional<std::unordered_set<const TensorView*>> visited;
 };
 
 struct ModelWeights {
@@ -85,10 +107,12 @@ struct LoadOptions {
   bool routed_experts =
       true;           // false: MoeWeights::experts stays empty, for callers that load them one by one
   bool copy = false;  // --load copy: copy weights into huge pages instead of using them in the mapped file
+  int threads = 0;    // that copy; 0: one per physical core
+  bool ignore_unread_tensors = false;  // do not refuse a checkpoint with tensors that the model does not read
 };
 
-// Throws: Error naming the tensor for anything missing, of another shape, or of a type that latent8 does not
-// run.
+// Throws: Error naming the tensor for anything missing, of another shape, of a type that latent8 does not
+// run, or with values that cannot be right; and as refuse_unread_tensors().
 ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options = {});
 // One decoder layer (the MTP layer's decoder too, at index num_hidden_layers); tensors go into `storage`.
 LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
@@ -106,5 +130,11 @@ MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& 
                                WeightStorage& storage);
 // Whether the checkpoint has the tensors of the MTP layer.
 bool has_mtp(const Checkpoint& checkpoint);
+
+// What the model and its MTP layer, if the checkpoint has one, read of it. Only names, shapes and types are
+// looked at. `layers` > 0: of the first `layers` decoder layers only, without MTP.
+// Throws: Error naming the tensor for anything missing, of another shape or of a type that latent8 does not
+// run.
+std::unordered_set<const TensorView*> tensors_read(const Checkpoint& checkpoint, std::int64_t layers = 0);
 
 }  // namespace latent8

@@ -44,7 +44,7 @@ Checkpoint open_source(const QuantizeOptions& options) {
     throw_error(ErrorCode::kInvalidArgument,
                 "rotations of the model (--rot) with an MTP layer in float: it would read what is rotated; "
                 "quantise it (mix) or leave it out (none)");
-  return open_float_checkpoint(options.model);
+  return open_float_source(options);
 }
 
 // nullptr: the model is not rotated.

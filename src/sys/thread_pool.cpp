@@ -8,9 +8,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -34,15 +36,24 @@ struct ThreadPool::State {
   alignas(64) std::atomic<int> busy{0};
   std::atomic<bool> stop{false};
 
-  std::mutex mutex;  // only for sleeping
+  std::exception_ptr error;  // of a body of this loop
+
+  std::mutex mutex;  // for sleeping, and of `error`
   std::condition_variable wake;
   std::atomic<int> sleeping{0};
 
+  // Bodies do not throw by design, but any may run out of memory: the loop ends early then, and run() throws.
   void take_pieces(int worker) {
-    for (;;) {
-      const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= n) return;
-      call(body, begin, std::min(begin + grain, n), worker);
+    try {
+      for (;;) {
+        const std::int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
+        if (begin >= n) return;
+        call(body, begin, std::min(begin + grain, n), worker);
+      }
+    } catch (...) {
+      next.store(n, std::memory_order_relaxed);
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
     }
   }
 
@@ -140,6 +151,7 @@ void ThreadPool::run(std::int64_t n, std::int64_t grain, Call call, const void* 
   s.release_workers();
   s.take_pieces(0);
   while (s.busy.load(std::memory_order_acquire) > 0) _mm_pause();
+  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
 }
 
 }  // namespace latent8

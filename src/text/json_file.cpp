@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "formats/foreign_file.h"
 #include "sys/mapped_file.h"
 
 namespace latent8 {

@@ -12,6 +12,7 @@
 #include "formats/checkpoint.h"
 #include "formats/files.h"
 #include "formats/sha256sums.h"
+#include "model/unread_tensors.h"
 #include "source/rotated_source.h"
 #include "source/source_reader.h"
 #include "sys/thread_pool.h"
@@ -98,7 +99,24 @@ class Verification {
                                  weak_.tensors - 1, weak_.rows));
   }
 
+  void check_unread() {
+    try {
+      const UnreadTensors unread = unread_tensors(*source_);
+      if (unread.unknown.empty()) return;
+      const std::string text = "has " + unread_text(unread.unknown);
+      if (options_.ignore_unread_tensors)
+        findings_.note(options_.source.string(), text);
+      else
+        findings_.problem(
+            options_.source.string(), "",
+            fmt::format("'{}' {} (--ignore-unread-tensors accepts that)", options_.source.string(), text));
+    } catch (const Error& error) {
+      findings_.problem(options_.source.string(), "", error.what());
+    }
+  }
+
   void start_comparison() {
+    check_unread();
     if (!same_model(config(), source_->config(), findings_)) return;
     comparison_ = std::make_unique<const SourceComparison>(folder_, *reader_);
     if (!comparison_->hidden_rotated()) {

@@ -101,5 +101,19 @@ TEST(Rope, YarnBlendsBetweenTheCorrectionDimensions) {
   EXPECT_NEAR(std::hypot(table.sin[40], table.cos[40]), 1.0F, 1e-6F);  // mscale / mscale_all_dim is 1
 }
 
+TEST(Rope, PositionsAreFilledWhenTheyAreAskedForAndAlike) {
+  ModelConfig config = *shape_config("r1");
+  const RopeFrequencies some(config), all(config);
+  const auto at = static_cast<std::size_t>(20000 * 32 + 7);
+
+  EXPECT_EQ(some.table(3).cos[at], 0.0F);
+  EXPECT_EQ(some.table(20001).cos[at], all.table().cos[at]);
+  EXPECT_EQ(some.table(20001).sin[at], all.table().sin[at]);
+  EXPECT_NE(some.table().cos[at], 0.0F);
+
+  config.max_position_embeddings = 10'000'000;  // 2.6 GB if it were filled
+  EXPECT_NE(RopeFrequencies(config).table(1).cos[0], 0.0F);
+}
+
 }  // namespace
 }  // namespace latent8

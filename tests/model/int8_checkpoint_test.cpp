@@ -3,12 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "support/errors.h"
 #include "support/model_runner.h"
 #include "support/seed_form.h"
+#include "support/small_model.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {
@@ -96,6 +100,69 @@ TEST_F(Int8Checkpoint, AnInt8ProjectionThatIsAbsorbedIsRefused) {
   const std::string message = error_of(ErrorCode::kUnsupported, [&] { load_model(dir_.path()); });
 
   EXPECT_THAT(message, testing::HasSubstr("model.layers.0.self_attn.kv_b_proj.weight"));
+}
+
+// Overwrites the first element of a tensor of the folder's only shard.
+template <class T>
+void damage(const TempDir& dir, const std::string& tensor, T value) {
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+  const TensorPlace place = checkpoint.place_of(tensor);
+  std::fstream file(checkpoint.files()[place.file].path(), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(place.offset);
+  file.write(reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+TEST_F(Int8Checkpoint, ValuesThatCannotBeRightAreRefusedByName) {
+  const std::string layer = "model.layers.1.";
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const std::uint16_t bf16_nan = 0x7fc0, bf16_huge = 0x7f00, bf16_minus_one = 0xbf80;
+  const auto refused = [&](const std::string& tensor, auto value) {
+    TempDir copy;
+    copy.copy_from(dir_.path());
+    damage(copy, tensor, value);
+    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { load_model(copy.path()); }), testing::HasSubstr(tensor));
+  };
+
+  refused(layer + "self_attn.q_a_proj.deq_scale", nan);
+  refused(layer + "self_attn.q_a_proj.deq_scale", -1.0F);
+  refused(layer + "self_attn.q_a_proj.quant_bias", std::int32_t{0x7fffffff});
+  refused(layer + "self_attn.o_proj.input_offset", bf16_nan);
+  refused(layer + "self_attn.o_proj.input_scale", bf16_huge);
+  refused(layer + "mlp.experts.0.up_proj.weight_scale", bf16_minus_one);
+  refused(layer + "input_layernorm.weight", bf16_huge);
+  refused(layer + "self_attn.kv_a_layernorm.weight", bf16_nan);
+  refused(layer + "self_attn.fa_k.scale", bf16_huge);
+  refused("model.norm.weight", bf16_nan);
+}
+
+TEST_F(Int8Checkpoint, AnAsymmetricWeightIsRefused) {
+  const std::string tensor = "model.layers.1.mlp.experts.0.up_proj.weight_offset";
+  damage(dir_, tensor, std::uint16_t{0x3f80});
+
+  EXPECT_THAT(error_of(ErrorCode::kUnsupported, [&] { load_model(dir_.path()); }),
+              testing::HasSubstr(tensor + "': 0 expected"));
+}
+
+TEST(Weights, AnFp8EmbeddingIsRefused) {
+  const Checkpoint model = Checkpoint::open(small_model("v3-fp8-small"));
+  TensorMap tensors = model.tensors();
+  TensorView& embedding = tensors.at("model.embed_tokens.weight");
+  const std::vector<std::byte> codes(static_cast<std::size_t>(embedding.elements()));
+  const std::vector<float> scales(4096, 1.0F);
+  TensorView scale = embedding;
+  scale.dtype = DType::kF32;
+  scale.shape = {(embedding.shape[0] + 127) / 128, (embedding.shape[1] + 127) / 128};
+  scale.bytes = std::as_bytes(std::span(scales)).first(static_cast<std::size_t>(scale.size_bytes()));
+  embedding.dtype = DType::kF8E4M3;
+  embedding.bytes = codes;
+  tensors["model.embed_tokens.weight_scale_inv"] = scale;
+  const auto load = [&] {
+    load_weights(
+        std::make_shared<const Checkpoint>(Checkpoint::of_tensors(model.config(), std::move(tensors))));
+  };
+
+  EXPECT_THAT(error_of(ErrorCode::kUnsupported, load),
+              testing::HasSubstr("'model.embed_tokens.weight': type F32"));
 }
 
 TEST(Weights, CopiedWeightsGiveTheSameLogitsAsMappedOnes) {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -80,6 +81,20 @@ TEST(ThreadPool, SaysHowManyThreadsCouldBeStarted) {
   const std::string error = error_of(ErrorCode::kUnavailable, [] { const ThreadPool pool(3); });
 
   EXPECT_THAT(error, testing::HasSubstr("3 expected, but only 1 could be started"));
+}
+
+TEST(ThreadPool, ABodyThatRunsOutOfMemoryIsTheCallersError) {
+  ThreadPool pool(3);
+
+  EXPECT_THROW(pool.parallel_for(100, 1,
+                                 [](std::int64_t begin, std::int64_t, int) {
+                                   if (begin >= 40) throw std::bad_alloc();
+                                 }),
+               std::bad_alloc);
+
+  std::atomic<int> count{0};
+  pool.parallel_for(100, 1, [&](std::int64_t, std::int64_t, int) { ++count; });
+  EXPECT_EQ(count, 100);
 }
 
 }  // namespace

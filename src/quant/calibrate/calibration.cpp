@@ -157,6 +157,8 @@ CalibrationRun::CalibrationRun(const ModelConfig& config, ThreadPool& pool,
   std::size_t most_blocks = 0;
   for (const CalibrationStep& step : steps_) {
     tokens_ += step.tokens();
+    for (const std::int32_t position : step.batch.positions)
+      positions_ = std::max(positions_, std::int64_t{position} + 1);
     std::size_t blocks = 0;
     for (const auto& table : step.block_tables) blocks += table.size();
     most_blocks = std::max(most_blocks, blocks);

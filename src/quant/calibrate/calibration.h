@@ -71,7 +71,7 @@ class CalibrationRun {
   std::int64_t tokens() const { return tokens_; }  // of all prompts
   OpContext& ctx() { return ctx_; }
   Scratch& scratch() { return scratch_; }
-  RopeTable rope() const { return rope_.table(); }
+  RopeTable rope() const { return rope_.table(positions_); }
   LatentPages pages() const {
     return cache_->layer(0);
   }  // of one layer: attention writes it, nothing reads it
@@ -82,6 +82,7 @@ class CalibrationRun {
   RopeFrequencies rope_;
   std::vector<CalibrationStep> steps_;
   std::int64_t tokens_ = 0;
+  std::int64_t positions_ = 0;  // of the longest prompt
   Scratch scratch_;
   std::unique_ptr<LatentCache> cache_;
 };

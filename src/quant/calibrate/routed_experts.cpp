@@ -51,7 +51,8 @@ void run_experts(const PipelineContext& context, CalibrationRun& run, std::int64
   const std::vector<Group> groups =
       groups_of(modules, count, std::clamp<std::int64_t>(room / bytes, 1, count));
   const auto read = [&](const Group& group) {
-    return std::async(std::launch::async, read_tensors, std::cref(context.source),
+    // deferred: where no thread can be started, the group is read when it is wanted.
+    return std::async(std::launch::async | std::launch::deferred, read_tensors, std::cref(context.source),
                       source_names(source, group.modules));
   };
   std::future<WorkingLayer> ahead = read(groups[0]);

@@ -63,9 +63,9 @@ void AttentionForward::run(const AttentionTensors& w, const TokenBatch& batch, c
   at_input(Group::kCQ, c_q_.view());
   linear(ctx_, view_of(w.q_b_proj.weight, w.q_b_proj.bias), c_q_.view(), q_.view());
   norm({w.kv_a_layernorm.weight, w.kv_a_layernorm.bias}, kv_.view().col_range(0, rank));
-  rope(ctx_, kv_.view(), 1, kv_.cols(), rank, batch.positions, rope_.table());
+  rope(ctx_, kv_.view(), 1, kv_.cols(), rank, batch.positions, rope_.table(batch.length));
   rope(ctx_, q_.view(), heads, config_.qk_head_dim(), config_.qk_nope_head_dim, batch.positions,
-       rope_.table());
+       rope_.table(batch.length));
   for (std::int64_t b = 0; b < batch.sequences; ++b) attend(w, batch, b);
   at_input(Group::kO, o_.view());
   linear(ctx_, view_of(w.o_proj.weight, w.o_proj.bias), o_.view(), delta_.view());

@@ -40,7 +40,7 @@ Checkpoint open_source(const QuantizeOptions& options) {
     throw_error(
         ErrorCode::kUnsupported,
         "rotations of the model (--rot) are not reproduced by the msmodelslim mode: leave one of them out");
-  return open_float_checkpoint(options.model);
+  return open_float_source(options);
 }
 
 std::set<std::int64_t> float_layers(const QuantizeOptions& options) {

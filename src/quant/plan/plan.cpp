@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "model/unread_tensors.h"
 #include "model/weights.h"
 #include "source/float_checkpoint.h"
 #include "source/source_tensor.h"
@@ -242,6 +243,14 @@ std::vector<std::string> source_names(const Checkpoint& source, const PlannedMod
   if (module.kind != Kind::kStored) add(names[0] + kBlockScaleSuffix);
   if (linear) add(module.name + ".bias");
   return names;
+}
+
+Checkpoint open_float_source(const QuantizeOptions& options) {
+  Checkpoint source = open_float_checkpoint(options.model);
+  const std::int64_t layers = layers_to_write(source.config(), options);
+  refuse_unread_tensors(source, options.ignore_unread_tensors,
+                        layers < source.config().num_hidden_layers ? layers : 0);
+  return source;
 }
 
 std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options) {

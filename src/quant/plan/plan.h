@@ -77,6 +77,9 @@ struct CheckpointPlan {
 // Names of the source's tensors that a module is made of: the weight, its block scales, its bias.
 std::vector<std::string> source_names(const Checkpoint& source, const PlannedModule& module);
 
+// options.model. Throws: as open_float_checkpoint(), and Error{kUnsupported} for tensors that nobody reads.
+Checkpoint open_float_source(const QuantizeOptions& options);
+
 // The decoder layers to write. Throws: Error{kInvalidArgument} for more than there are.
 std::int64_t layers_to_write(const ModelConfig& config, const QuantizeOptions& options);
 

@@ -1,0 +1,113 @@
+#include "formats/foreign_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+
+#include "base/error.h"
+
+namespace latent8 {
+namespace {
+
+struct Signature {
+  std::string_view begins;
+  std::string_view what;
+};
+
+using namespace std::string_view_literals;
+
+constexpr std::array kSignatures{
+    Signature{"version https://git-lfs.github.com/spec"sv,
+              "a Git LFS pointer instead of the content; fetch it with 'git lfs pull' or a download tool"sv},
+    Signature{"version https://hawser"sv,
+              "a Git LFS pointer instead of the content; fetch it with 'git lfs pull' or a download tool"sv},
+    Signature{"\0\5\x16\7"sv,
+              "an AppleDouble file (what macOS keeps beside a file as '._name'); remove it, and copy the file itself"sv},
+    Signature{"\0\5\x16\0"sv, "an AppleSingle file of macOS; copy the file itself"sv},
+    Signature{"GGUF"sv, "a GGUF file (llama.cpp); this program reads the safetensors checkpoint it was made of"sv},
+    Signature{"PK\3\4"sv,
+              "a zip archive, as torch.save writes pickles; this program reads safetensors: convert it"sv},
+    Signature{"\x80\2"sv, "a Python pickle; this program reads safetensors: convert it"sv},
+    Signature{"\x80\3"sv, "a Python pickle; this program reads safetensors: convert it"sv},
+    Signature{"\x80\4"sv, "a Python pickle; this program reads safetensors: convert it"sv},
+    Signature{"\x80\5"sv, "a Python pickle; this program reads safetensors: convert it"sv},
+    Signature{"\x1f\x8b"sv, "compressed (gzip); unpack it"sv},
+    Signature{"\x28\xb5\x2f\xfd"sv, "compressed (zstd); unpack it"sv},
+    Signature{"\xfd"
+              "7zXZ"sv,
+              "compressed (xz); unpack it"sv},
+    Signature{"\x89HDF"sv, "an HDF5 file; this program reads safetensors"sv},
+    Signature{"\x93NUMPY"sv, "a numpy array; this program reads safetensors"sv},
+};
+
+// What servers answer instead of a file, in small letters.
+constexpr std::array kPages{
+    Signature{"<!doctype html"sv, "a web page instead of the file"sv},
+    Signature{"<html"sv, "a web page instead of the file"sv},
+    Signature{"<?xml"sv, "an XML answer of a server instead of the file"sv},
+    Signature{"entry not found"sv, "a server's answer 'Entry not found'"sv},
+    Signature{"invalid username or password"sv, "a server's refusal of a login"sv},
+    Signature{"access to model"sv, "a server's refusal: the model is gated"sv},
+    Signature{"repository not found"sv, "a server's answer 'Repository not found'"sv},
+};
+
+// The first characters that are not blank, in small letters; without the mark of UTF-8.
+std::string beginning(std::string_view text) {
+  constexpr std::size_t kEnough = 64;
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos) return "";
+  std::string out(text.substr(first, kEnough));
+  std::transform(out.begin(), out.end(), out.begin(),
+                 [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+  return out;
+}
+
+struct Method {
+  std::string_view name, tool;
+};
+constexpr std::array kMethods{
+    Method{"compressed-tensors", "llm-compressor"}, Method{"gptq", "AutoGPTQ or GPTQModel"},
+    Method{"gptqmodel", "GPTQModel"},               Method{"awq", "AutoAWQ"},
+    Method{"bitsandbytes", "bitsandbytes"},         Method{"modelopt", "NVIDIA ModelOpt"},
+    Method{"quark", "AMD Quark"},                   Method{"auto-round", "Intel AutoRound"},
+    Method{"intel/auto-round", "Intel AutoRound"},  Method{"inc", "Intel Neural Compressor"},
+    Method{"torchao", "torchao"},                   Method{"hqq", "HQQ"},
+    Method{"eetq", "EETQ"},                         Method{"quanto", "Optimum Quanto"},
+    Method{"fbgemm_fp8", "FBGEMM"},                 Method{"aqlm", "AQLM"},
+    Method{"vptq", "VPTQ"},                         Method{"exl2", "ExLlamaV2"},
+    Method{"exl3", "ExLlamaV3"},                    Method{"mxfp4", "OpenAI's MXFP4"},
+    Method{"ascend", "vllm-ascend"},                Method{"w8a8_int8", "SGLang"},
+    Method{"gguf", "llama.cpp"},
+};
+
+}  // namespace
+
+std::optional<std::string> foreign_kind(std::span<const std::byte> bytes) {
+  constexpr std::size_t kLongest = 256;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kLongest));
+  for (const Signature& s : kSignatures)
+    if (text.starts_with(s.begins)) return std::string(s.what);
+  const std::string first = beginning(text);
+  for (const Signature& s : kPages)
+    if (first.starts_with(s.begins)) return std::string(s.what) + "; fetch it again, logged in if it needs that";
+  return std::nullopt;
+}
+
+void refuse_foreign(std::span<const std::byte> bytes, const std::string& where) {
+  if (const auto kind = foreign_kind(bytes)) throw_error(ErrorCode::kCorrupt, "{}: the file is {}", where, *kind);
+}
+
+void refuse_foreign(std::string_view bytes, const std::string& where) {
+  refuse_foreign(std::as_bytes(std::span(bytes)), where);
+}
+
+bool is_hidden_name(std::string_view name) { return name.starts_with("."); }
+
+std::string_view tool_of_method(std::string_view method) {
+  for (const Method& m : kMethods)
+    if (m.name == method) return m.tool;
+  return "";
+}
+
+}  // namespace latent8
