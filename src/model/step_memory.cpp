@@ -41,23 +41,24 @@ std::int64_t code_bytes(const ModelConfig& c, std::int64_t tokens) {
 std::int64_t worker_bytes(const ModelConfig& c, int threads) {
   const KernelTable& table = kernels();
   const std::int64_t attend = table.attend_scratch_bytes(c.kv_lora_rank, c.qk_rope_head_dim) + 8 * kRunKeys;
-  const std::int64_t widest = std::max(c.hidden_size, c.intermediate_size);
+  const std::int64_t widest = std::max({c.hidden_size, c.intermediate_size, c.num_attention_heads * c.v_head_dim});
   return threads *
          aligned_size(std::max(attend, table.gemm_s8_scratch_bytes(table.gemm_rows, table.gemm_cols, widest)));
 }
 
-// Partial results of attention, see mla_attend(): two for each thread, or where there are fewer than 4 blocks of
-// rows for each thread, one for every run of keys of each block.
+// Partial results of attention, see mla_attend(): two for each thread, or where there are fewer than 4 blocks
+// of rows for each thread, one for every run of keys of each block.
 std::int64_t partial_bytes(const ModelConfig& c, std::int64_t tokens, int threads, std::int64_t max_seq_len) {
   constexpr std::int64_t kFewestRows = 16;  // of a block, where they are cut to occupy threads
   const std::int64_t one = kernels().attend_rows * (c.kv_lora_rank + 2) * 4;
   const std::int64_t blocks = tokens * ((c.num_attention_heads + kFewestRows - 1) / kFewestRows);
   const std::int64_t runs = (max_seq_len + kRunKeys - 1) / kRunKeys;
-  return threads * aligned_size(2 * one) + aligned_size(std::min<std::int64_t>(4 * threads, blocks) * runs * one);
+  return threads * aligned_size(2 * one) +
+         aligned_size(std::min<std::int64_t>(4 * threads, blocks) * runs * one);
 }
 
-// The expanded form of prompts, see expanded_attend(): latents of the sequence, keys, values and scores of a head
-// for each thread.
+// The expanded form of prompts, see expanded_attend(): latents of the sequence, keys, values and scores of a
+// head for each thread.
 std::int64_t expanded_bytes(const ModelConfig& c, int threads, std::int64_t max_seq_len) {
   constexpr std::int64_t kQueryRows = 64;
   return floats(max_seq_len, c.kv_lora_rank) + floats(max_seq_len, c.qk_rope_head_dim) +

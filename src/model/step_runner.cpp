@@ -10,7 +10,7 @@ namespace latent8 {
 namespace {
 
 std::vector<std::int64_t> prefix_sums(const std::vector<SequencePlan>& seqs,
-                                      std::int64_t SequencePlan::*rows) {
+                                      std::int64_t SequencePlan::* rows) {
   std::vector<std::int64_t> begin{0};
   for (const SequencePlan& seq : seqs) begin.push_back(begin.back() + seq.*rows);
   return begin;

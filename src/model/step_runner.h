@@ -19,8 +19,8 @@ struct StepRunnerOptions {
   std::int64_t max_logits_rows = 64;  // that exist at one time: [rows, vocab_size] of float
 };
 
-// Takes rows [first_row, first_row + logits.rows) of a step's logits, all sequences' one after the other; called
-// in order, with at most max_logits_rows at a time. logits [rows, vocab_size], valid during the call.
+// Takes rows [first_row, first_row + logits.rows) of a step's logits, all sequences' one after the other;
+// called in order, with at most max_logits_rows at a time. logits [rows, vocab_size], valid during the call.
 using TakeLogits = std::function<void(std::int64_t first_row, ConstMat<float> logits)>;
 
 // Owns the cache and everything that a step works in; who has which blocks is the caller's.
@@ -30,12 +30,11 @@ class StepRunner {
   StepRunner(const DeepseekModel& model, OpContext& ctx, const StepRunnerOptions& options);
 
   // Writes the tokens' latents into the cache. The result is valid until the next call.
-  // REQUIRES: 1 to max_tokens tokens, ids below vocab_size, blocks below num_blocks; kMtp: model.has_mtp(), and
-  // hidden_rows that the step before has kept.
+  // REQUIRES: 1 to max_tokens tokens, ids below vocab_size, blocks below num_blocks; kMtp: model.has_mtp(),
+  // and hidden_rows that the step before has kept.
   StepResult run(const StepPlan& plan, const TakeLogits& take_logits = {});
 
   LatentCache& cache() { return cache_; }
-  std::int64_t vocab_size() const { return logits_.cols(); }
 
   // Bytes of its own buffers, without cache and Scratch; see step_buffer_bytes().
   static std::int64_t buffer_bytes(const DeepseekModel& model, const StepRunnerOptions& options);
@@ -58,6 +57,5 @@ class StepRunner {
   Matrix<float> logits_hidden_;  // [max_logits_rows, hidden_size]
   Matrix<float> logits_;         // [max_logits_rows, vocab_size]
 };
-
 
 }  // namespace latent8

@@ -17,8 +17,8 @@ std::unique_ptr<DeepseekModel> two_layers(ThreadPool& pool) {
   return random_model(pool, config, /*int8_cache=*/true);
 }
 
-// What a prompt leaves in the buffers is part of what a decode costs: it must be able to run first, also where it
-// is longer than the cached depth and the batch.
+// What a prompt leaves in the buffers is part of what a decode costs: it must be able to run first, also
+// where it is longer than the cached depth and the batch.
 TEST(Workloads, DecodeAfterAPromptThatIsLongerThanDepthAndBatch) {
   ThreadPool pool(1);
   OpContext ctx(pool);

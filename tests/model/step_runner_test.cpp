@@ -195,7 +195,8 @@ TEST_P(StepRunnerOf, BuffersStayWithinTheirBound) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Checkpoints, StepRunnerOf,
-                         testing::Values("models/tiny-r1", "tests/data/golden/msmodelslim/a_mindie_m4_static"),
+                         testing::Values("models/tiny-r1",
+                                         "tests/data/golden/msmodelslim/a_mindie_m4_static"),
                          [](const testing::TestParamInfo<const char*>& info) {
                            return std::string(info.param).starts_with("models") ? "float" : "int8";
                          });

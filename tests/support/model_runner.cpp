@@ -25,7 +25,10 @@ std::int64_t sum(const std::vector<std::int64_t>& values) {
 
 TestSteps::TestSteps(const DeepseekModel& model, const std::vector<std::int64_t>& lengths,
                      const RunOptions& o)
-    : prompt_(o.prompt), pool_(o.threads), ctx_(pool_, table_named(o.isa)) {
+    : vocab_size_(model.config().vocab_size),
+      prompt_(o.prompt),
+      pool_(o.threads),
+      ctx_(pool_, table_named(o.isa)) {
   std::vector<std::int64_t> blocks, tokens;
   for (const std::int64_t length : lengths) {
     blocks.push_back((length + o.block_size - 1) / o.block_size);
@@ -65,7 +68,7 @@ SequencePlan TestSteps::plan_of(std::size_t seq, std::span<const std::int32_t> i
 }
 
 Matrix<float> TestSteps::logits(const StepPlan& plan) {
-  Matrix<float> out(plan.logits_begin().back(), runner_->vocab_size());
+  Matrix<float> out(plan.logits_begin().back(), vocab_size_);
   last_ = runner_->run(plan, [&](std::int64_t first_row, ConstMat<float> rows) {
     std::memcpy(out.row(first_row), rows.row(0),
                 static_cast<std::size_t>(rows.rows * rows.cols) * sizeof(float));

@@ -46,6 +46,7 @@ class TestSteps {
   StepRunner& runner() { return *runner_; }
 
  private:
+  std::int64_t vocab_size_;
   bool prompt_;
   ThreadPool pool_;
   OpContext ctx_;
