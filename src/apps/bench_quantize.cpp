@@ -5,6 +5,7 @@
 
 #include "apps/common.h"
 #include "apps/files.h"
+#include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
 #include "base/error.h"
