@@ -1,10 +1,12 @@
 // latent8 eval: logits, perplexity and KL divergence of a checkpoint.
 
+#include <algorithm>
 #include <istream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
+#include "apps/files.h"
 #include "apps/json_lines.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
@@ -13,6 +15,7 @@
 #include "eval/divergence.h"
 #include "eval/logits.h"
 #include "formats/files.h"
+#include "formats/safetensors.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -64,7 +67,20 @@ std::vector<std::vector<std::int32_t>> read_sequences(const std::string& path, c
   return sequences;
 }
 
+// Whether a file is one of write_logits(): nothing but "0.logits", "0.mtp", ...
+bool holds_logits(const std::filesystem::path& path) {
+  try {
+    const SafetensorsFile file(path);
+    return std::all_of(file.tensors().begin(), file.tensors().end(), [](const auto& tensor) {
+      return tensor.first.ends_with(".logits") || tensor.first.ends_with(".mtp");
+    });
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void run_logits(const LogitsFlags& flags) {
+  check_output_file("--out", flags.out, {flags.model.model}, holds_logits);
   const auto checkpoint = open_checkpoint(flags.model);
   const auto sequences = read_sequences(flags.tokens, flags.model.model, checkpoint->config());
   const auto model = load_model(flags.model, checkpoint);

@@ -176,9 +176,10 @@ TEST_F(Overwriting, TakesNoFolderForAResultThatDescribesNoTensor) {
 // As after a kill between the rename of the new result and the removal of the former one.
 TEST_F(Overwriting, GoesOnWhereACommitWasKilledAfterTheRename) {
   former(/*sums=*/true);
+  fs::rename(out(), dir_ / "former");
   leave("next");
   fs::rename(dir_ / "out.partial/state", dir_ / "out.partial.state");
-  fs::rename(out(), dir_ / "out.partial.state/former");
+  fs::rename(dir_ / "former", dir_ / "out.partial.state/former");
   fs::rename(dir_ / "out.partial", out());
   open(/*overwrite=*/true).commit();
   EXPECT_THAT(files(), testing::ElementsAre("notes/one.txt", "result", "templates/mine.jinja", "thesis.txt"));

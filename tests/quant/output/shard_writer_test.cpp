@@ -128,7 +128,9 @@ TEST(ShardWriter, NamesATensorThatIsNotWhatAnEarlierRunWrote) {
     write_units(writer, tiny_plan(), 0, 1, std::byte{7});
   }
   const fs::path shard = dir / "quant_model_weight_w8a8_dynamic-00001-of-00005.safetensors";
-  flip_bit(shard, fs::file_size(shard) - 1, 3);
+  const SafetensorsFile file(shard);
+  const auto header = file.tensors().at("model.embed_tokens.weight").bytes.data() - file.bytes().data();
+  flip_bit(shard, static_cast<std::uintmax_t>(header) + 5, 3);
 
   const std::string message = error_of(
       ErrorCode::kCorrupt, [&] { ShardWriter writer(dir.path(), dir.path(), tiny_layout(), /*units=*/1); });
