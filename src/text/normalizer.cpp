@@ -6,6 +6,7 @@
 #include "formats/json.h"
 #include "text/json_file.h"
 #include "text/onig_syntax.h"
+#include "text/unicode_canonical.h"
 
 namespace latent8 {
 
@@ -21,28 +22,30 @@ void Normalizer::add(const nlohmann::json& part, const std::string& where) {
     if (inner == nullptr || !inner->is_array()) fields.refuse("normalizers", "an array");
     for (const nlohmann::json& each : *inner) add(each, where);
   } else if (type == "Prepend") {
-    steps_.push_back({{}, fields.text("prepend")});
+    steps_.push_back({Kind::kPrepend, std::nullopt, fields.text("prepend")});
+  } else if (type == "NFC" || type == "NFD") {
+    steps_.push_back({type == "NFC" ? Kind::kNfc : Kind::kNfd, std::nullopt, ""});
   } else if (type == "Replace") {
     const std::string regex = regex_of_pattern(fields, "pattern", where + ": normalizer Replace");
     if (regex.empty()) return;  // finds nothing
-    steps_.push_back({{SplitRegex(regex, where)}, fields.text("content")});
+    steps_.push_back({Kind::kReplace, SplitRegex(regex, where), fields.text("content")});
   } else {
     throw_error(ErrorCode::kUnsupported,
-                "{}: normalizer {} is not supported (null, Prepend, Replace and Sequence are)", where,
-                shown(type));
+                "{}: normalizer {} is not supported (null, NFC, NFD, Prepend, Replace and Sequence are)",
+                where, shown(type));
   }
 }
 
 std::string Normalizer::apply(std::string_view text, SplitRegex::Matcher& matcher) const {
   std::string now(text);
   for (const Step& step : steps_) {
-    if (step.pattern.empty()) {
-      if (!now.empty()) now.insert(0, step.content);
-      continue;
-    }
+    if (step.kind == Kind::kNfc) now = to_nfc(now);
+    if (step.kind == Kind::kNfd) now = to_nfd(now);
+    if (step.kind == Kind::kPrepend && !now.empty()) now.insert(0, step.content);
+    if (step.kind != Kind::kReplace) continue;
     std::string out;
     std::size_t done = 0;
-    step.pattern[0].for_each_match(now, matcher, [&](TextRange match) {
+    step.pattern->for_each_match(now, matcher, [&](TextRange match) {
       out += std::string_view(now).substr(done, match.begin - done);
       out += step.content;
       done = match.end;

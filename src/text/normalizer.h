@@ -1,6 +1,7 @@
 #pragma once
 // The normalizer of tokenizer.json: how text is changed before it is split.
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,7 @@ namespace latent8 {
 // Thread-safety: immutable after construction.
 class Normalizer {
  public:
-  // json: the value of "normalizer": null, Prepend, Replace, or a Sequence of these.
+  // json: the value of "normalizer": null, NFC, NFD, Prepend, Replace, or a Sequence of these.
   // Throws: Error{kUnsupported | kCorrupt} naming `where` and the part that cannot be honoured.
   Normalizer(const nlohmann::json& json, const std::string& where);
 
@@ -25,9 +26,11 @@ class Normalizer {
  private:
   // Prepend: `content` goes in front of text that is not empty. Replace: `content` takes the place of
   // matches.
+  enum class Kind { kPrepend, kReplace, kNfc, kNfd };
   struct Step {
-    std::vector<SplitRegex> pattern;  // one; none: Prepend
-    std::string content;
+    Kind kind;
+    std::optional<SplitRegex> pattern;  // of kReplace
+    std::string content;                // of kPrepend and kReplace
   };
   void add(const nlohmann::json& part, const std::string& where);
 

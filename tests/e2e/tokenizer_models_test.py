@@ -88,6 +88,13 @@ class Models(Reference):
                     with self.subTest(name, byte_fallback=fallback, ignore_merges=ignore):
                         self.check(tokenizer_file(**base, **parts), samples, name)
 
+    def test_normal_forms(self):
+        marks = ["\u0301", "\u0323", "\u0327", "\u3099", "\u1100\u1161\u11a8", "\ud55c", "\u00c5", "\u212b", "\u1e69", "\u0958"]
+        draw = random.Random(5)
+        samples = ["".join(draw.choice([*"aesoA ", *marks]) for _ in range(12)) for _ in range(TEXTS)] + texts(TEXTS, 15)
+        for form in ("NFC", "NFD"):
+            self.check(tokenizer_file(normalizer={"type": form}), samples, form)
+
     def test_ids_in_any_order_decode_alike(self):
         draw = random.Random(4)
         for parts in ({"model": pieces_vocabulary(True), "normalizer": LLAMA_NORMALIZER, "pre_tokenizer": None,
