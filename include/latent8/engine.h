@@ -83,6 +83,8 @@ class Engine {
   // Throws: Error{kInvalidArgument} for an empty prompt, one that the context or the cache cannot hold, a
   // token id out of range, or sampling parameters out of range.
   RequestId submit(Request request, TokenSink& sink);
+  // What submit() would refuse. Throws: as submit().
+  void check(const Request& request) const;
   // Ends a request with kCancelled before its next step; nothing happens if it has finished.
   void cancel(RequestId id);
 

@@ -160,9 +160,8 @@ std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
   return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), options));
 }
 
-Frontend load_frontend(const ModelFlags& flags) {
+Frontend load_frontend(const ModelFlags& flags, EngineOptions options) {
   open_checkpoint(flags);  // what it refuses, it refuses before the weights are read
-  EngineOptions options;
   options.numerics =
       flags.numerics == "ascend" ? EngineOptions::Numerics::kAscend : EngineOptions::Numerics::kNative;
   options.prefill =
@@ -171,7 +170,6 @@ Frontend load_frontend(const ModelFlags& flags) {
     options.cache_dtype =
         flags.cache == "fp32" ? EngineOptions::CacheDType::kFp32 : EngineOptions::CacheDType::kFp16;
   options.threads = flags.threads;
-  options.max_num_seqs = 1;
   ModelOptions model_options;
   model_options.accept_unit_scales = flags.accept_unit_scales;
   model_options.copy_weights = flags.load == "copy";

@@ -48,8 +48,9 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags);
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint);
 
-// Tokenizer, template and engine of --model. Throws: as open_checkpoint() and Frontend::load().
-Frontend load_frontend(const ModelFlags& flags);
+// Tokenizer, template and engine of --model. `options` has what the flags do not say.
+// Throws: as open_checkpoint() and Frontend::load().
+Frontend load_frontend(const ModelFlags& flags, EngineOptions options = {.max_num_seqs = 1});
 
 // --max-tokens, --temperature, --top-p, --top-k, --seed, --stop.
 struct SamplingFlags {
