@@ -7,7 +7,7 @@
 // 1,024 int8 and 64 fp32 multiply-adds per row and key at their peaks; of the float forms, all 1,088 at the
 // fp32 peak. Each repetition measures the peaks and every case once, so that they share the machine's mood;
 // the medians are printed with the lowest and the highest value. The last lines tell what keeping the cache
-// in NZ order in memory would cost: a repack of every tile into the order that the kernel reads.
+// in NZ order in memory would cost: a repack of every block into the order that the kernel reads.
 
 #include <fmt/format.h>
 #include <immintrin.h>
@@ -22,6 +22,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/rng.h"
+#include "kernels/attend_args.h"
 #include "kernels/kernel_table.h"
 #include "kernels/latent_layout.h"
 
@@ -75,7 +76,7 @@ struct Cache {
 
 // One block of query rows; `tokens` of them attend causally at the end of the sequence.
 struct Queries {
-  Queries(std::int64_t tokens, std::int64_t heads)
+  Queries(const KernelTable& table, std::int64_t tokens, std::int64_t heads)
       : rows(tokens * heads),
         q8(static_cast<std::size_t>(rows * kRank)),
         q(static_cast<std::size_t>(rows * kRank)),
@@ -83,7 +84,8 @@ struct Queries {
         qk_scale(static_cast<std::size_t>(rows), 1e-5F),
         out(static_cast<std::size_t>(rows * kRank)),
         max(static_cast<std::size_t>(rows)),
-        sum(static_cast<std::size_t>(rows)) {
+        sum(static_cast<std::size_t>(rows)),
+        scratch(table.attend_scratch_bytes(kRank, kRope)) {
     Rng rng(2);
     for (std::int8_t& x : q8) x = static_cast<std::int8_t>(rng.below(256) - 128);
     for (float& x : q) x = rng.normal() * 0.01F;
@@ -96,7 +98,7 @@ struct Queries {
   std::vector<float> q, q_pe, qk_scale;
   std::vector<std::int32_t> visible;
   std::vector<float> out, max, sum;
-  AlignedBuffer<char> scratch{attend_scratch_bytes(kRank, kRope)};
+  AlignedBuffer<char> scratch;
 };
 
 // Seconds for one sequence.
@@ -132,12 +134,12 @@ Peaks measure_peaks(const KernelTable& table) {
   return {s8 / s8_s, f32 / (now_s() - begin)};
 }
 
-// The latent of one tile from NZ order, [rank / 32][128 keys][32] s8, into groups [rank / 4][16 keys][4] u8.
-__attribute__((target("avx512f,avx512bw"))) void repack_tile(const char* nz, char* groups) {
+// The latent of one block from NZ order, [rank / 32][128 keys][32] s8, into groups [rank / 4][16 keys][4] u8.
+__attribute__((target("avx512f,avx512bw"))) void repack_block(const char* nz, char* groups) {
   const __m512i low = _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
   const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(4));
   const __m512i sign = _mm512_set1_epi8(static_cast<char>(0x80));
-  for (std::int64_t g = 0; g < kTileKeys / kGroupKeys; ++g)
+  for (std::int64_t g = 0; g < kBlockSize / kGroupKeys; ++g)
     for (std::int64_t c1 = 0; c1 < kRank / 32; ++c1) {
       const char* in = nz + c1 * kBlockSize * 32 + g * kGroupKeys * 32;
       char* out = groups + g * kGroupKeys * kRank + c1 * 512;
@@ -162,11 +164,11 @@ __attribute__((target("avx512f,avx512bw"))) void repack_tile(const char* nz, cha
     }
 }
 
-// Seconds to repack the tiles of one sequence. The tile is read from the L2 cache, where prefetching during
-// the tile before it would have put it; so this is the arithmetic alone, a lower bound of what NZ costs.
+// Seconds to repack the blocks of one sequence. The block is read from the L2 cache, where prefetching during
+// the block before it would have put it; so this is the arithmetic alone, a lower bound of what NZ costs.
 double repack(const AlignedBuffer<char>& nz, AlignedBuffer<char>& groups) {
   const double begin = now_s();
-  for (std::int64_t tile = 0; tile < kTokens / kTileKeys; ++tile) repack_tile(nz.data(), groups.data());
+  for (std::int64_t block = 0; block < kTokens / kBlockSize; ++block) repack_block(nz.data(), groups.data());
   return now_s() - begin;
 }
 
@@ -185,7 +187,7 @@ struct Case {
 };
 
 void run_cases(const KernelTable& table, std::vector<Case>& cases, Spread& repack_s, bool with_repack) {
-  AlignedBuffer<char> nz(kTileKeys * kRank), groups(kTileKeys * kRank);
+  AlignedBuffer<char> nz(kBlockSize * kRank), groups(kBlockSize * kRank);
   Rng rng(3);
   for (char& byte : nz.span()) byte = static_cast<char>(rng.next_u64() & 255U);
   std::int64_t sequence = 0;
@@ -216,11 +218,11 @@ int run(std::string_view isa) {
   }
   const Cache s8(CacheType::kInt8), f16(CacheType::kF16);
   std::vector<Case> cases;
-  cases.push_back({"decode 128 heads", &s8, Queries(1, 128), {}, {}, {}, {}});
-  cases.push_back({"decode 16 heads", &s8, Queries(1, 16), {}, {}, {}, {}});
-  cases.push_back({"prefill 8 tokens x 16 heads", &s8, Queries(8, 16), {}, {}, {}, {}});
-  cases.push_back({"float decode 128 heads", &f16, Queries(1, 128), {}, {}, {}, {}});
-  cases.push_back({"float decode 16 heads", &f16, Queries(1, 16), {}, {}, {}, {}});
+  cases.push_back({"decode 128 heads", &s8, Queries(*table, 1, 128), {}, {}, {}, {}});
+  cases.push_back({"decode 16 heads", &s8, Queries(*table, 1, 16), {}, {}, {}, {}});
+  cases.push_back({"prefill 8 tokens x 16 heads", &s8, Queries(*table, 8, 16), {}, {}, {}, {}});
+  cases.push_back({"float decode 128 heads", &f16, Queries(*table, 1, 128), {}, {}, {}, {}});
+  cases.push_back({"float decode 16 heads", &f16, Queries(*table, 1, 16), {}, {}, {}, {}});
   const bool with_repack = std::string_view(table->name).starts_with("avx512");
   Spread repack_s;
   run_cases(*table, cases, repack_s, with_repack);

@@ -11,6 +11,8 @@
 #include <string>
 
 #include "base/aligned_buffer.h"
+#include "kernels/activation_codes.h"
+#include "kernels/gemm_args.h"
 #include "kernels/kernel_table.h"
 
 namespace latent8 {
@@ -90,20 +92,21 @@ std::int64_t next_offset(std::int64_t at, std::int64_t bytes) {
 }
 
 void bench_gemm_s8(benchmark::State& state, const KernelTable& table, std::int64_t m, Shape shape) {
-  const AlignedBuffer<std::int8_t> a(m * shape.k);
-  const AlignedBuffer<std::int32_t> a_sum(m);
-  const AlignedBuffer<float> scale(std::max(m, shape.n));
-  AlignedBuffer<float> c(m * shape.n);
-  AlignedBuffer<char> scratch(gemm_s8_scratch_bytes(shape.k));
+  AlignedBuffer<std::byte> bytes(table.code_bytes(m, shape.k));
+  const AlignedBuffer<float> zeros(m * shape.k), scale(shape.n);
+  AlignedBuffer<float> a_scale(m), c(m * shape.n);
+  const ActivationCodes a{bytes.data(), a_scale.data(), m, shape.k};
+  table.quantize_dynamic({zeros.data(), a, 0, m, shape.k});
+  AlignedBuffer<char> scratch(table.gemm_s8_scratch_bytes(m, shape.n, shape.k));
   const Limits& limit = limits(table);  // measured outside the timed loop
   std::int64_t at = 0;
   for (auto _ : state) {
-    table.gemm_s8({a.data(), a_sum.data(), weights().data() + at, c.data(), m, shape.n, shape.k, shape.n,
-                   scale.data(), scale.data(), nullptr, scratch.data()});
+    table.gemm_s8(
+        {a, 0, m, weights().data() + at, shape.n, c.data(), shape.n, scale.data(), nullptr, scratch.data()});
     at = next_offset(at, shape.n * shape.k);
   }
-  const auto bytes = static_cast<double>(shape.n * shape.k);
-  report(state, static_cast<double>(m) * bytes, limit.s8, bytes, limit.read);
+  const auto weight_bytes = static_cast<double>(shape.n * shape.k);
+  report(state, static_cast<double>(m) * weight_bytes, limit.s8, weight_bytes, limit.read);
 }
 
 void bench_gemm_bf16(benchmark::State& state, const KernelTable& table, std::int64_t m, Shape shape) {

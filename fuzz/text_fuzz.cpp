@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "latent8/error.h"
 #include "text/incremental_detokenizer.h"
-#include "text/jinja.h"
+#include "text/jinja/template.h"
 #include "text/tokenizer.h"
 
 namespace latent8 {

@@ -6,26 +6,17 @@
 #include <memory>
 #include <vector>
 
+#include "latent8/numerics.h"
 #include "latent8/request.h"
 
 namespace latent8 {
 
+class Checkpoint;
 class DeepseekModel;
 
 struct EngineOptions {
-  enum class Numerics : std::uint8_t {
-    kNative,  // fast; an answer does not depend on batch, chunking, threads or block_size
-    kAscend,  // the reference's arithmetic, to validate checkpoints; slow
-  };
-  enum class Prefill : std::uint8_t {
-    kCached,  // prompts attend to the cached values, as generated tokens do
-    kFloat,   // prompts attend in float to the values just computed (kAscend always does)
-  };
-  enum class CacheDType : std::uint8_t { kAuto, kFp16, kFp32 };
-
   Numerics numerics = Numerics::kNative;
   Prefill prefill = Prefill::kCached;
-  // Of layers without an int8 cache. kAuto: fp32 if no tensor of the checkpoint is quantised, else fp16.
   CacheDType cache_dtype = CacheDType::kAuto;
   int threads = 0;                // 0: one per physical core of the affinity mask
   std::int64_t block_size = 128;  // tokens; a multiple of 16 from 16 to 128
@@ -40,6 +31,7 @@ struct EngineOptions {
 struct ModelOptions {
   bool accept_unit_scales = false;  // FA scales that are all 1.0 are an error otherwise
   bool copy_weights = false;        // into huge pages, instead of using them where the file is mapped
+  bool load_mtp = false;            // the MTP layer, where the checkpoint has one, with its cache
 };
 
 struct EngineStats {
@@ -62,17 +54,23 @@ struct EngineInfo {
   std::int64_t num_blocks = 0;
   std::int64_t max_model_len = 0;          // tokens of prompt and answer: context or whole cache, the smaller
   std::int64_t cache_bytes_per_token = 0;  // over all layers
+  std::int64_t step_buffer_bytes = 0;      // what steps work in, at most
   std::vector<std::int32_t> eos_token_ids;  // of the model
 };
 
 // Continuous batching over a paged latent cache: one thread of its own runs the model steps.
 // Thread-safety: submit, cancel, stats and info may be called from any thread, on_token and on_finish of a
 // sink too. Ownership: sinks are the caller's and must live until on_finish, which comes for every request,
-// at the latest when the engine is destroyed.
+// at the latest when the engine is destroyed: the destructor ends what is left with kCancelled, and so what a
+// sink submits in answer to that.
 class Engine {
  public:
-  // Throws: Error for a checkpoint or options that cannot be used, or too little memory for the cache.
+  // Throws: Error for a checkpoint or options that cannot be used, {kUnavailable} if the memory does not hold
+  // cache and step buffers.
   static Engine load(const std::filesystem::path& checkpoint_dir, const EngineOptions& options = {},
+                     const ModelOptions& model_options = {});
+  // The same for a checkpoint that is open. shared: the model maps its files as long as it lives.
+  static Engine load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOptions& options = {},
                      const ModelOptions& model_options = {});
   // shared: the caller may read the same model (the evaluation compares two engines on one).
   explicit Engine(std::shared_ptr<const DeepseekModel> model, const EngineOptions& options = {});

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "benchmark/random_model.h"
 #include "benchmark/workloads.h"
+#include "kernels/kernel_table.h"
+#include "model/float_cache.h"
 #include "model/shapes.h"
 #include "sys/cpu_features.h"
 #include "sys/topology.h"
@@ -137,11 +139,16 @@ void run_bench(const BenchFlags& f, const Body& body) {
 void bench_model(const BenchFlags& f) {
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     const std::unique_ptr<const DeepseekModel> model = make_model(ctx.pool(), f);
+    const bool random = f.model.model.empty();  // then --cache says what layers without scales have
+    const BenchOptions options{
+        .float_cache = float_cache_type(random ? CacheDType::kFp16 : CacheDType::kAuto, *model),
+        .attention = attention_options(f.model),
+        .prompt_before_decode = *std::max_element(f.prompts.begin(), f.prompts.end())};
     for (const std::int64_t prompt : f.prompts)
-      if (prompt > 0)
-        rows.push_back(bench_prefill(ctx, *model, prompt, {.attention = attention_options(f.model)}));
+      if (prompt > 0) rows.push_back(bench_prefill(ctx, *model, prompt, options));
     for (const std::int64_t depth : f.depths)
-      for (const std::int64_t batch : f.batches) rows.push_back(bench_decode(ctx, *model, depth, batch, {}));
+      for (const std::int64_t batch : f.batches)
+        rows.push_back(bench_decode(ctx, *model, depth, batch, options));
   });
 }
 
@@ -203,7 +210,10 @@ void add_bench(CLI::App& root) {
                   "int8: prompts attend to the cache; float: in expanded form")
       ->check(CLI::IsMember({"int8", "float"}))
       ->capture_default_str();
-  app->add_option("--prompt", flags->prompts, "tokens of a prompt, comma-separated; 0: no prefill")
+  app->add_option(
+         "--prompt", flags->prompts,
+         "tokens of a prompt, comma-separated; the longest also runs before each decode, in the same "
+         "buffers; 0: no prefill")
       ->delimiter(',');
   app->footer(
       "Examples:\n"

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "formats/files.h"
 #include "formats/json.h"
+#include "model/float_cache.h"
 #include "text/utf8.h"
 
 namespace latent8 {
@@ -98,7 +99,8 @@ void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
       ->capture_default_str();
   app.add_option(
          "--cache", flags.cache,
-         "cache of float layers; auto is fp32 where nothing in the checkpoint is quantised, else fp16")
+         "cache of layers without an int8 one; auto is fp32 where no tensor of the checkpoint is quantised, "
+         "else fp16")
       ->check(CLI::IsMember({"auto", "fp16", "fp32"}))
       ->capture_default_str();
   app.add_option("--load", flags.load, "use weights in the mapped files, or copy them into huge pages")
@@ -121,17 +123,27 @@ void add_model_flags(CLI::App& app, ModelFlags& flags) {
 
 void add_json_flag(CLI::App& app, bool& json) { app.add_flag("--json", json, "print one JSON object"); }
 
+EngineOptions engine_options(const ModelFlags& flags) {
+  EngineOptions options;
+  options.numerics = flags.numerics == "ascend" ? Numerics::kAscend : Numerics::kNative;
+  options.prefill = flags.prefill == "float" ? Prefill::kFloat : Prefill::kCached;
+  if (flags.cache != "auto")
+    options.cache_dtype = flags.cache == "fp32" ? CacheDType::kFp32 : CacheDType::kFp16;
+  options.threads = flags.threads;
+  return options;
+}
+
+ModelOptions model_options(const ModelFlags& flags) {
+  return {.accept_unit_scales = flags.accept_unit_scales, .copy_weights = flags.load == "copy"};
+}
+
 AttentionOptions attention_options(const ModelFlags& flags) {
-  return {flags.numerics == "ascend" ? Numerics::kAscend : Numerics::kNative,
-          flags.prefill == "float" ? Prefill::kFloat : Prefill::kCached};
+  const EngineOptions options = engine_options(flags);
+  return {options.numerics, options.prefill};
 }
 
 CacheType float_cache_type(const ModelFlags& flags, const Checkpoint& checkpoint) {
-  if (flags.cache != "auto") return flags.cache == "fp32" ? CacheType::kF32 : CacheType::kF16;
-  if (checkpoint.quant() != nullptr)
-    for (const auto& [name, type] : checkpoint.quant()->entries())
-      if (type != QuantType::kFloat) return CacheType::kF16;
-  return CacheType::kF32;
+  return float_cache_type(engine_options(flags).cache_dtype, checkpoint);
 }
 
 bool has_int8_cache(const Checkpoint& checkpoint) {
@@ -154,26 +166,17 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags) {
 
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint) {
-  LoadOptions options;
-  options.accept_unit_scales = flags.accept_unit_scales;
-  options.copy = flags.load == "copy";
-  return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), options));
+  const ModelOptions options = model_options(flags);
+  const LoadOptions load{.accept_unit_scales = options.accept_unit_scales, .copy = options.copy_weights};
+  return std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), load));
 }
 
-Frontend load_frontend(const ModelFlags& flags, EngineOptions options) {
-  open_checkpoint(flags);  // what it refuses, it refuses before the weights are read
-  options.numerics =
-      flags.numerics == "ascend" ? EngineOptions::Numerics::kAscend : EngineOptions::Numerics::kNative;
-  options.prefill =
-      flags.prefill == "float" ? EngineOptions::Prefill::kFloat : EngineOptions::Prefill::kCached;
-  if (flags.cache != "auto")
-    options.cache_dtype =
-        flags.cache == "fp32" ? EngineOptions::CacheDType::kFp32 : EngineOptions::CacheDType::kFp16;
-  options.threads = flags.threads;
-  ModelOptions model_options;
-  model_options.accept_unit_scales = flags.accept_unit_scales;
-  model_options.copy_weights = flags.load == "copy";
-  return Frontend::load(flags.model, options, model_options);
+Frontend load_frontend(const ModelFlags& flags) { return load_frontend(flags, open_checkpoint(flags)); }
+
+Frontend load_frontend(const ModelFlags& flags, std::shared_ptr<const Checkpoint> checkpoint) {
+  EngineOptions options = engine_options(flags);
+  options.max_num_seqs = 1;
+  return Frontend::load(std::move(checkpoint), options, model_options(flags));
 }
 
 void add_sampling_flags(CLI::App& app, SamplingFlags& flags) {

@@ -35,9 +35,10 @@ std::string utf8_flag(const char* flag, const std::string& text);
 
 void add_json_flag(CLI::App& app, bool& json);
 
+// What the flags say of how an engine, or anything that runs a model without one, computes.
+EngineOptions engine_options(const ModelFlags& flags);
+ModelOptions model_options(const ModelFlags& flags);
 AttentionOptions attention_options(const ModelFlags& flags);
-// The cache of float layers. "auto": fp32 if nothing in the checkpoint is quantised, so that nothing is
-// rounded that the checkpoint has exactly; else fp16.
 CacheType float_cache_type(const ModelFlags& flags, const Checkpoint& checkpoint);
 bool has_int8_cache(const Checkpoint& checkpoint);
 
@@ -48,9 +49,11 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags);
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint);
 
-// Tokenizer, template and engine of --model. `options` has what the flags do not say.
-// Throws: as open_checkpoint() and Frontend::load().
-Frontend load_frontend(const ModelFlags& flags, EngineOptions options = {.max_num_seqs = 1});
+// Tokenizer, template and engine of --model for one conversation. Throws: as open_checkpoint() and
+// Frontend::load().
+Frontend load_frontend(const ModelFlags& flags);
+// The same for a checkpoint that open_checkpoint() returned.
+Frontend load_frontend(const ModelFlags& flags, std::shared_ptr<const Checkpoint> checkpoint);
 
 // --max-tokens, --temperature, --top-p, --top-k, --seed, --stop.
 struct SamplingFlags {

@@ -6,6 +6,7 @@
 #include "apps/common.h"
 #include "apps/output.h"
 #include "apps/subcommands.h"
+#include "formats/layer_schema.h"
 
 namespace latent8 {
 namespace {
@@ -13,36 +14,44 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // The kind of tensor that sizes are summed by.
-std::string kind_of(std::string_view name, const ModelConfig& config) {
-  const auto has = [&](std::string_view part) { return name.find(part) != std::string_view::npos; };
-  const std::string mtp = fmt::format("model.layers.{}.", config.num_hidden_layers);
-  if (config.num_nextn_predict_layers > 0 && name.starts_with(mtp)) return "mtp";
-  if (has("embed_tokens")) return "embedding";
-  if (has("lm_head")) return "lm_head";
-  if (has(".fa_")) return "fa_scales";
-  if (has(".self_attn.")) return has("layernorm") ? "norms" : "attention";
-  if (has(".mlp.experts.")) return "experts";
-  if (has(".mlp.shared_experts.")) return "shared_experts";
-  if (has(".mlp.gate.")) return "gate";
-  if (has(".mlp.")) return "mlp";
-  if (has("norm")) return "norms";
-  return "other";
+std::string kind_of(std::string_view name, const ModelSchema& schema, const ModelConfig& config) {
+  const auto found = schema.find(name);
+  if (found && found->layer >= config.num_hidden_layers) return "mtp";
+  if (!found) return schema.knows(name) ? "fa_scales" : "other";
+  if (found->tensor->form == TensorForm::kNorm) return "norms";
+  switch (found->tensor->part) {
+    case LayerPart::kAttention:
+      return "attention";
+    case LayerPart::kExpert:
+      return "experts";
+    case LayerPart::kSharedExpert:
+      return "shared_experts";
+    case LayerPart::kRouter:
+      return "gate";
+    case LayerPart::kDenseMlp:
+      return "mlp";
+    default:
+      return found->tensor->role == TensorRole::kEmbedTokens ? "embedding" : "lm_head";
+  }
 }
 
 std::int64_t bytes_of(const TensorView& tensor) { return static_cast<std::int64_t>(tensor.bytes.size()); }
 
-// The forms that the linears of one group of a layer have, "FLOAT" for a float checkpoint: "W8A8_DYNAMIC".
-std::string forms(const Checkpoint& checkpoint, const std::string& prefix) {
+// The forms that the linears of attention or of the MLP have, without the router; a float checkpoint's are
+// its types: "FLOAT+W8A8_DYNAMIC".
+std::string forms(const Checkpoint& checkpoint, const LayerSchema& layer, bool attention) {
   std::set<std::string> found;
-  for (auto it = checkpoint.tensors().lower_bound(prefix);
-       it != checkpoint.tensors().end() && it->first.starts_with(prefix); ++it) {
-    const std::string& name = it->first;
-    if (!name.ends_with(".weight") || name.find("norm") != std::string::npos ||
-        name.ends_with("mlp.gate.weight"))
-      continue;
+  for_each_tensor(layer, [&](const TensorSchema& tensor, std::int64_t expert) {
+    const bool mlp = tensor.part == LayerPart::kDenseMlp || tensor.part == LayerPart::kExpert ||
+                     tensor.part == LayerPart::kSharedExpert;
+    if (attention ? tensor.part != LayerPart::kAttention : !mlp) return;
+    if (tensor.form == TensorForm::kNorm) return;
+    const std::string name = layer.weight(tensor, expert);
+    const TensorView* view = checkpoint.find(name);
+    if (view == nullptr) return;
     const auto type = checkpoint.quant() ? checkpoint.quant()->type_of(name) : std::nullopt;
-    found.insert(std::string(type ? to_string(*type) : to_string(it->second.dtype)));
-  }
+    found.insert(std::string(type ? to_string(*type) : to_string(view->dtype)));
+  });
   std::string text;
   for (const std::string& form : found) text += (text.empty() ? "" : "+") + form;
   return text;
@@ -52,16 +61,17 @@ Json layers_json(const Checkpoint& checkpoint, CacheType float_cache) {
   const ModelConfig& c = checkpoint.config();
   Json layers = Json::array();
   for (std::int64_t l = 0; l < c.num_hidden_layers + c.num_nextn_predict_layers; ++l) {
-    const std::string prefix = fmt::format("model.layers.{}.", l);
+    const std::string prefix = layer_name(l) + ".";
     const auto first = checkpoint.tensors().lower_bound(prefix);
     if (first == checkpoint.tensors().end() || !first->first.starts_with(prefix)) continue;
     const bool fa = checkpoint.quant() && checkpoint.quant()->lists_fa_tensors(l);
+    const LayerSchema schema = layer_schema(c, l);
     const LatentLayout layout{fa ? CacheType::kInt8 : float_cache, c.kv_lora_rank, c.qk_rope_head_dim};
     layers.push_back({{"layer", l},
                       {"mtp", l >= c.num_hidden_layers},
                       {"moe", c.is_moe_layer(l)},
-                      {"attention", forms(checkpoint, prefix + "self_attn.")},
-                      {"mlp", forms(checkpoint, prefix + "mlp.")},
+                      {"attention", forms(checkpoint, schema, true)},
+                      {"mlp", forms(checkpoint, schema, false)},
                       {"fa_quant", fa},
                       {"cache", fa                               ? "int8"
                                 : float_cache == CacheType::kF32 ? "fp32"
@@ -118,8 +128,9 @@ Json tensors_json(const Checkpoint& checkpoint) {
 Json describe(const Checkpoint& checkpoint, CacheType float_cache, bool with_tensors) {
   std::map<std::string, std::int64_t> sizes;
   std::int64_t total = 0;
+  const ModelSchema schema(checkpoint.config());
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    sizes[kind_of(name, checkpoint.config())] += bytes_of(tensor);
+    sizes[kind_of(name, schema, checkpoint.config())] += bytes_of(tensor);
     total += bytes_of(tensor);
   }
   const CacheBytes cache = cache_bytes(checkpoint, float_cache);

@@ -32,9 +32,9 @@ std::string escaped(const std::string& text) {
 }
 
 std::string option_line(const CommandOption& option) {
-  std::vector<std::string> names;
-  for (const std::string& name : option.names) names.push_back("\\fB" + escaped(name) + "\\fR");
-  std::string line = fmt::format("{}", fmt::join(names, ", "));
+  std::string line;
+  for (const std::string& name : option.names)
+    line += fmt::format("{}\\fB{}\\fR", line.empty() ? "" : ", ", escaped(name));
   if (!option.positional && !option.placeholder.empty())
     line += " \\fI" + escaped(option.placeholder) + "\\fR";
   return line;
@@ -67,7 +67,8 @@ std::string synopsis(const Command& command) {
     if (option.positional)
       line += ".I " + escaped(option.names[0]) + "\n";
     else
-      line += fmt::format("\\fB{}\\fR \\fI{}\\fR\n", escaped(option.names.back()), escaped(option.placeholder));
+      line +=
+          fmt::format("\\fB{}\\fR \\fI{}\\fR\n", escaped(option.names.back()), escaped(option.placeholder));
   }
   return line + "[\\fIoptions\\fR]\n";
 }

@@ -60,7 +60,7 @@ void run(const RunFlags& flags) {
   const std::string prompt = utf8_flag("--prompt", flags.prompt);
   const auto checkpoint = open_checkpoint(flags.model);
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
-  Frontend frontend = load_frontend(flags.model);
+  Frontend frontend = load_frontend(flags.model, checkpoint);
   TextRequest request;
   request.prompt = flags.raw ? frontend.raw_prompt(prompt)
                              : frontend.chat_prompt({{{"role", "user"}, {"content", prompt}}}, nullptr);

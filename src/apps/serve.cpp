@@ -67,9 +67,11 @@ void run_server(const ServeFlags& flags) {
   ServerSignals signals;
   raise_file_limit();
   const ServerOptions options = server_options(flags);
-  Frontend frontend = load_frontend(flags.model, {.max_num_seqs = flags.max_num_seqs,
-                                                  .max_num_batched_tokens = flags.max_num_batched_tokens,
-                                                  .max_model_len = flags.max_model_len});
+  EngineOptions engine = engine_options(flags.model);
+  engine.max_num_seqs = flags.max_num_seqs;
+  engine.max_num_batched_tokens = flags.max_num_batched_tokens;
+  engine.max_model_len = flags.max_model_len;
+  Frontend frontend = Frontend::load(open_checkpoint(flags.model), engine, model_options(flags.model));
   serve(frontend, options, signals);
 }
 

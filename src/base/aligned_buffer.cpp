@@ -2,10 +2,13 @@
 
 #include <sys/mman.h>
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "base/memory_use.h"
 
 namespace latent8 {
 namespace {
@@ -27,21 +30,41 @@ void* map_huge(std::size_t bytes) {
   return begin + before;
 }
 
+std::size_t size_of_allocation(std::size_t bytes) {
+  return round_up(bytes, bytes >= kHugePage ? kHugePage : 64);
+}
+
+std::atomic<std::int64_t> in_use{0};
+
 }  // namespace
 
 void* aligned_allocate(std::size_t bytes) {
-  if (bytes >= kHugePage) return map_huge(round_up(bytes, kHugePage));
-  void* p = std::aligned_alloc(64, round_up(bytes, 64));
-  if (p == nullptr) throw std::bad_alloc();
-  std::memset(p, 0, round_up(bytes, 64));
+  const std::size_t size = size_of_allocation(bytes);
+  void* p = nullptr;
+  if (bytes >= kHugePage) {
+    p = map_huge(size);
+  } else {
+    p = std::aligned_alloc(64, size);
+    if (p == nullptr) throw std::bad_alloc();
+    std::memset(p, 0, size);
+  }
+  in_use += static_cast<std::int64_t>(size);
   return p;
 }
 
 void aligned_free(void* p, std::size_t bytes) noexcept {
+  const std::size_t size = size_of_allocation(bytes);
   if (bytes >= kHugePage)
-    munmap(p, round_up(bytes, kHugePage));
+    munmap(p, size);
   else
     std::free(p);
+  in_use -= static_cast<std::int64_t>(size);
 }
+
+std::int64_t aligned_size(std::int64_t bytes) {
+  return static_cast<std::int64_t>(size_of_allocation(static_cast<std::size_t>(bytes)));
+}
+
+std::int64_t aligned_bytes_in_use() { return in_use; }
 
 }  // namespace latent8

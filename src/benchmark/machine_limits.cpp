@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "benchmark/clock.h"
+#include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {

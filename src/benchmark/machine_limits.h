@@ -5,11 +5,11 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.h"
-
-#include "kernels/kernel_table.h"
 #include "sys/thread_pool.h"
 
 namespace latent8 {
+
+struct KernelTable;
 
 // Rates of all threads of the pool together.
 struct MachineLimits {

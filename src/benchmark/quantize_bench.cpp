@@ -14,6 +14,7 @@
 #include "benchmark/clock.h"
 #include "benchmark/machine_limits.h"
 #include "benchmark/random_source.h"
+#include "kernels/kernel_table.h"
 #include "latent8/quantize.h"
 #include "quant/output/state_file.h"
 #include "quant/weights/expert_stream.h"

@@ -6,9 +6,12 @@
 
 #include "base/dtype.h"
 #include "base/rng.h"
+#include "formats/layer_schema.h"
 
 namespace latent8 {
 namespace {
+
+using Role = TensorRole;
 
 constexpr double kCodeDeviation = 73.3;  // of uniform codes in [-127, 127]
 constexpr std::int64_t kPiece = std::int64_t{1} << 20;
@@ -72,52 +75,57 @@ class Builder {
     return w;
   }
 
-  Norm norm(std::int64_t size) { return {floats(size, 1.0F), {}}; }
+  // int8 where it may be: static in attention, dynamic in MLPs.
+  Linear linear(const TensorSchema& tensor) {
+    if (!tensor.may_be_int8()) return bf16(tensor.rows, tensor.cols);
+    const bool attention = tensor.part == LayerPart::kAttention;
+    return int8(attention ? Linear::Kind::kW8A8Static : Linear::Kind::kW8A8Dynamic, tensor.rows, tensor.cols);
+  }
+  Norm norm(const TensorSchema& tensor) { return {floats(tensor.rows, 1.0F), {}}; }
 
-  GatedMlp mlp(std::int64_t intermediate) {
-    constexpr auto kDynamic = Linear::Kind::kW8A8Dynamic;
-    return {int8(kDynamic, intermediate, c_.hidden_size), int8(kDynamic, intermediate, c_.hidden_size),
-            int8(kDynamic, c_.hidden_size, intermediate)};
+  GatedMlp mlp(const LayerSchema& schema, LayerPart part) {
+    return {linear(schema.get(Role::kGateProj, part)), linear(schema.get(Role::kUpProj, part)),
+            linear(schema.get(Role::kDownProj, part))};
   }
 
-  AttentionWeights attention(bool int8_cache) {
-    constexpr auto kStatic = Linear::Kind::kW8A8Static;
+  AttentionWeights attention(const LayerSchema& schema, bool int8_cache) {
     AttentionWeights w;
-    const std::int64_t q_rows = c_.num_attention_heads * c_.qk_head_dim();
-    if (c_.q_lora_rank) {
-      w.q_a_proj = int8(kStatic, *c_.q_lora_rank, c_.hidden_size);
-      w.q_a_layernorm = norm(*c_.q_lora_rank);
-      w.q_b_proj = int8(kStatic, q_rows, *c_.q_lora_rank);
+    if (schema.find(Role::kQProj) != nullptr) {
+      w.q_proj = linear(schema.get(Role::kQProj));
     } else {
-      w.q_proj = int8(kStatic, q_rows, c_.hidden_size);
+      w.q_a_proj = linear(schema.get(Role::kQAProj));
+      w.q_a_layernorm = norm(schema.get(Role::kQANorm));
+      w.q_b_proj = linear(schema.get(Role::kQBProj));
     }
-    w.kv_a_proj_with_mqa = int8(kStatic, c_.kv_lora_rank + c_.qk_rope_head_dim, c_.hidden_size);
-    w.kv_a_layernorm = norm(c_.kv_lora_rank);
+    w.kv_a_proj_with_mqa = linear(schema.get(Role::kKvAProj));
+    w.kv_a_layernorm = norm(schema.get(Role::kKvANorm));
     const std::int64_t head_rows = c_.qk_nope_head_dim + c_.v_head_dim, heads = c_.num_attention_heads;
-    const Linear kv_b = bf16(heads * head_rows, c_.kv_lora_rank);
+    const Linear kv_b = linear(schema.get(Role::kKvBProj));
     w.w_uk = {heads, c_.qk_nope_head_dim, c_.kv_lora_rank, 0, head_rows, kv_b};
     w.w_uv = {heads, c_.v_head_dim, c_.kv_lora_rank, c_.qk_nope_head_dim, head_rows, kv_b};
-    w.o_proj = int8(kStatic, c_.hidden_size, heads * c_.v_head_dim);
+    w.o_proj = linear(schema.get(Role::kOProj));
     if (int8_cache)
       w.fa = FaScales{std::vector<float>(static_cast<std::size_t>(heads), 0.03F), 4.0F / 127.0F};
     return w;
   }
 
-  LayerWeights layer(std::int64_t index, bool int8_cache) {
+  LayerWeights layer(const LayerSchema& schema, bool int8_cache) {
     LayerWeights w;
-    w.input_layernorm = norm(c_.hidden_size);
-    w.attention = attention(int8_cache);
-    w.post_attention_layernorm = norm(c_.hidden_size);
-    if (!c_.is_moe_layer(index)) {
-      w.mlp = mlp(c_.intermediate_size);
+    w.input_layernorm = norm(schema.get(Role::kInputNorm));
+    w.attention = attention(schema, int8_cache);
+    w.post_attention_layernorm = norm(schema.get(Role::kPostAttentionNorm));
+    if (schema.experts == 0) {
+      w.mlp = mlp(schema, LayerPart::kDenseMlp);
       return w;
     }
     w.moe.emplace();
-    w.moe->gate = bf16(c_.n_routed_experts, c_.hidden_size);
-    if (c_.topk_method == "noaux_tc") w.moe->e_score_correction_bias = floats(c_.n_routed_experts, 0.0F);
-    for (std::int64_t e = 0; e < c_.n_routed_experts; ++e)
-      w.moe->experts.push_back(mlp(c_.moe_intermediate_size));
-    if (c_.n_shared_experts > 0) w.moe->shared_experts = mlp(c_.n_shared_experts * c_.moe_intermediate_size);
+    w.moe->gate = linear(schema.get(Role::kRouter));
+    if (const TensorSchema* bias = schema.find(Role::kRouterBias))
+      w.moe->e_score_correction_bias = floats(bias->rows, 0.0F);
+    for (std::int64_t e = 0; e < schema.experts; ++e)
+      w.moe->experts.push_back(mlp(schema, LayerPart::kExpert));
+    if (schema.find(Role::kGateProj, LayerPart::kSharedExpert) != nullptr)
+      w.moe->shared_experts = mlp(schema, LayerPart::kSharedExpert);
     return w;
   }
 
@@ -140,27 +148,26 @@ std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig&
   ModelWeights model;
   model.config = config;
   Builder builder(pool, config, model);
-  model.embed_tokens = builder.bf16(config.vocab_size, config.hidden_size);
+  const ModelSchema schema(config);
+  const LayerSchema& outside = schema.outside();
+  model.embed_tokens = builder.linear(outside.get(Role::kEmbedTokens));
   for (std::int64_t l = 0; l < config.num_hidden_layers; ++l)
-    model.layers.push_back(builder.layer(l, int8_cache));
-  model.norm = builder.norm(config.hidden_size);
-  model.lm_head = builder.bf16(config.vocab_size, config.hidden_size);
+    model.layers.push_back(builder.layer(schema.layer(l), int8_cache));
+  model.norm = builder.norm(outside.get(Role::kFinalNorm));
+  model.lm_head = builder.linear(outside.get(Role::kLmHead));
   return std::make_unique<DeepseekModel>(std::move(model));
 }
 
 std::int64_t random_model_bytes(const ModelConfig& c) {
-  const std::int64_t heads = c.num_attention_heads, q_rows = heads * c.qk_head_dim();
-  const std::int64_t q = c.q_lora_rank ? *c.q_lora_rank * (c.hidden_size + q_rows) : q_rows * c.hidden_size;
-  const std::int64_t attention = q + (c.kv_lora_rank + c.qk_rope_head_dim) * c.hidden_size +
-                                 heads * (c.qk_nope_head_dim + c.v_head_dim) * c.kv_lora_rank * 2 +
-                                 heads * c.v_head_dim * c.hidden_size;
-  std::int64_t bytes = 2 * c.vocab_size * c.hidden_size * 2;
-  for (std::int64_t l = 0; l < c.num_hidden_layers; ++l) {
-    const std::int64_t intermediate =
-        c.is_moe_layer(l) ? (c.n_routed_experts + c.n_shared_experts) * c.moe_intermediate_size
-                          : c.intermediate_size;
-    bytes += attention + 3 * intermediate * c.hidden_size;
-  }
+  const ModelSchema schema(c);
+  std::int64_t bytes = 0;
+  const auto add = [&](const LayerSchema& layer) {
+    for (const TensorSchema& tensor : layer.tensors)
+      bytes += tensor.rows * tensor.cols * (tensor.may_be_int8() ? 1 : 2) *
+               (tensor.part == LayerPart::kExpert ? layer.experts : 1);
+  };
+  add(schema.outside());
+  for (std::int64_t l = 0; l < c.num_hidden_layers; ++l) add(schema.layer(l));
   return bytes;
 }
 

@@ -12,6 +12,7 @@
 #include "base/dtype.h"
 #include "base/rng.h"
 #include "formats/atomic_file.h"
+#include "formats/layer_schema.h"
 #include "formats/safetensors_writer.h"
 #include "model/shapes.h"
 #include "text/byte_alphabet.h"
@@ -24,7 +25,6 @@ constexpr float kFp8Deviation = 100.0F;     // the largest of a block is near 44
 constexpr std::int64_t kTable = 3 << 20;    // weights
 constexpr std::int64_t kPiece = 1 << 20;    // weights
 constexpr std::int64_t kShardExperts = 64;  // of R1, 2.8 GB
-constexpr const char* kLayer = "model.layers.0.";
 
 struct Weight {
   std::string name;
@@ -32,38 +32,30 @@ struct Weight {
   enum class Kind : std::uint8_t { kLinear, kBf16, kOnes, kZerosF32 } kind = Kind::kLinear;
 };
 
-std::vector<Weight> common_weights(const ModelConfig& c) {
+Weight weight_of(const LayerSchema& layer, const TensorSchema& tensor, std::int64_t expert) {
   using Kind = Weight::Kind;
-  const std::string layer = kLayer, attention = layer + "self_attn.";
-  const std::int64_t heads = c.num_attention_heads, h = c.hidden_size, rank = c.kv_lora_rank;
-  const std::int64_t shared = c.n_shared_experts * c.moe_intermediate_size, q = *c.q_lora_rank;
-  return {{"model.embed_tokens.weight", c.vocab_size, h, Kind::kBf16},
-          {"model.norm.weight", 0, h, Kind::kOnes},
-          {"lm_head.weight", c.vocab_size, h, Kind::kBf16},
-          {layer + "input_layernorm.weight", 0, h, Kind::kOnes},
-          {layer + "post_attention_layernorm.weight", 0, h, Kind::kOnes},
-          {attention + "q_a_proj.weight", q, h},
-          {attention + "q_a_layernorm.weight", 0, q, Kind::kOnes},
-          {attention + "q_b_proj.weight", heads * c.qk_head_dim(), q},
-          {attention + "kv_a_proj_with_mqa.weight", rank + c.qk_rope_head_dim, h},
-          {attention + "kv_a_layernorm.weight", 0, rank, Kind::kOnes},
-          {attention + "kv_b_proj.weight", heads * (c.qk_nope_head_dim + c.v_head_dim), rank},
-          {attention + "o_proj.weight", h, heads * c.v_head_dim},
-          {layer + "mlp.gate.weight", c.n_routed_experts, h, Kind::kBf16},
-          {layer + "mlp.gate.e_score_correction_bias", 0, c.n_routed_experts, Kind::kZerosF32},
-          {layer + "mlp.shared_experts.gate_proj.weight", shared, h},
-          {layer + "mlp.shared_experts.up_proj.weight", shared, h},
-          {layer + "mlp.shared_experts.down_proj.weight", h, shared}};
+  const std::string name = layer.weight(tensor, expert);
+  if (tensor.form == TensorForm::kNorm) return {name, 0, tensor.rows, Kind::kOnes};
+  if (tensor.form == TensorForm::kVector) return {name, 0, tensor.rows, Kind::kZerosF32};
+  // What published fp8 checkpoints have in fp8.
+  const bool fp8 = tensor.may_be_int8() || tensor.role == TensorRole::kKvBProj;
+  return {name, tensor.rows, tensor.cols, fp8 ? Kind::kLinear : Kind::kBf16};
+}
+
+std::vector<Weight> common_weights(const ModelConfig& c) {
+  std::vector<Weight> out;
+  for (const LayerSchema& part : {outside_schema(c), layer_schema(c, 0)})
+    for (const TensorSchema& tensor : part.tensors)
+      if (tensor.part != LayerPart::kExpert) out.push_back(weight_of(part, tensor, -1));
+  return out;
 }
 
 std::vector<Weight> expert_weights(const ModelConfig& c, std::int64_t begin, std::int64_t end) {
+  const LayerSchema layer = layer_schema(c, 0);
   std::vector<Weight> out;
-  for (std::int64_t e = begin; e < end; ++e) {
-    const std::string expert = fmt::format("{}mlp.experts.{}.", kLayer, e);
-    out.push_back({expert + "gate_proj.weight", c.moe_intermediate_size, c.hidden_size});
-    out.push_back({expert + "up_proj.weight", c.moe_intermediate_size, c.hidden_size});
-    out.push_back({expert + "down_proj.weight", c.hidden_size, c.moe_intermediate_size});
-  }
+  for (std::int64_t e = begin; e < end; ++e)
+    for (const TensorSchema& tensor : layer.tensors)
+      if (tensor.part == LayerPart::kExpert) out.push_back(weight_of(layer, tensor, e));
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include "benchmark/clock.h"
 #include "benchmark/random_model.h"
 #include "kv/block_pool.h"
+#include "model/step_runner.h"
 #include "sys/topology.h"
 
 namespace latent8 {
@@ -36,21 +37,39 @@ std::vector<std::int32_t> random_tokens(std::int64_t count, std::int64_t vocab, 
   return ids;
 }
 
-// A cache for `sequences` of `tokens` each, with their block tables.
-struct Cache {
-  Cache(std::vector<LatentCache::Layer> layers, std::int64_t sequences, std::int64_t tokens,
-        std::int64_t block_size)
-      : pool(static_cast<std::int32_t>(sequences * ((tokens + block_size - 1) / block_size))),
-        latents(layers, block_size, pool.num_blocks()) {
+// Blocks for `sequences` of `tokens` each.
+struct Blocks {
+  Blocks(std::int64_t sequences, std::int64_t tokens, std::int64_t size)
+      : pool(static_cast<std::int32_t>(sequences * ((tokens + size - 1) / size))) {
     for (std::int64_t i = 0; i < sequences; ++i) {
-      tables.emplace_back(block_size);
+      tables.emplace_back(size);
       LATENT8_CHECK(tables.back().reserve(pool, tokens));
     }
   }
   BlockPool pool;
-  LatentCache latents;
   std::vector<BlockTable> tables;
 };
+
+StepRunner make_runner(const DeepseekModel& model, OpContext& ctx, const BenchOptions& options,
+                       const Blocks& blocks, std::int64_t max_tokens, std::int64_t sequences) {
+  return {model, ctx,
+          StepRunnerOptions{.attention = options.attention,
+                            .float_cache = options.float_cache,
+                            .block_size = options.block_size,
+                            .num_blocks = blocks.pool.num_blocks(),
+                            .max_tokens = max_tokens,
+                            .max_logits_rows = sequences}};
+}
+
+SequencePlan plan_of(const Blocks& blocks, std::size_t sequence, std::span<const std::int32_t> ids,
+                     std::int64_t position, bool prompt) {
+  const std::span<const std::int32_t> table = blocks.tables[sequence].ids();
+  return {.token_ids = {ids.begin(), ids.end()},
+          .position = position,
+          .block_table = {table.begin(), table.end()},
+          .prompt = prompt,
+          .num_logits = 1};
+}
 
 BenchRow make_row(const char* work, const ModelConfig& config) {
   BenchRow row;
@@ -85,15 +104,11 @@ BenchRow bench_prefill(OpContext& ctx, const DeepseekModel& model, std::int64_t 
   BenchRow row = make_row("prefill", model.config());
   row.prompt = prompt;
   row.batch = 1;
-  Cache cache(model.cache_layers(options.float_cache), 1, prompt, options.block_size);
-  Scratch scratch(model.config(), prompt);
-  Matrix<float> hidden(prompt, model.config().hidden_size), logits(1, model.config().vocab_size);
+  Blocks blocks(1, prompt, options.block_size);
+  StepRunner runner = make_runner(model, ctx, options, blocks, prompt, 1);
   time_steps(row, options, [&](int i) {
-    StepBatch step;
     const auto ids = random_tokens(prompt, model.config().vocab_size, static_cast<std::uint64_t>(i));
-    step.add(ids, 0, cache.tables[0].ids(), options.block_size, true);
-    model.forward(ctx, step, options.attention, cache.latents, scratch, hidden.view());
-    model.logits(ctx, hidden.view().row_range(prompt - 1, prompt), logits.view());
+    runner.run({.seqs = {plan_of(blocks, 0, ids, 0, true)}, .hidden_rows = {}});
   });
   row.tok_per_s = static_cast<double>(prompt) / row.ms * 1e3;
   row.operators = step_cost(model.weights(), 1, prompt, 0);
@@ -105,17 +120,18 @@ BenchRow bench_decode(OpContext& ctx, const DeepseekModel& model, std::int64_t d
   BenchRow row = make_row("decode", model.config());
   row.depth = depth;
   row.batch = batch;
-  Cache cache(model.cache_layers(options.float_cache), batch, depth + 1, options.block_size);
-  fill_cache(ctx.pool(), cache.latents, model.num_layers());
-  Scratch scratch(model.config(), batch);
-  Matrix<float> hidden(batch, model.config().hidden_size), logits(batch, model.config().vocab_size);
+  const std::int64_t prompt = options.prompt_before_decode, vocab = model.config().vocab_size;
+  Blocks blocks(batch, std::max(depth + 1, prompt), options.block_size);
+  StepRunner runner = make_runner(model, ctx, options, blocks, std::max(batch, prompt), batch);
+  if (prompt > 0)
+    runner.run({.seqs = {plan_of(blocks, 0, random_tokens(prompt, vocab, 0), 0, true)}, .hidden_rows = {}});
+  fill_cache(ctx.pool(), runner.cache(), model.num_layers());
   time_steps(row, options, [&](int i) {
-    StepBatch step;
-    const auto ids = random_tokens(batch, model.config().vocab_size, static_cast<std::uint64_t>(i));
+    const auto ids = random_tokens(batch, vocab, static_cast<std::uint64_t>(i));
+    StepPlan plan;
     for (std::size_t b = 0; b < ids.size(); ++b)
-      step.add({&ids[b], 1}, depth, cache.tables[b].ids(), options.block_size, false);
-    model.forward(ctx, step, options.attention, cache.latents, scratch, hidden.view());
-    model.logits(ctx, hidden.view(), logits.view());
+      plan.seqs.push_back(plan_of(blocks, b, {&ids[b], 1}, depth, false));
+    runner.run(plan);
   });
   row.tok_per_s = static_cast<double>(batch) / row.ms * 1e3;
   row.operators = step_cost(model.weights(), batch, 1, depth);
@@ -131,8 +147,9 @@ BenchRow bench_attention(OpContext& ctx, const ModelConfig& config, CacheType ty
   const LatentLayout layout{type, config.kv_lora_rank, config.qk_rope_head_dim};
   const std::int64_t step_bytes = batch * depth * layout.bytes_per_token();
   const std::int64_t sets = std::max<std::int64_t>(2, 2 * last_level_cache_bytes() / step_bytes + 1);
-  Cache cache({{layout, 4.0F / 127.0F}}, batch * sets, depth, options.block_size);
-  fill_cache(ctx.pool(), cache.latents, 1);
+  Blocks blocks(batch * sets, depth, options.block_size);
+  const LatentCache cache({{layout, 4.0F / 127.0F}}, options.block_size, blocks.pool.num_blocks());
+  fill_cache(ctx.pool(), cache, 1);
 
   const std::int64_t rows = batch * config.num_attention_heads;
   Matrix<std::int8_t> q8(rows, layout.rank);
@@ -151,10 +168,10 @@ BenchRow bench_attention(OpContext& ctx, const ModelConfig& config, CacheType ty
   time_steps(row, options, [&](int i) {
     std::vector<AttendSeq> seqs;
     for (std::int64_t b = 0; b < batch; ++b) {
-      const auto& table = cache.tables[static_cast<std::size_t>(i % sets * batch + b)];
+      const auto& table = blocks.tables[static_cast<std::size_t>(i % sets * batch + b)];
       seqs.push_back({b, b + 1, depth, table.ids()});
     }
-    mla_attend(ctx, cache.latents.layer(0), seqs, queries, scratch, out.view());
+    mla_attend(ctx, cache.layer(0), seqs, queries, scratch, out.view());
   });
   row.tok_per_s = static_cast<double>(batch) / row.ms * 1e3;
   row.operators = {attention_cost(config, type == CacheType::kInt8, batch, 1, depth - 1)};

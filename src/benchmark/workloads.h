@@ -34,6 +34,7 @@ struct BenchOptions {
   std::int64_t block_size = 128;
   CacheType float_cache = CacheType::kF16;
   AttentionOptions attention;
+  std::int64_t prompt_before_decode = 0;  // tokens of a prompt that runs in the same buffers first, not timed
 };
 
 // A prompt of `prompt` tokens in one step.

@@ -31,6 +31,7 @@ class Engine::Impl {
               .num_blocks = options_.limits.num_blocks,
               .max_model_len = std::min(options_.context_tokens, options_.cache_tokens()),
               .cache_bytes_per_token = options_.cache_bytes_per_token,
+              .step_buffer_bytes = options_.step_buffer_bytes,
               .eos_token_ids = to_ids(model->config().eos_token_ids)},
         loop_(std::move(model), options_, info_.eos_token_ids) {
     info_.threads = loop_.threads();
@@ -70,9 +71,13 @@ class Engine::Impl {
 
 Engine Engine::load(const std::filesystem::path& dir, const EngineOptions& options,
                     const ModelOptions& model_options) {
-  auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(dir));
+  return load(std::make_shared<const Checkpoint>(Checkpoint::open(dir)), options, model_options);
+}
+
+Engine Engine::load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOptions& options,
+                    const ModelOptions& model_options) {
   const LoadOptions load{.accept_unit_scales = model_options.accept_unit_scales,
-                         .load_mtp = false,
+                         .load_mtp = model_options.load_mtp,
                          .copy = model_options.copy_weights};
   return Engine(std::make_shared<const DeepseekModel>(load_weights(std::move(checkpoint), load)), options);
 }

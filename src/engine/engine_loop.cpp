@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "ops/each_row.h"
+
 namespace latent8 {
 namespace {
 
@@ -29,15 +31,34 @@ bool contains(const std::vector<std::int32_t>& ids, std::int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
+StepPlan plan_of(std::span<const Chunk> chunks) {
+  StepPlan plan;
+  for (const Chunk& chunk : chunks) {
+    const Sequence& seq = *chunk.seq;
+    const auto from = seq.tokens.begin() + seq.num_computed_tokens;
+    const std::span<const std::int32_t> blocks = seq.blocks.ids();
+    plan.seqs.push_back({.token_ids = {from, from + chunk.tokens},
+                         .position = seq.num_computed_tokens,
+                         .block_table = {blocks.begin(), blocks.end()},
+                         .prompt = chunk.prompt,
+                         .num_logits = chunk.completes() ? 1 : 0});
+  }
+  return plan;
+}
+
 }  // namespace
 
 EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options,
                        std::vector<std::int32_t> eos_token_ids)
     : eos_token_ids_(std::move(eos_token_ids)),
       num_blocks_(options.limits.num_blocks),
-      executor_(std::move(model), options.executor),
+      model_(std::move(model)),
+      pool_(options.threads),
+      ctx_(pool_),
+      runner_(*model_, ctx_, options.step),
       scheduler_(options.limits),
-      samplers_(static_cast<std::size_t>(executor_.pool().threads())) {
+      samplers_(static_cast<std::size_t>(pool_.threads())) {
+  counters_.clipped_codes.resize(static_cast<std::size_t>(model_->num_layers()));
   report();
 }
 
@@ -67,25 +88,21 @@ EngineStats EngineLoop::stats() const {
 }
 
 void EngineLoop::run() {
-  for (bool stopped = false; !stopped;) {
-    Inbox inbox = take_inbox();
-    stopped = inbox.stop;
+  bool stopping = false;
+  for (bool done = false; !done;) {
+    Inbox inbox = take_inbox(/*wait=*/!stopping);
+    done = stopping && inbox.empty();
+    stopping |= inbox.stop;
     accept(std::move(inbox));
-    if (stopped) {
-      for (auto& seq : scheduler_.remove_all())
-        finished_.push_back(
-            {std::move(seq), {.reason = FinishReason::kCancelled, .usage = {}, .message = ""}});
-    } else {
-      step();
-    }
+    stopping ? cancel_all() : step();
     report();
   }
 }
 
-// Waits while there is nothing to run.
-EngineLoop::Inbox EngineLoop::take_inbox() {
+// Waits, if it is told to, while there is nothing to run.
+EngineLoop::Inbox EngineLoop::take_inbox(bool wait) {
   std::unique_lock lock(mutex_);
-  if (scheduler_.idle()) wake_.wait(lock, [&] { return !inbox_.empty(); });
+  if (wait && scheduler_.idle()) wake_.wait(lock, [&] { return !inbox_.empty(); });
   return std::exchange(inbox_, {});
 }
 
@@ -94,13 +111,25 @@ void EngineLoop::accept(Inbox inbox) {
   for (const RequestId id : inbox.cancelled) finish(id, FinishReason::kCancelled);
 }
 
+void EngineLoop::cancel_all() {
+  for (auto& seq : scheduler_.remove_all())
+    finished_.push_back({std::move(seq), {.reason = FinishReason::kCancelled, .usage = {}, .message = ""}});
+}
+
 void EngineLoop::step() {
   const std::span<const Chunk> chunks = scheduler_.schedule();
   if (chunks.empty()) return;
   const Clock::time_point begin = Clock::now();
-  ConstMat<float> logits;
+  std::vector<Sequence*> complete;  // one row of logits each
+  for (const Chunk& chunk : chunks)
+    if (chunk.completes()) complete.push_back(chunk.seq);
+  results_.resize(std::max(results_.size(), complete.size()));
+  masks_.resize(results_.size());
+  StepResult result;
   try {
-    logits = executor_.run(chunks);
+    result = runner_.run(plan_of(chunks), [&](std::int64_t first_row, ConstMat<float> logits) {
+      sample(complete, first_row, logits);
+    });
   } catch (
       const std::exception& error) {  // an Error of the model, or no memory: these requests end, no others
     std::vector<RequestId> ids;
@@ -108,47 +137,38 @@ void EngineLoop::step() {
     for (const RequestId id : ids) finish(id, FinishReason::kError, error.what());
     return;
   }
-  count(chunks);
-  std::vector<Sequence*> complete;
+  count(chunks, result.clipped_codes);
   for (const Chunk& chunk : chunks) {
-    Sequence& seq = *chunk.seq;
-    if (seq.started == Clock::time_point{}) seq.started = begin;
-    if (chunk.completes()) complete.push_back(&seq);
-    seq.num_computed_tokens += chunk.tokens;
+    if (chunk.seq->started == Clock::time_point{}) chunk.seq->started = begin;
+    chunk.seq->num_computed_tokens += chunk.tokens;
   }
-  sample(complete, logits);
   deliver(complete);
 }
 
-void EngineLoop::count(std::span<const Chunk> chunks) {
+void EngineLoop::count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes) {
   ++counters_.steps;
-  for (const Chunk& chunk : chunks) {
-    const std::int64_t begin = chunk.seq->num_computed_tokens;
-    counters_.prefill_tokens += std::clamp<std::int64_t>(chunk.seq->prefill_end - begin, 0, chunk.tokens);
-  }
+  for (const Chunk& chunk : chunks)
+    if (chunk.prompt) counters_.prefill_tokens += chunk.tokens;
+  for (std::size_t l = 0; l < counters_.clipped_codes.size(); ++l)
+    counters_.clipped_codes[l] += clipped_codes[l];
 }
 
-// results_[i] is the next token of seqs[i], from row i of the logits.
-void EngineLoop::sample(std::span<Sequence* const> seqs, ConstMat<float> logits) {
-  results_.resize(std::max(results_.size(), seqs.size()));
-  masks_.resize(results_.size());
-  for (std::size_t i = 0; i < seqs.size(); ++i) {
+// results_[i] becomes the next token of seqs[i], from row i of the step's logits.
+void EngineLoop::sample(std::span<Sequence* const> seqs, std::int64_t first_row, ConstMat<float> logits) {
+  const auto first = static_cast<std::size_t>(first_row), end = first + static_cast<std::size_t>(logits.rows);
+  for (std::size_t i = first; i < end; ++i) {
     const bool masked = seqs[i]->mask != nullptr;
     masks_[i].assign(masked ? static_cast<std::size_t>(logits.cols + 63) / 64 : 0, ~std::uint64_t{0});
     if (masked) seqs[i]->mask->restrict(masks_[i]);
   }
-  executor_.pool().parallel_for(
-      static_cast<std::int64_t>(seqs.size()), 1, [&](std::int64_t begin, std::int64_t end, int worker) {
-        for (std::int64_t r = begin; r < end; ++r) {
-          const auto i = static_cast<std::size_t>(r);
-          results_[i] =
-              samplers_[static_cast<std::size_t>(worker)].sample({.logits = logits.row_span(r),
-                                                                  .params = &seqs[i]->sampling,
-                                                                  .tokens = seqs[i]->tokens,
-                                                                  .prompt_tokens = seqs[i]->prompt_tokens,
-                                                                  .allowed = masks_[i]});
-        }
-      });
+  for_each_row(ctx_, logits.rows, [&](std::int64_t row, int worker) {
+    const std::size_t i = first + static_cast<std::size_t>(row);
+    results_[i] = samplers_[static_cast<std::size_t>(worker)].sample({.logits = logits.row_span(row),
+                                                                      .params = &seqs[i]->sampling,
+                                                                      .tokens = seqs[i]->tokens,
+                                                                      .prompt_tokens = seqs[i]->prompt_tokens,
+                                                                      .allowed = masks_[i]});
+  });
 }
 
 void EngineLoop::deliver(std::span<Sequence* const> sampled) {
@@ -201,7 +221,6 @@ void EngineLoop::report() {
   counters_.free_blocks = scheduler_.free_blocks();
   counters_.num_blocks = num_blocks_;
   counters_.preemptions = scheduler_.preemptions();
-  counters_.clipped_codes.assign(executor_.clipped_codes().begin(), executor_.clipped_codes().end());
   {
     const std::lock_guard lock(mutex_);
     stats_ = counters_;

@@ -7,10 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "engine/executor.h"
 #include "engine/options.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "model/step_runner.h"
+#include "ops/context.h"
+#include "sys/thread_pool.h"
 
 namespace latent8 {
 
@@ -22,9 +24,9 @@ class EngineLoop {
 
   void submit(std::unique_ptr<Sequence> seq);
   void cancel(RequestId id);
-  void stop();  // run() cancels what is left and returns
+  void stop();  // run() cancels what is left, and what sinks submit when they are told, and returns
   EngineStats stats() const;
-  int threads() { return executor_.pool().threads(); }
+  int threads() const { return pool_.threads(); }
 
   void run();
 
@@ -40,19 +42,23 @@ class EngineLoop {
     Finish finish;
   };
 
-  Inbox take_inbox();
+  Inbox take_inbox(bool wait);
   void accept(Inbox inbox);
+  void cancel_all();
   void step();
   void deliver(std::span<Sequence* const> sampled);
   void append(Sequence& seq, const SampleResult& result);
-  void sample(std::span<Sequence* const> seqs, ConstMat<float> logits);
-  void count(std::span<const Chunk> chunks);
+  void sample(std::span<Sequence* const> seqs, std::int64_t first_row, ConstMat<float> logits);
+  void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes);
   void finish(RequestId id, FinishReason reason, std::string message = "");
   void report();
 
   std::vector<std::int32_t> eos_token_ids_;
   std::int64_t num_blocks_;
-  Executor executor_;
+  std::shared_ptr<const DeepseekModel> model_;  // shared: see Engine
+  ThreadPool pool_;
+  OpContext ctx_;
+  StepRunner runner_;
   Scheduler scheduler_;
   std::vector<Sampler> samplers_;                  // one per thread
   std::vector<SampleResult> results_;              // one per sequence that is sampled

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/float_cache.h"
+#include "model/step_memory.h"
 #include "sys/topology.h"
 
 namespace latent8 {
@@ -15,17 +17,14 @@ void need_positive(const char* name, std::int64_t value) {
   if (value < 1) throw_error(ErrorCode::kInvalidArgument, "{}: at least 1 expected, got {}", name, value);
 }
 
-bool has_int8_cache(const DeepseekModel& model) {
-  return std::any_of(model.weights().layers.begin(), model.weights().layers.end(),
-                     [](const LayerWeights& w) { return w.attention.fa.has_value(); });
-}
+constexpr std::int64_t kMaxStepTokens = std::int64_t{1} << 20;  // far beyond any memory
 
-CacheType float_cache_type(const DeepseekModel& model, EngineOptions::CacheDType wanted) {
-  if (wanted == EngineOptions::CacheDType::kFp16) return CacheType::kF16;
-  if (wanted == EngineOptions::CacheDType::kFp32) return CacheType::kF32;
-  const auto& checkpoint = model.weights().checkpoint;
-  const bool quantised = has_int8_cache(model) || (checkpoint != nullptr && checkpoint->quant() != nullptr);
-  return quantised ? CacheType::kF16 : CacheType::kF32;
+// Rows of logits in memory at one time: 132 MB for a vocabulary of 129,280.
+constexpr std::int64_t kMaxLogitsRows = 256;
+
+bool has_int8_cache(const std::vector<LatentCache::Layer>& layers) {
+  return std::any_of(layers.begin(), layers.end(),
+                     [](const LatentCache::Layer& layer) { return layer.layout.type == CacheType::kInt8; });
 }
 
 std::int64_t context_tokens(const ModelConfig& config, std::int64_t max_model_len) {
@@ -37,35 +36,60 @@ std::int64_t context_tokens(const ModelConfig& config, std::int64_t max_model_le
   return max_model_len;
 }
 
+// Bytes of weights that come into memory when they are first read: those mapped, not those copied at load.
 std::int64_t mapped_weight_bytes(const DeepseekModel& model) {
   std::int64_t bytes = 0;
   if (model.weights().checkpoint != nullptr)
     for (const auto& [name, tensor] : model.weights().checkpoint->tensors())
       bytes += static_cast<std::int64_t>(tensor.bytes.size());
-  return bytes;
+  for (const auto& copy : model.weights().storage.bytes) bytes -= copy.size();
+  return std::max<std::int64_t>(bytes, 0);
 }
 
-// Half of what is free when the mapped weights are in memory, at least an eighth of what is free without
-// them.
-std::int64_t default_cache_bytes(const DeepseekModel& model) {
-  const std::int64_t available = memory_info().available_bytes;
-  return std::max((available - mapped_weight_bytes(model)) / 2, available / 8);
+// The memory that an engine starts with, in bytes.
+struct MemoryPlan {
+  std::int64_t available;
+  std::int64_t mapped_weights;
+  std::int64_t step_buffers;
+
+  // Half of what is free when the mapped weights are in memory, at least an eighth of what is free without
+  // them.
+  std::int64_t default_cache() const {
+    const std::int64_t left = available - step_buffers;
+    return std::max((left - mapped_weights) / 2, left / 8);
+  }
+};
+
+std::string gib(std::int64_t bytes) { return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / 0x1p30); }
+
+[[noreturn]] void refuse_memory(const EngineOptions& o, const MemoryPlan& memory, std::int64_t cache,
+                                std::int64_t block_bytes) {
+  throw_error(
+      ErrorCode::kUnavailable,
+      "memory: {} free; a latent cache of {} (a block of {} tokens takes {} bytes) and step buffers of {} "
+      "(max_num_batched_tokens {}, max_num_seqs {}) do not fit, beside {} of weights that are mapped; "
+      "set a smaller {}max_num_batched_tokens, max_num_seqs or max_model_len, or fewer threads",
+      gib(memory.available), gib(cache), o.block_size, block_bytes, gib(memory.step_buffers),
+      o.max_num_batched_tokens, o.max_num_seqs, gib(memory.mapped_weights),
+      o.cache_bytes > 0 ? "cache_bytes, " : "");
 }
 
-std::int32_t count_blocks(const DeepseekModel& model, const EngineOptions& o, std::int64_t context,
+std::int32_t count_blocks(const EngineOptions& o, const MemoryPlan& memory, std::int64_t context,
                           std::int64_t block_bytes) {
   constexpr std::int64_t kMaxSlots = std::numeric_limits<std::int32_t>::max();  // slots are int32
   const std::int64_t per_seq = (context + o.block_size - 1) / o.block_size;
   const std::int64_t wanted = std::min(o.max_num_seqs, kMaxSlots / o.block_size / per_seq + 1) * per_seq;
-  const std::int64_t bytes = o.cache_bytes > 0 ? o.cache_bytes : default_cache_bytes(model);
+  const std::int64_t bytes = o.cache_bytes > 0 ? o.cache_bytes : memory.default_cache();
   const std::int64_t blocks = std::min({bytes / block_bytes, wanted, kMaxSlots / o.block_size});
-  const std::int64_t available = memory_info().available_bytes;
-  if (blocks < 1 || blocks * block_bytes > available)
+  const std::int64_t cache = std::max<std::int64_t>(blocks, 1) * block_bytes;
+  if (cache + memory.step_buffers > memory.available || (blocks < 1 && o.cache_bytes == 0))
+    refuse_memory(o, memory, cache, block_bytes);
+  if (blocks < 1)
     throw_error(
         ErrorCode::kUnavailable,
-        "latent cache: {} bytes free, {} asked for, a block of {} tokens takes {}; set cache_bytes or "
-        "a smaller max_model_len",
-        available, bytes, o.block_size, block_bytes);
+        "cache_bytes: at least {} expected (a block of {} tokens), got {}; set a larger cache_bytes or "
+        "a smaller block_size",
+        block_bytes, o.block_size, bytes);
   if (blocks < per_seq)
     log_warn(
         fmt::format("the latent cache holds {} tokens, fewer than the context of {}: longer requests are "
@@ -95,6 +119,9 @@ void check_sampling(const SamplingParams& p) {
 ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions& o) {
   need_positive("max_num_seqs", o.max_num_seqs);
   need_positive("max_num_batched_tokens", o.max_num_batched_tokens);
+  if (o.max_num_batched_tokens > kMaxStepTokens)
+    throw_error(ErrorCode::kInvalidArgument, "max_num_batched_tokens: at most {} expected, got {}",
+                kMaxStepTokens, o.max_num_batched_tokens);
   if (o.block_size < 16 || o.block_size > 128 || o.block_size % 16 != 0)
     throw_error(ErrorCode::kInvalidArgument, "block_size: a multiple of 16 from 16 to 128 expected, got {}",
                 o.block_size);
@@ -102,31 +129,33 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
     throw_error(ErrorCode::kInvalidArgument, "threads: 0 or more expected, got {}", o.threads);
   if (o.cache_bytes < 0)
     throw_error(ErrorCode::kInvalidArgument, "cache_bytes: 0 or more expected, got {}", o.cache_bytes);
-  if (!o.enable_nz && has_int8_cache(model))
+  const CacheType type = float_cache_type(o.cache_dtype, model);
+  const std::vector<LatentCache::Layer> layers = model.cache_layers(type);
+  if (!o.enable_nz && has_int8_cache(layers))
     throw_error(ErrorCode::kInvalidArgument,
                 "enable_nz: true expected for a checkpoint with an int8 latent cache (FA3), got false; set "
                 "llm.kv_cache_options.enable_nz to true, or --enable-nz true");
 
   ResolvedOptions out;
-  const CacheType type = float_cache_type(model, o.cache_dtype);
-  out.cache_bytes_per_token = LatentCache::bytes_per_token(main_cache_layers(model, type));
+  out.cache_bytes_per_token = LatentCache::bytes_per_token(layers);
   out.context_tokens = context_tokens(model.config(), o.max_model_len);
-  const std::int32_t blocks =
-      count_blocks(model, o, out.context_tokens, out.cache_bytes_per_token * o.block_size);
+  out.threads = o.threads > 0 ? o.threads : static_cast<int>(physical_cores().size());
+  out.step = {.attention = {o.numerics, o.prefill},
+              .float_cache = type,
+              .block_size = o.block_size,
+              .num_blocks = 0,
+              .max_tokens = o.max_num_batched_tokens,
+              .max_logits_rows = std::min({o.max_num_seqs, o.max_num_batched_tokens, kMaxLogitsRows})};
+  const MemoryPlan memory{
+      .available = memory_info().available_bytes,
+      .mapped_weights = mapped_weight_bytes(model),
+      .step_buffers = step_buffer_bytes(model, out.step, out.threads, out.context_tokens)};
+  out.step_buffer_bytes = memory.step_buffers;
+  out.step.num_blocks = count_blocks(o, memory, out.context_tokens, out.cache_bytes_per_token * o.block_size);
   out.limits = {.max_num_seqs = o.max_num_seqs,
                 .max_num_batched_tokens = o.max_num_batched_tokens,
                 .block_size = o.block_size,
-                .num_blocks = blocks};
-  const bool ascend = o.numerics == EngineOptions::Numerics::kAscend;
-  const bool float_prefill = o.prefill == EngineOptions::Prefill::kFloat;
-  out.executor = {.attention = {.numerics = ascend ? Numerics::kAscend : Numerics::kNative,
-                                .prefill = float_prefill ? Prefill::kFloat : Prefill::kCached},
-                  .cache_type = type,
-                  .threads = o.threads,
-                  .block_size = o.block_size,
-                  .num_blocks = blocks,
-                  .max_tokens = o.max_num_batched_tokens,
-                  .max_logits_rows = std::min(o.max_num_seqs, o.max_num_batched_tokens)};
+                .num_blocks = out.step.num_blocks};
   return out;
 }
 

@@ -3,22 +3,25 @@
 
 #include <cstdint>
 
-#include "engine/executor.h"
+#include "engine/scheduler.h"
 #include "latent8/engine.h"
-#include "model/deepseek_model.h"
+#include "model/step_runner.h"
 
 namespace latent8 {
 
 struct ResolvedOptions {
-  ExecutorOptions executor;
+  StepRunnerOptions step;
+  int threads = 1;
   SchedulerLimits limits;
   std::int64_t context_tokens = 0;         // prompt and answer of one request
   std::int64_t cache_bytes_per_token = 0;  // over all layers
+  std::int64_t step_buffer_bytes = 0;      // at most, see step_buffer_bytes()
 
   std::int64_t cache_tokens() const { return limits.num_blocks * limits.block_size; }
 };
 
-// Throws: Error{kInvalidArgument} naming an option out of range; {kUnavailable} if the cache has no memory.
+// Throws: Error{kInvalidArgument} naming an option out of range; {kUnavailable} if cache
+// and step buffers have no memory.
 ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions& options);
 
 // Throws: Error{kInvalidArgument} as Engine::submit.

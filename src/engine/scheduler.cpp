@@ -67,18 +67,18 @@ std::span<const Chunk> Scheduler::schedule() {
 // Plans the running sequences; `budget` becomes what is left of it. false: blocks ran out.
 bool Scheduler::plan_running(std::int64_t& budget) {
   const std::int64_t preemptions = preemptions_;
-  const auto decodes =
-      std::count_if(running_.begin(), running_.end(), [](const auto& seq) { return seq->remaining() == 1; });
-  std::int64_t for_prompts = budget - decodes;
+  std::int64_t for_prompts = budget;
+  for (const auto& seq : running_)
+    if (!seq->in_prefill()) for_prompts -= seq->remaining();
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& seq = *running_[i];
-    const bool decode = seq.remaining() == 1;
-    const std::int64_t tokens = decode ? 1 : std::min(seq.remaining(), for_prompts);
+    const bool prompt = seq.in_prefill();
+    const std::int64_t tokens = prompt ? std::min(seq.remaining(), for_prompts) : seq.remaining();
     if (tokens == 0) continue;
     if (!reserve_or_preempt(i)) break;
-    if (!decode) for_prompts -= tokens;
+    if (prompt) for_prompts -= tokens;
     budget -= tokens;
-    plan_.push_back({&seq, tokens});
+    plan_.push_back({&seq, tokens, prompt});
   }
   return preemptions_ == preemptions;
 }
@@ -113,7 +113,7 @@ void Scheduler::admit(std::int64_t budget) {
     seq.prefill_end = seq.length();
     const std::int64_t tokens = std::min(seq.remaining(), budget);
     budget -= tokens;
-    plan_.push_back({&seq, tokens});
+    plan_.push_back({&seq, tokens, true});
     std::unique_ptr<Sequence> admitted = std::move(waiting_.front());
     waiting_.erase(waiting_.begin());
     insert(running_, std::move(admitted));

@@ -22,6 +22,7 @@ struct SchedulerLimits {
 struct Chunk {
   Sequence* seq = nullptr;
   std::int64_t tokens = 0;
+  bool prompt = false;  // see Sequence::in_prefill
 
   // Whether the step computes the sequence's last token, so that its logits give the next one.
   bool completes() const { return tokens == seq->remaining(); }

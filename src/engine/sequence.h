@@ -30,6 +30,9 @@ struct Sequence {
 
   std::int64_t length() const { return static_cast<std::int64_t>(tokens.size()); }
   std::int64_t remaining() const { return length() - num_computed_tokens; }
+  // Whether its next tokens are computed as a prompt: the prompt, and after a preemption the answer so far
+  // too.
+  bool in_prefill() const { return num_computed_tokens < prefill_end; }
   std::int64_t answer_tokens() const { return length() - prompt_tokens; }
 
   RequestId id;

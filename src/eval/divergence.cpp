@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "eval/logits.h"
+#include "ops/each_row.h"
 
 namespace latent8 {
 namespace {
@@ -39,7 +40,7 @@ void for_each_prediction(OpContext& ctx, const std::array<const DeepseekModel*, 
     for (std::size_t m = 0; m < kModels; ++m)
       models[m]->logits(ctx, hidden[m]->main.view().row_range(begin, begin + rows),
                         logits[m].view().row_range(0, rows));
-    ctx.pool().parallel_for(rows, 1, [&](std::int64_t r, std::int64_t, int) {
+    for_each_row(ctx, rows, [&](std::int64_t r, int) {
       score(logits, r, ids[static_cast<std::size_t>(begin + r + 1)],
             static_cast<std::size_t>(begin + r - first));
     });

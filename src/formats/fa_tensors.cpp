@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 
 namespace latent8 {
 namespace {
@@ -62,7 +63,7 @@ void check_offset(const Checkpoint& checkpoint, const std::string& name) {
 std::optional<FaScales> read_fa_scales(const Checkpoint& checkpoint, std::int64_t layer,
                                        std::int64_t num_heads, FaScaleOptions options) {
   if (checkpoint.quant() == nullptr || !checkpoint.quant()->lists_fa_tensors(layer)) return std::nullopt;
-  const std::string prefix = fmt::format("model.layers.{}.self_attn.", layer);
+  const std::string prefix = attention_name(layer) + ".";
   const std::string q_name = prefix + "fa_q.scale", k_name = prefix + "fa_k.scale";
   const Rows q = read_scale(checkpoint, q_name);
   const Rows k = read_scale(checkpoint, k_name);

@@ -51,6 +51,11 @@ struct ModelConfig {
   std::int64_t v_head_dim = 0;
   double routed_scaling_factor = 1.0;
   double rms_norm_eps = 1e-6;
+  // Of q_a_layernorm and kv_a_layernorm. No key of config.json: the code that the models were published with
+  // makes these two norms without rms_norm_eps, so that they have their class's default, where a config says
+  // 1e-5 too. Source: docs/numerics.md, "RMSNorm"; modeling_deepseek.py of the checkpoints, and the models
+  // deepseek_v2, deepseek_v3, glm4_moe_lite, minicpm3, longcat_flash of Hugging Face transformers.
+  double latent_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   std::optional<RopeScaling> rope_scaling;
   std::string scoring_func;  // "sigmoid" or "softmax"

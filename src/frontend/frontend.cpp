@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/checkpoint.h"
 
 namespace latent8 {
 
@@ -59,9 +60,14 @@ bool TextAnswer::wait_for(double time_s) {
 
 Frontend Frontend::load(const std::filesystem::path& dir, const EngineOptions& options,
                         const ModelOptions& model_options) {
-  Tokenizer tokenizer = Tokenizer::load(dir);
-  std::optional<ChatTemplate> chat_template = ChatTemplate::load(dir);
-  Engine engine = Engine::load(dir, options, model_options);
+  return load(std::make_shared<const Checkpoint>(Checkpoint::open(dir)), options, model_options);
+}
+
+Frontend Frontend::load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOptions& options,
+                        const ModelOptions& model_options) {
+  Tokenizer tokenizer = Tokenizer::load(checkpoint->dir());
+  std::optional<ChatTemplate> chat_template = ChatTemplate::load(checkpoint->dir());
+  Engine engine = Engine::load(std::move(checkpoint), options, model_options);
   return Frontend(std::move(tokenizer), std::move(chat_template), std::move(engine));
 }
 

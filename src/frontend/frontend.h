@@ -68,6 +68,9 @@ class Frontend {
   // ids that the model does not know.
   static Frontend load(const std::filesystem::path& checkpoint_dir, const EngineOptions& options = {},
                        const ModelOptions& model_options = {});
+  // The same for a checkpoint that is open. shared: see Engine::load.
+  static Frontend load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOptions& options = {},
+                       const ModelOptions& model_options = {});
   Frontend(Tokenizer tokenizer, std::optional<ChatTemplate> chat_template, Engine engine);
 
   // messages, tools as ChatTemplate::render; special tokens are recognised in the text that it makes.

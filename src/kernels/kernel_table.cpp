@@ -49,23 +49,4 @@ const KernelTable& kernels() {
   return table;
 }
 
-DType dtype_of(WeightType type) {
-  switch (type) {
-    case WeightType::kF32:
-      return DType::kF32;
-    case WeightType::kBf16:
-      return DType::kBf16;
-    case WeightType::kF16:
-      return DType::kF16;
-    case WeightType::kF8E4M3:
-      return DType::kF8E4M3;
-  }
-  return DType::kF32;
-}
-
-std::int64_t gemm_s8_scratch_bytes(std::int64_t) {
-  // A panel of the widest table, kLanes rows x kDepth columns (algo/gemm_s8.inl.h), whatever k is.
-  return 16 * 2048;
-}
-
 }  // namespace latent8

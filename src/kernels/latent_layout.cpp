@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/dtype.h"
-#include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {
@@ -21,8 +20,6 @@ float load_float(const LatentLayout& layout, const char* at) {
   widen(at, float_type(layout), 1, &x);
   return x;
 }
-
-constexpr std::int64_t round_up_64(std::int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 
@@ -98,13 +95,6 @@ void page_from_nz(const LatentLayout& layout, std::int64_t block_size, const voi
       std::memcpy(to + layout.k_pe_offset(slot, r), k_pe + nz_offset(slot, r, block_size, element),
                   static_cast<std::size_t>(element));
   }
-}
-
-// One tile of widened k_pe, of V in PV order (fp32 for a float cache), of S and of P8, the sums of all rows,
-// and five row vectors.
-std::int64_t attend_scratch_bytes(std::int64_t rank, std::int64_t rope) {
-  return round_up_64(kTileKeys * rope * 4) + round_up_64(kTileKeys * rank * 4) + kAttendMaxRows * rank * 4 +
-         kAttendMaxRows * kTileKeys * 5 + 8 * kAttendMaxRows * 4;
 }
 
 }  // namespace latent8

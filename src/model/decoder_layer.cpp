@@ -1,31 +1,50 @@
 #include "model/decoder_layer.h"
 
+#include <optional>
+
 #include "model/gate.h"
 
 namespace latent8 {
 
 void DecoderLayer::forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
                            LatentPages pages, Scratch& s, Mat<float> x) const {
-  attention_block(ctx, step, options, pages, s, x);
-  mlp_block(ctx, s, x);
+  const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
+  attend(ctx, step, options, pages, s, x);
+  add_rms_norm(ctx, x, delta, w_.post_attention_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+  mlp(ctx, s, h, delta);
+  add_inplace(ctx, x, delta);
 }
 
 void DecoderLayer::attention_block(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
                                    LatentPages pages, Scratch& s, Mat<float> x) const {
-  const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
+  attend(ctx, step, options, pages, s, x);
+  add_inplace(ctx, x, s.delta.view().row_range(0, x.rows));
+}
+
+// Fills s.delta.
+void DecoderLayer::attend(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
+                          LatentPages pages, Scratch& s, ConstMat<float> x) const {
+  const Mat<float> h = s.h.view().row_range(0, x.rows);
   rms_norm(ctx, x, w_.input_layernorm, static_cast<float>(config_.rms_norm_eps), h);
-  attention_.forward(ctx, step, options, pages, s, h, delta);
-  add_inplace(ctx, x, delta);
+  attention_.forward(ctx, step, options, pages, s, h, s.delta.view().row_range(0, x.rows));
 }
 
 void DecoderLayer::mlp_block(OpContext& ctx, Scratch& s, Mat<float> x) const {
   const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
   mlp_input(ctx, x, h);
-  if (w_.moe)
-    moe(ctx, s, h, delta);
-  else
-    common_mlp(ctx, s, h, delta);
+  mlp(ctx, s, h, delta);
   add_inplace(ctx, x, delta);
+}
+
+void DecoderLayer::mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
+  if (!w_.moe) return common_mlp(ctx, s, h, out);
+  std::optional<ConstMat<float>> shared;
+  if (has_common_mlp()) {
+    common_mlp(ctx, s, h, s.shared.view().row_range(0, h.rows));
+    shared = s.shared.view().row_range(0, h.rows);
+  }
+  choose_experts(ctx, s, h);
+  grouped_mlp(ctx, w_.moe->experts, s.routing, h, shared, s.mlp, out);  // [T, hidden_size]
 }
 
 void DecoderLayer::mlp_input(OpContext& ctx, ConstMat<float> x, Mat<float> h) const {
@@ -35,20 +54,11 @@ void DecoderLayer::mlp_input(OpContext& ctx, ConstMat<float> x, Mat<float> h) co
 void DecoderLayer::choose_experts(OpContext& ctx, Scratch& s, ConstMat<float> h) const {
   const Mat<float> gate = s.gate.view().row_range(0, h.rows);
   linear(ctx, w_.moe->gate, h, gate);  // [T, n_routed_experts]
-  route(config_, gate, w_.moe->e_score_correction_bias, s.routing);
+  route(ctx, routing_rule(config_), gate, w_.moe->e_score_correction_bias, s.routing);
 }
 
 void DecoderLayer::common_mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
   gated_mlp(ctx, w_.mlp ? *w_.mlp : *w_.moe->shared_experts, h, s.mlp, out);
-}
-
-void DecoderLayer::moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {
-  choose_experts(ctx, s, h);
-  grouped_mlp(ctx, w_.moe->experts, s.routing, h, s.mlp, out);  // [T, hidden_size]
-  if (!has_common_mlp()) return;
-  const Mat<float> shared = s.shared.view().row_range(0, h.rows);
-  common_mlp(ctx, s, h, shared);
-  add_inplace(ctx, out, shared);
 }
 
 }  // namespace latent8

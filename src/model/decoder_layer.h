@@ -33,7 +33,9 @@ class DecoderLayer {
   bool has_common_mlp() const { return w_.mlp || w_.moe->shared_experts; }
 
  private:
-  void moe(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
+  void attend(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
+              Scratch& s, ConstMat<float> x) const;
+  void mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
 
   const ModelConfig& config_;
   const LayerWeights& w_;

@@ -1,7 +1,6 @@
 #include "model/deepseek_model.h"
 
 #include "base/check.h"
-#include "base/dtype.h"
 
 namespace latent8 {
 namespace {
@@ -38,14 +37,7 @@ std::vector<LatentCache::Layer> DeepseekModel::cache_layers(CacheType other) con
 
 void DeepseekModel::embed(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids,
                           Mat<float> out) const {
-  const std::int64_t hidden = table.in_features, row_bytes = table.weight_bytes() / table.out_features;
-  ctx.pool().parallel_for(out.rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int64_t id = ids[static_cast<std::size_t>(t)];
-      widen(static_cast<const std::byte*>(table.weight) + id * row_bytes, dtype_of(table.type), hidden,
-            out.row(t));
-    }
-  });
+  embed_rows(ctx, table, ids, out);
 }
 
 void DeepseekModel::forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
@@ -73,6 +65,7 @@ void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const Att
   embed(ctx, w.embed_tokens, step.token_ids, x);
   mtp_input(ctx, config(), w.input, s, hidden, x);
   mtp_->forward(ctx, step, options, cache.layer(num_layers()), s, x);
+  s.clipped_per_layer.back() += s.clipped_codes;
   rms_norm(ctx, x, w.shared_head_norm, eps, mtp_hidden);
 }
 

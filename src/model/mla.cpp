@@ -1,7 +1,5 @@
 #include "model/mla.h"
 
-#include <atomic>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -32,7 +30,7 @@ void MlaAttention::forward(OpContext& ctx, const StepBatch& step, const Attentio
   if (ascend && int8)
     store_ascend(step, pages, s);
   else
-    store(ctx, step, pages, s);
+    s.clipped_codes = store_latents(ctx, pages, step.slot_mapping, s.kv.view().row_range(0, T));
   // Which path a sequence takes depends on the layer and the options, never on how many tokens it has in this
   // step.
   std::vector<AttendSeq> cached;
@@ -57,46 +55,25 @@ void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, Co
   } else {
     const Mat<float> c_q = s.c_q.view().row_range(0, T);
     linear_pair(ctx, *w_.q_a_proj, w_.kv_a_proj_with_mqa, h, c_q, kv);
-    rms_norm(ctx, c_q, w_.q_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_q);
+    rms_norm(ctx, c_q, w_.q_a_layernorm, static_cast<float>(config_.latent_norm_eps), c_q);
     linear(ctx, *w_.q_b_proj, c_q, q);
   }
-  finish_latent(ctx, step, kv);
-  rope(ctx, q, config_.num_attention_heads, config_.qk_head_dim(), config_.qk_nope_head_dim, step.positions,
-       rope_);
-}
-
-// Normalises c_kv and rotates k_pe.
-void MlaAttention::finish_latent(OpContext& ctx, const StepBatch& step, Mat<float> kv) const {
-  const Mat<float> c_kv = kv.col_range(0, config_.kv_lora_rank);
-  rms_norm(ctx, c_kv, w_.kv_a_layernorm, static_cast<float>(config_.rms_norm_eps), c_kv);
-  rope(ctx, kv, 1, kv.cols, config_.kv_lora_rank, step.positions, rope_);
+  finish_latent(ctx, shape_, w_.kv_a_layernorm, static_cast<float>(config_.latent_norm_eps), step.positions,
+                rope_, kv, q);
 }
 
 void MlaAttention::project_latent(OpContext& ctx, const StepBatch& step, Scratch& s,
                                   ConstMat<float> h) const {
   const Mat<float> kv = s.kv.view().row_range(0, step.tokens());
   linear(ctx, w_.kv_a_proj_with_mqa, h, kv);
-  finish_latent(ctx, step, kv);
+  finish_latent(ctx, shape_, w_.kv_a_layernorm, static_cast<float>(config_.latent_norm_eps), step.positions,
+                rope_, kv, {});
 }
 
 void MlaAttention::attend_cached(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const {
-  store(ctx, step, pages, s);
+  s.clipped_codes = store_latents(ctx, pages, step.slot_mapping, s.kv.view().row_range(0, step.tokens()));
   const std::vector<AttendSeq> seqs(step.seqs.begin(), step.seqs.end());
   attend_absorbed(ctx, seqs, pages, s);
-}
-
-void MlaAttention::store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const {
-  const std::int64_t rank = config_.kv_lora_rank;
-  std::atomic<std::int64_t> clipped{0};
-  ctx.pool().parallel_for(step.tokens(), 8, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t t = begin; t < end; ++t) {
-      const std::int32_t slot = step.slot_mapping[static_cast<std::size_t>(t)];
-      const float* row = s.kv.row(t);
-      clipped += store_latent(pages.layout, pages.page_of_slot(slot), slot % pages.block_size, row,
-                              row + rank, 1.0F / pages.scale);
-    }
-  });
-  s.clipped_codes = clipped;
 }
 
 void MlaAttention::attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages,
@@ -115,46 +92,19 @@ void MlaAttention::attend_absorbed(OpContext& ctx, std::span<const AttendSeq> se
 // q -> q_absorbed and q_pe with the softmax scale; for int8 layers q8 and qk_scale.
 void MlaAttention::absorb_queries(OpContext& ctx, std::int64_t begin, std::int64_t end, LatentPages pages,
                                   Scratch& s) const {
-  const std::int64_t heads = config_.num_attention_heads, rank = config_.kv_lora_rank,
-                     dim = config_.qk_head_dim();
-  const std::int64_t rope_dim = config_.qk_rope_head_dim;
-  per_head_linear_transposed(ctx, w_.w_uk, s.q.view().row_range(begin, end), dim,
-                             s.q_absorbed.view().row_range(begin, end));  // [T, heads * kv_lora_rank]
-  ctx.pool().parallel_for(end - begin, 1, [&](std::int64_t i, std::int64_t, int) {
-    for (std::int64_t h = 0; h < heads; ++h) {
-      const std::int64_t row = (begin + i) * heads + h;
-      const float* q_pe = s.q.row(begin + i) + h * dim + config_.qk_nope_head_dim;
-      for (std::int64_t r = 0; r < rope_dim; ++r) s.q_pe.row(row)[r] = q_pe[r] * softmax_scale_;
-      float* latent = s.q_absorbed.row(begin + i) + h * rank;
-      if (pages.layout.type == CacheType::kInt8) {
-        ctx.kernels().quantize_dynamic(
-            {latent, s.q8.row(row), s.qk_scale.data() + row, s.q8_sum.data() + row, 1, rank, rank});
-        s.qk_scale[row] *= pages.scale * softmax_scale_;
-      } else {
-        for (std::int64_t d = 0; d < rank; ++d) latent[d] *= softmax_scale_;
-      }
-    }
-  });
+  const std::int64_t heads = shape_.heads, rows = (end - begin) * heads;
+  latent8::absorb_queries(
+      ctx, shape_, w_.w_uk, softmax_scale_, pages, s.q.view().row_range(begin, end),
+      {Mat<float>(s.q_absorbed.row(begin), rows, shape_.rank),
+       s.q_pe.view().row_range(begin * heads, end * heads), s.q8.view().row_range(begin * heads, end * heads),
+       s.qk_scale.span().subspan(static_cast<std::size_t>(begin * heads), static_cast<std::size_t>(rows))});
 }
 
 // Float attention on the values just computed; what lies before them is read back from the cache.
 void MlaAttention::attend_expanded(OpContext& ctx, const StepSeq& seq, LatentPages pages, Scratch& s) const {
-  const std::int64_t rank = config_.kv_lora_rank, rope_dim = config_.qk_rope_head_dim;
-  const std::int64_t count = seq.query_end - seq.query_begin, history = seq.seq_len - count;
-  Matrix<float> c_kv(seq.seq_len, rank), k_pe(seq.seq_len, rope_dim);
-  ctx.pool().parallel_for(seq.seq_len, 16, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t p = begin; p < end; ++p) {
-      if (p < history) {
-        const std::int32_t block = seq.block_table[static_cast<std::size_t>(p / pages.block_size)];
-        load_latent(pages.layout, pages.page(block), p % pages.block_size, pages.scale, c_kv.row(p),
-                    k_pe.row(p));
-      } else {
-        const float* row = s.kv.row(seq.query_begin + p - history);
-        std::memcpy(c_kv.row(p), row, static_cast<std::size_t>(rank) * sizeof(float));
-        std::memcpy(k_pe.row(p), row + rank, static_cast<std::size_t>(rope_dim) * sizeof(float));
-      }
-    }
-  });
+  Matrix<float> c_kv(seq.seq_len, shape_.rank), k_pe(seq.seq_len, shape_.rope);
+  collect_latents(ctx, pages, seq.block_table, s.kv.view().row_range(seq.query_begin, seq.query_end),
+                  c_kv.view(), k_pe.view());
   expanded_attend(ctx, {&w_.w_uk, &w_.w_uv, config_.qk_head_dim(), softmax_scale_},
                   s.q.view().row_range(seq.query_begin, seq.query_end), c_kv.view(), k_pe.view(),
                   s.o.view().row_range(seq.query_begin, seq.query_end));

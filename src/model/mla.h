@@ -5,6 +5,7 @@
 #include "model/rope_table.h"
 #include "model/step.h"
 #include "model/weights.h"
+#include "ops/latent.h"
 
 namespace latent8 {
 
@@ -19,7 +20,12 @@ struct AttentionOptions {
 class MlaAttention {
  public:
   MlaAttention(const ModelConfig& config, const AttentionWeights& weights, RopeTable rope)
-      : config_(config), w_(weights), rope_(rope), softmax_scale_(softmax_scale(config)) {}
+      : config_(config),
+        w_(weights),
+        shape_{config.num_attention_heads, config.kv_lora_rank, config.qk_nope_head_dim,
+               config.qk_rope_head_dim},
+        rope_(rope),
+        softmax_scale_(softmax_scale(config)) {}
 
   //   h    [T, hidden_size] normalised input
   //   out  [T, hidden_size] added to the residual stream by the caller
@@ -34,9 +40,7 @@ class MlaAttention {
   void attend_cached(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const;
 
  private:
-  void finish_latent(OpContext& ctx, const StepBatch& step, Mat<float> kv) const;
   void project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
-  void store(OpContext& ctx, const StepBatch& step, LatentPages pages, Scratch& s) const;
   void attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages, Scratch& s) const;
   void absorb_queries(OpContext& ctx, std::int64_t begin, std::int64_t end, LatentPages pages,
                       Scratch& s) const;
@@ -48,6 +52,7 @@ class MlaAttention {
 
   const ModelConfig& config_;
   const AttentionWeights& w_;
+  LatentShape shape_;
   RopeTable rope_;
   float softmax_scale_;
 };

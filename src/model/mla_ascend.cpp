@@ -1,7 +1,7 @@
 // The `ascend` numerics of an int8 layer: what the reference's operators round, and where.
 // Source: docs/numerics.md, "Ascend attention" and "Ascend cache writes".
 
-#include "kernels/mla_ascend.h"
+#include "kernels/ascend_decode.h"
 
 #include <algorithm>
 #include <cmath>
@@ -71,9 +71,9 @@ void MlaAttention::attend_ascend(OpContext& ctx, const StepSeq& seq, LatentPages
     std::transform(codes.begin(), codes.end(), k.begin() + p * rank,
                    [](float c) { return static_cast<std::int8_t>(c); });
   }
-  mla_ascend_decode({tokens, heads, rank, rope_dim, keys, s.q8.row(begin * heads), q_pe.data(), k.data(),
-                     k_pe.data(), qk_descale.data(), pv_descale.data(), softmax_scale_, s.o_latent.row(begin),
-                     lse.data()});
+  ascend_decode({tokens, heads, rank, rope_dim, keys, s.q8.row(begin * heads), q_pe.data(), k.data(),
+                 k_pe.data(), qk_descale.data(), pv_descale.data(), softmax_scale_, s.o_latent.row(begin),
+                 lse.data()});
   per_head_linear(ctx, w_.w_uv, s.o_latent.view().row_range(begin, seq.query_end),
                   s.o.view().row_range(begin, seq.query_end));  // [T, heads * v_head_dim]
 }

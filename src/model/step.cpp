@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/memory_use.h"
+
 namespace latent8 {
 
 void StepBatch::add(std::span<const std::int32_t> ids, std::int64_t position,
@@ -42,12 +44,24 @@ Scratch::Scratch(const ModelConfig& c, std::int64_t tokens)
       q_pe(tokens * c.num_attention_heads, c.qk_rope_head_dim),
       q8(tokens * c.num_attention_heads, c.kv_lora_rank),
       qk_scale(tokens * c.num_attention_heads),
-      q8_sum(tokens * c.num_attention_heads),
       o_latent(tokens, c.num_attention_heads * c.kv_lora_rank),
       o(tokens, c.num_attention_heads * c.v_head_dim),
       gate(tokens, c.n_routed_experts),
       shared(tokens, c.n_shared_experts > 0 ? c.hidden_size : 0),
       eh(c.num_nextn_predict_layers > 0 ? tokens : 0, 2 * c.hidden_size),
-      clipped_per_layer(static_cast<std::size_t>(c.num_hidden_layers)) {}
+      clipped_per_layer(static_cast<std::size_t>(c.num_hidden_layers + 1)) {}
+
+std::int64_t Scratch::bytes(const ModelConfig& c, std::int64_t tokens) {
+  const std::int64_t heads = c.num_attention_heads;
+  const bool mtp = c.num_nextn_predict_layers > 0, shared = c.n_shared_experts > 0;
+  std::int64_t bytes = aligned_size(tokens * heads * c.kv_lora_rank);  // q8
+  for (const std::int64_t cols :
+       {c.hidden_size, c.hidden_size, c.hidden_size, c.kv_lora_rank + c.qk_rope_head_dim,
+        c.q_lora_rank.value_or(0), heads * c.qk_head_dim(), heads * c.kv_lora_rank,
+        heads * c.qk_rope_head_dim, heads, heads, heads * c.kv_lora_rank, heads * c.v_head_dim,
+        c.n_routed_experts, shared ? c.hidden_size : 0, mtp ? 2 * c.hidden_size : 0})
+    bytes += aligned_size(tokens * cols * 4);
+  return bytes;
+}
 
 }  // namespace latent8

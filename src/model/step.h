@@ -7,21 +7,11 @@
 
 #include "base/aligned_buffer.h"
 #include "formats/model_config.h"
+#include "latent8/numerics.h"
 #include "ops/grouped_mlp.h"
 #include "ops/mla_attend.h"
 
 namespace latent8 {
-
-// How int8 layers compute: docs/numerics.md, "Native attention" and "Ascend attention".
-enum class Numerics : std::uint8_t {
-  kNative,  // q codes per token and head, P as u8 against the tile's maximum; prompt and decode alike
-  kAscend,  // the reference's arithmetic; prompts attend in float
-};
-
-enum class Prefill : std::uint8_t {
-  kCached,  // prompt tokens attend to the cached values like any other token
-  kFloat,   // prompt tokens attend in float to the values just computed (kAscend always does)
-};
 
 // One sequence of a step: AttendSeq, and whether its tokens are prompt tokens (read by kAscend and
 // Prefill::kFloat only).
@@ -49,29 +39,30 @@ struct StepBatch {
 // run.
 struct Scratch {
   Scratch(const ModelConfig& config, std::int64_t max_tokens);
+  // Bytes that the matrices take; routing, mlp and attend grow with what operations ask them for.
+  static std::int64_t bytes(const ModelConfig& config, std::int64_t max_tokens);
 
   std::int64_t max_tokens;
-  Matrix<float> x;                     // [T, hidden_size] residual stream
-  Matrix<float> h;                     // [T, hidden_size] normalised input of attention or MLP
-  Matrix<float> delta;                 // [T, hidden_size] output of attention or MLP
-  Matrix<float> kv;                    // [T, kv_lora_rank + qk_rope_head_dim]; c_kv | k_pe
-  Matrix<float> c_q;                   // [T, q_lora_rank]
-  Matrix<float> q;                     // [T, heads * qk_head_dim]; q_nope | q_pe per head
-  Matrix<float> q_absorbed;            // [T, heads * kv_lora_rank]
-  Matrix<float> q_pe;                  // [T * heads, qk_rope_head_dim] times the softmax scale
-  Matrix<std::int8_t> q8;              // [T * heads, kv_lora_rank]
-  AlignedBuffer<float> qk_scale;       // [T * heads]
-  AlignedBuffer<std::int32_t> q8_sum;  // [T * heads]
-  Matrix<float> o_latent;              // [T, heads * kv_lora_rank]
-  Matrix<float> o;                     // [T, heads * v_head_dim]
-  Matrix<float> gate;                  // [T, n_routed_experts] logits, then scores
-  Matrix<float> shared;                // [T, hidden_size] output of the shared experts
-  Matrix<float> eh;                    // [T, 2 * hidden_size] input of the MTP layer's eh_proj
+  Matrix<float> x;                // [T, hidden_size] residual stream
+  Matrix<float> h;                // [T, hidden_size] normalised input of attention or MLP
+  Matrix<float> delta;            // [T, hidden_size] output of attention or MLP
+  Matrix<float> kv;               // [T, kv_lora_rank + qk_rope_head_dim]; c_kv | k_pe
+  Matrix<float> c_q;              // [T, q_lora_rank]
+  Matrix<float> q;                // [T, heads * qk_head_dim]; q_nope | q_pe per head
+  Matrix<float> q_absorbed;       // [T, heads * kv_lora_rank]
+  Matrix<float> q_pe;             // [T * heads, qk_rope_head_dim] times the softmax scale
+  Matrix<std::int8_t> q8;         // [T * heads, kv_lora_rank]
+  AlignedBuffer<float> qk_scale;  // [T * heads]
+  Matrix<float> o_latent;         // [T, heads * kv_lora_rank]
+  Matrix<float> o;                // [T, heads * v_head_dim]
+  Matrix<float> gate;             // [T, n_routed_experts] logits, then scores
+  Matrix<float> shared;           // [T, hidden_size] output of the shared experts
+  Matrix<float> eh;               // [T, 2 * hidden_size] input of the MTP layer's eh_proj
   Routing routing;
   GroupedMlpScratch mlp;
   AttendScratch attend;
   std::int64_t clipped_codes = 0;               // latent codes beyond [-128, 127] of the layer that ran last
-  std::vector<std::int64_t> clipped_per_layer;  // [num_hidden_layers] summed over all steps
+  std::vector<std::int64_t> clipped_per_layer;  // [num_hidden_layers + 1] summed; the MTP layer last
 };
 
 }  // namespace latent8

@@ -4,77 +4,100 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/layer_schema.h"
 #include "model/weight_reader.h"
 
 namespace latent8 {
 namespace {
 
-GatedMlp read_mlp(WeightReader& reader, const std::string& name, std::int64_t hidden,
-                  std::int64_t intermediate) {
-  return {reader.linear(name + ".gate_proj", intermediate, hidden),
-          reader.linear(name + ".up_proj", intermediate, hidden),
-          reader.linear(name + ".down_proj", hidden, intermediate)};
-}
+using Part = LayerPart;
+using Role = TensorRole;
 
-AttentionWeights read_attention(WeightReader& reader, const ModelConfig& c, const std::string& name) {
-  AttentionWeights w;
-  const std::int64_t q_rows = c.num_attention_heads * c.qk_head_dim(), rank = c.kv_lora_rank;
-  if (c.q_lora_rank) {
-    w.q_a_proj = reader.linear(name + ".q_a_proj", *c.q_lora_rank, c.hidden_size);
-    w.q_a_layernorm = reader.norm(name + ".q_a_layernorm", *c.q_lora_rank);
-    w.q_b_proj = reader.linear(name + ".q_b_proj", q_rows, *c.q_lora_rank);
-  } else {
-    w.q_proj = reader.linear(name + ".q_proj", q_rows, c.hidden_size);
+// Reads a layer's tensors by what they are.
+class LayerReader {
+ public:
+  LayerReader(WeightReader& reader, LayerSchema schema) : reader_(reader), schema_(std::move(schema)) {}
+
+  Linear linear(Role role) { return linear(schema_.get(role)); }
+  Norm norm(Role role) {
+    const TensorSchema& tensor = schema_.get(role);
+    return reader_.norm(schema_.name(tensor), tensor.rows);
   }
-  w.kv_a_proj_with_mqa =
-      reader.linear(name + ".kv_a_proj_with_mqa", rank + c.qk_rope_head_dim, c.hidden_size);
-  w.kv_a_layernorm = reader.norm(name + ".kv_a_layernorm", rank);
-  const std::int64_t head_rows = c.qk_nope_head_dim + c.v_head_dim;
-  const Linear kv_b = reader.linear(name + ".kv_b_proj", c.num_attention_heads * head_rows, rank);
-  if (kv_b.kind != Linear::Kind::kFloat)
-    throw_error(ErrorCode::kUnsupported,
-                "tensor '{}.kv_b_proj.weight': FLOAT expected in the description (it is absorbed into the "
-                "query), got an int8 form",
-                name);
-  w.w_uk = {c.num_attention_heads, c.qk_nope_head_dim, rank, 0, head_rows, kv_b};
-  w.w_uv = {c.num_attention_heads, c.v_head_dim, rank, c.qk_nope_head_dim, head_rows, kv_b};
-  w.o_proj = reader.linear(name + ".o_proj", c.hidden_size, c.num_attention_heads * c.v_head_dim);
+  std::span<const float> vector(Role role) {
+    const TensorSchema& tensor = schema_.get(role);
+    return reader_.vector(schema_.name(tensor), tensor.rows);
+  }
+  GatedMlp mlp(Part part, std::int64_t expert = -1) {
+    return {linear(schema_.get(Role::kGateProj, part), expert),
+            linear(schema_.get(Role::kUpProj, part), expert),
+            linear(schema_.get(Role::kDownProj, part), expert)};
+  }
+  // A tensor that the checkpoint may lack.
+  Linear linear_or(Role role, const Linear& instead) {
+    return reader_.has(schema_.weight(role)) ? linear(role) : instead;
+  }
+  // REQUIRES: form kMatrix. Throws for an int8 form.
+  Linear matrix(Role role, const char* why) {
+    Linear out = linear(role);
+    if (out.kind != Linear::Kind::kFloat)
+      throw_error(ErrorCode::kUnsupported,
+                  "tensor '{}': FLOAT expected in the description{}, got an int8 form", schema_.weight(role),
+                  why);
+    return out;
+  }
+
+  const LayerSchema& schema() const { return schema_; }
+
+ private:
+  Linear linear(const TensorSchema& tensor, std::int64_t expert = -1) {
+    return reader_.linear(schema_.name(tensor, expert), tensor.rows, tensor.cols);
+  }
+
+  WeightReader& reader_;
+  const LayerSchema schema_;
+};
+
+AttentionWeights read_attention(LayerReader& layer, const ModelConfig& c) {
+  AttentionWeights w;
+  if (layer.schema().find(Role::kQProj) != nullptr) {
+    w.q_proj = layer.linear(Role::kQProj);
+  } else {
+    w.q_a_proj = layer.linear(Role::kQAProj);
+    w.q_a_layernorm = layer.norm(Role::kQANorm);
+    w.q_b_proj = layer.linear(Role::kQBProj);
+  }
+  w.kv_a_proj_with_mqa = layer.linear(Role::kKvAProj);
+  w.kv_a_layernorm = layer.norm(Role::kKvANorm);
+  const Linear kv_b = layer.matrix(Role::kKvBProj, " (it is absorbed into the query)");
+  const std::int64_t heads = c.num_attention_heads, rows = c.qk_nope_head_dim + c.v_head_dim;
+  w.w_uk = {heads, c.qk_nope_head_dim, c.kv_lora_rank, 0, rows, kv_b};
+  w.w_uv = {heads, c.v_head_dim, c.kv_lora_rank, c.qk_nope_head_dim, rows, kv_b};
+  w.o_proj = layer.linear(Role::kOProj);
   return w;
 }
 
-GatedMlp read_expert(WeightReader& reader, const ModelConfig& c, const std::string& mlp,
-                     std::int64_t expert) {
-  return read_mlp(reader, fmt::format("{}.experts.{}", mlp, expert), c.hidden_size, c.moe_intermediate_size);
-}
-
-MoeWeights read_moe(WeightReader& reader, const ModelConfig& c, const LoadOptions& options,
-                    const std::string& name) {
+MoeWeights read_moe(LayerReader& layer, const LoadOptions& options) {
   MoeWeights w;
-  w.gate = reader.linear(name + ".gate", c.n_routed_experts, c.hidden_size);
-  if (c.topk_method == "noaux_tc")
-    w.e_score_correction_bias = reader.vector(name + ".gate.e_score_correction_bias", c.n_routed_experts);
-  for (std::int64_t e = 0; e < c.n_routed_experts && options.routed_experts; ++e)
-    w.experts.push_back(read_expert(reader, c, name, e));
-  if (c.n_shared_experts > 0)
-    w.shared_experts = read_mlp(reader, name + ".shared_experts", c.hidden_size,
-                                c.n_shared_experts * c.moe_intermediate_size);
+  w.gate = layer.linear(Role::kRouter);
+  if (layer.schema().find(Role::kRouterBias) != nullptr)
+    w.e_score_correction_bias = layer.vector(Role::kRouterBias);
+  for (std::int64_t e = 0; e < layer.schema().experts && options.routed_experts; ++e)
+    w.experts.push_back(layer.mlp(Part::kExpert, e));
+  if (layer.schema().find(Role::kGateProj, Part::kSharedExpert) != nullptr)
+    w.shared_experts = layer.mlp(Part::kSharedExpert);
   return w;
 }
 
 MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadOptions& options,
                     WeightStorage& storage) {
-  const ModelConfig& c = model.config;
-  const std::string name = fmt::format("model.layers.{}", c.num_hidden_layers);
+  const std::int64_t index = model.config.num_hidden_layers;
+  LayerReader layer(reader, layer_schema(model.config, index));
   MtpWeights w;
   w.input = load_mtp_input(reader.checkpoint(), options, storage);
-  w.layer = load_layer(reader.checkpoint(), c.num_hidden_layers, options, storage);
-  w.shared_head_norm = reader.norm(name + ".shared_head.norm", c.hidden_size);
-  w.embed_tokens = reader.has(name + ".embed_tokens.weight")
-                       ? reader.linear(name + ".embed_tokens", c.vocab_size, c.hidden_size)
-                       : model.embed_tokens;
-  w.shared_head = reader.has(name + ".shared_head.head.weight")
-                      ? reader.linear(name + ".shared_head.head", c.vocab_size, c.hidden_size)
-                      : model.lm_head;
+  w.layer = load_layer(reader.checkpoint(), index, options, storage);
+  w.shared_head_norm = layer.norm(Role::kSharedHeadNorm);
+  w.embed_tokens = layer.linear_or(Role::kMtpEmbedTokens, model.embed_tokens);
+  w.shared_head = layer.linear_or(Role::kSharedHead, model.lm_head);
   return w;
 }
 
@@ -83,29 +106,28 @@ MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadO
 bool has_mtp(const Checkpoint& checkpoint) {
   const ModelConfig& c = checkpoint.config();
   return c.num_nextn_predict_layers > 0 &&
-         checkpoint.find(fmt::format("model.layers.{}.eh_proj.weight", c.num_hidden_layers)) != nullptr;
+         checkpoint.find(layer_schema(c, c.num_hidden_layers).weight(Role::kEhProj)) != nullptr;
 }
 
 void load_attention_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
                          WeightStorage& storage, LayerWeights& out) {
   const ModelConfig& c = checkpoint.config();
   WeightReader reader(checkpoint, options, storage);
-  const std::string name = fmt::format("model.layers.{}", layer);
-  out.input_layernorm = reader.norm(name + ".input_layernorm", c.hidden_size);
-  out.attention = read_attention(reader, c, name + ".self_attn");
+  LayerReader tensors(reader, layer_schema(c, layer));
+  out.input_layernorm = tensors.norm(Role::kInputNorm);
+  out.attention = read_attention(tensors, c);
   out.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
 }
 
 void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
                    WeightStorage& storage, LayerWeights& out) {
-  const ModelConfig& c = checkpoint.config();
   WeightReader reader(checkpoint, options, storage);
-  const std::string name = fmt::format("model.layers.{}", layer);
-  out.post_attention_layernorm = reader.norm(name + ".post_attention_layernorm", c.hidden_size);
-  if (c.is_moe_layer(layer))
-    out.moe = read_moe(reader, c, options, name + ".mlp");
+  LayerReader tensors(reader, layer_schema(checkpoint.config(), layer));
+  out.post_attention_layernorm = tensors.norm(Role::kPostAttentionNorm);
+  if (tensors.schema().experts > 0)
+    out.moe = read_moe(tensors, options);
   else
-    out.mlp = read_mlp(reader, name + ".mlp", c.hidden_size, c.intermediate_size);
+    out.mlp = tensors.mlp(Part::kDenseMlp);
 }
 
 LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
@@ -120,16 +142,15 @@ GatedMlp load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int6
                      WeightStorage& storage) {
   const LoadOptions options;
   WeightReader reader(checkpoint, options, storage);
-  return read_expert(reader, checkpoint.config(), fmt::format("model.layers.{}.mlp", layer), expert);
+  return LayerReader(reader, layer_schema(checkpoint.config(), layer)).mlp(Part::kExpert, expert);
 }
 
 MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& options,
                                WeightStorage& storage) {
   const ModelConfig& c = checkpoint.config();
   WeightReader reader(checkpoint, options, storage);
-  const std::string name = fmt::format("model.layers.{}", c.num_hidden_layers);
-  return {reader.norm(name + ".enorm", c.hidden_size), reader.norm(name + ".hnorm", c.hidden_size),
-          reader.linear(name + ".eh_proj", c.hidden_size, 2 * c.hidden_size)};
+  LayerReader layer(reader, layer_schema(c, c.num_hidden_layers));
+  return {layer.norm(Role::kENorm), layer.norm(Role::kHNorm), layer.linear(Role::kEhProj)};
 }
 
 ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
@@ -138,15 +159,12 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
   model.config = checkpoint->config();
   const ModelConfig& c = model.config;
   WeightReader reader(*checkpoint, options, model.storage);
-  model.embed_tokens = reader.linear("model.embed_tokens", c.vocab_size, c.hidden_size);
-  if (model.embed_tokens.kind != Linear::Kind::kFloat)
-    throw_error(ErrorCode::kUnsupported,
-                "tensor 'model.embed_tokens.weight': FLOAT expected in the description");
+  LayerReader outside(reader, outside_schema(c));
+  model.embed_tokens = outside.matrix(Role::kEmbedTokens, "");
   for (std::int64_t l = 0; l < c.num_hidden_layers; ++l)
     model.layers.push_back(load_layer(*checkpoint, l, options, model.storage));
-  model.norm = reader.norm("model.norm", c.hidden_size);
-  model.lm_head =
-      c.tie_word_embeddings ? model.embed_tokens : reader.linear("lm_head", c.vocab_size, c.hidden_size);
+  model.norm = outside.norm(Role::kFinalNorm);
+  model.lm_head = c.tie_word_embeddings ? model.embed_tokens : outside.linear(Role::kLmHead);
   if (options.load_mtp && has_mtp(*checkpoint))
     model.mtp = read_mtp(reader, model, options, model.storage);
   else if (options.load_mtp && c.num_nextn_predict_layers > 0)

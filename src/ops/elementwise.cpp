@@ -1,26 +1,56 @@
 #include "ops/elementwise.h"
 
+#include "kernels/elementwise_args.h"
+#include "kernels/kernel_table.h"
+
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kRows = 8;  // per piece of a parallel loop; a few KiB at least
+constexpr std::int64_t kRows = 8;  // per part of a parallel loop; a few KiB at least
+
+void add_rows(Mat<float> x, ConstMat<float> y) {
+  for (std::int64_t r = 0; r < x.rows; ++r) {
+    float* to = x.row(r);
+    const float* from = y.row(r);
+    for (std::int64_t i = 0; i < x.cols; ++i) to[i] += from[i];
+  }
+}
 
 }  // namespace
+
+void norm_rows(const KernelTable& table, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out) {
+  const float* bias = norm.bias.empty() ? nullptr : norm.bias.data();
+  table.rms_norm(
+      {x.data, out.data, norm.weight.data(), bias, x.rows, x.cols, x.row_stride, out.row_stride, eps});
+}
+
+void rope_rows(const KernelTable& table, Mat<float> x, std::int64_t heads, std::int64_t head_stride,
+               std::int64_t first, std::span<const std::int32_t> positions, const RopeTable& rope) {
+  table.rope({x.data + first, positions.data(), rope.cos.data(), rope.sin.data(), x.rows, heads, rope.dim,
+              x.row_stride, head_stride});
+}
 
 void rms_norm(OpContext& ctx, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out) {
   LATENT8_DCHECK(static_cast<std::int64_t>(norm.weight.size()) == x.cols);
   ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
-    const float* bias = norm.bias.empty() ? nullptr : norm.bias.data();
-    ctx.kernels().rms_norm({x.row(begin), out.row(begin), norm.weight.data(), bias, end - begin, x.cols,
-                            x.row_stride, out.row_stride, eps});
+    norm_rows(ctx.kernels(), x.row_range(begin, end), norm, eps, out.row_range(begin, end));
   });
 }
 
 void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_stride, std::int64_t first,
           std::span<const std::int32_t> positions, const RopeTable& table) {
   ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
-    ctx.kernels().rope({x.row(begin) + first, positions.data() + begin, table.cos.data(), table.sin.data(),
-                        end - begin, heads, table.dim, x.row_stride, head_stride});
+    rope_rows(ctx.kernels(), x.row_range(begin, end), heads, head_stride, first,
+              positions.subspan(static_cast<std::size_t>(begin)), table);
+  });
+}
+
+void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, const Norm& norm, float eps,
+                  Mat<float> out) {
+  ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+    const Mat<float> rows = x.row_range(begin, end);
+    add_rows(rows, y.row_range(begin, end));
+    norm_rows(ctx.kernels(), rows, norm, eps, out.row_range(begin, end));
   });
 }
 
@@ -33,11 +63,7 @@ void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<floa
 
 void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y) {
   ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      float* to = x.row(r);
-      const float* from = y.row(r);
-      for (std::int64_t i = 0; i < x.cols; ++i) to[i] += from[i];
-    }
+    add_rows(x.row_range(begin, end), y.row_range(begin, end));
   });
 }
 

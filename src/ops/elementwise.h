@@ -25,6 +25,15 @@ struct RopeTable {
 };
 void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_stride, std::int64_t first,
           std::span<const std::int32_t> positions, const RopeTable& table);
+// x += y, then rms_norm of x into out, in one loop
+void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, const Norm& norm, float eps,
+                  Mat<float> out);
+
+// The same for the rows of one thread, for use inside parallel loops.
+void norm_rows(const KernelTable& table, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out);
+void rope_rows(const KernelTable& table, Mat<float> x, std::int64_t heads, std::int64_t head_stride,
+               std::int64_t first, std::span<const std::int32_t> positions, const RopeTable& rope);
+
 // out = silu(gate) * up; out may be gate
 void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<float> out);
 // x += y

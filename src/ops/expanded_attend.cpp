@@ -5,6 +5,9 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
+
 namespace latent8 {
 namespace {
 

@@ -3,14 +3,13 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/dtype.h"
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
+#include "ops/head_blocks.h"
 
 namespace latent8 {
 namespace {
-
-// Blocks of a parallel linear. Columns are split for one row as for many, rows only where there are many: a
-// packed panel of weights is worth about 256 rows.
-constexpr std::int64_t kBlockCols = 64;
-constexpr std::int64_t kBlockRows = 256;
 
 const void* weight_row(const Linear& w, std::int64_t row) {
   const std::int64_t bytes = w.kind == Linear::Kind::kFloat ? size_of(dtype_of(w.type)) : 1;
@@ -38,19 +37,27 @@ void add_bias(const float* bias, std::int64_t m0, std::int64_t m1, std::int64_t 
   }
 }
 
-// Splits [0, m) x [0, n) into blocks and calls body(m0, m1, n0, n1, worker).
+// Splits [0, m) x [0, n) into blocks and calls body(m0, m1, n0, n1, worker). Columns are split for one row as
+// for many.
 template <class Body>
 void for_each_block(OpContext& ctx, std::int64_t m, std::int64_t n, const Body& body) {
-  const std::int64_t cols = (n + kBlockCols - 1) / kBlockCols;
-  const std::int64_t rows = (m + kBlockRows - 1) / kBlockRows;
+  const std::int64_t block_rows = ctx.kernels().gemm_rows, block_cols = ctx.kernels().gemm_cols;
+  const std::int64_t cols = (n + block_cols - 1) / block_cols;
+  const std::int64_t rows = (m + block_rows - 1) / block_rows;
   // Neighbouring column blocks of one row block go to one worker: long sequential reads of the weights.
   const std::int64_t grain = std::max<std::int64_t>(1, cols * rows / (8 * ctx.threads()));
   ctx.pool().parallel_for(cols * rows, grain, [&](std::int64_t begin, std::int64_t end, int worker) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t m0 = i / cols * kBlockRows, n0 = i % cols * kBlockCols;
-      body(m0, std::min(m0 + kBlockRows, m), n0, std::min(n0 + kBlockCols, n), worker);
+      const std::int64_t m0 = i / cols * block_rows, n0 = i % cols * block_cols;
+      body(m0, std::min(m0 + block_rows, m), n0, std::min(n0 + block_cols, n), worker);
     }
   });
+}
+
+void reserve_block_scratch(OpContext& ctx, const Linear& w, std::int64_t m) {
+  const KernelTable& table = ctx.kernels();
+  ctx.reserve_worker_scratch(linear_scratch_bytes(table, w, std::min(m, table.gemm_rows),
+                                                  std::min(w.out_features, table.gemm_cols)));
 }
 
 }  // namespace
@@ -65,40 +72,45 @@ bool same_input(const Linear& a, const Linear& b) {
          (a.input_scale == b.input_scale && a.input_offset == b.input_offset);
 }
 
-void quantize_row(const KernelTable& table, const Linear& w, const float* x, std::int64_t r,
-                  OpContext::Codes& codes) {
-  const std::int64_t k = w.in_features;
+std::int64_t quantize_grain(const KernelTable& table) {
+  constexpr std::int64_t kRows = 8;
+  return (kRows + table.code_rows - 1) / table.code_rows * table.code_rows;
+}
+
+ActivationCodes reserve_codes(const KernelTable& table, const Linear& w, std::int64_t m, CodeBuffer& buffer) {
+  buffer.reserve(table.code_bytes(m, w.in_features), m);
+  ActivationCodes rows = buffer.rows(0, 0, m, w.in_features);
+  if (w.kind == Linear::Kind::kW8A8Static) rows.scale = nullptr;
+  return rows;
+}
+
+void quantize_rows(const KernelTable& table, const Linear& w, ConstMat<float> x, const ActivationCodes& to,
+                   std::int64_t first_row) {
   if (w.kind == Linear::Kind::kW8A8Dynamic)
-    table.quantize_dynamic(
-        {x, codes.q.data() + r * k, codes.scale.data() + r, codes.sum.data() + r, 1, k, k});
+    table.quantize_dynamic({x.data, to, first_row, x.rows, x.row_stride});
   else if (w.kind == Linear::Kind::kW8A8Static)
-    table.quantize_static(
-        {x, codes.q.data() + r * k, codes.sum.data() + r, 1, k, k, w.input_scale, w.input_offset});
+    table.quantize_static({x.data, to, first_row, x.rows, x.row_stride, w.input_scale, w.input_offset});
 }
 
-LinearInput prepare_input(OpContext& ctx, const Linear& w, ConstMat<float> x, OpContext::Codes& codes) {
+LinearInput prepare_input(OpContext& ctx, const Linear& w, ConstMat<float> x, CodeBuffer& buffer) {
   LATENT8_DCHECK(x.cols == w.in_features);
-  LinearInput in{x, nullptr, nullptr, nullptr};
-  if (w.kind == Linear::Kind::kFloat) return in;
-  codes.reserve(x.rows, w.in_features);
-  ctx.pool().parallel_for(x.rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t r = begin; r < end; ++r) quantize_row(ctx.kernels(), w, x.row(r), r, codes);
+  if (w.kind == Linear::Kind::kFloat) return {x, {}};
+  const KernelTable& table = ctx.kernels();
+  const ActivationCodes codes = reserve_codes(table, w, x.rows, buffer);
+  ctx.pool().parallel_for(x.rows, quantize_grain(table), [&](std::int64_t begin, std::int64_t end, int) {
+    quantize_rows(table, w, x.row_range(begin, end), codes, begin);
   });
-  in.q = codes.q.data();
-  in.sum = codes.sum.data();
-  in.scale = w.kind == Linear::Kind::kW8A8Dynamic ? codes.scale.data() : nullptr;
-  return in;
+  return {x, codes};
 }
 
-std::int64_t linear_scratch_bytes(const Linear& w) {
-  return w.kind == Linear::Kind::kFloat ? 0 : gemm_s8_scratch_bytes(w.in_features);
+std::int64_t linear_scratch_bytes(const KernelTable& table, const Linear& w, std::int64_t m, std::int64_t n) {
+  return w.kind == Linear::Kind::kFloat ? 0 : table.gemm_s8_scratch_bytes(m, n, w.in_features);
 }
 
 void linear_block(const KernelTable& table, const Linear& w, const LinearInput& in, std::int64_t m0,
                   std::int64_t m1, std::int64_t n0, std::int64_t n1, Mat<float> out, void* worker_scratch) {
-  const std::int64_t k = w.in_features;
   if (w.kind == Linear::Kind::kFloat) {
-    GemmF32Args args = float_args(w, n0, n1 - n0, k);
+    GemmF32Args args = float_args(w, n0, n1 - n0, w.in_features);
     args.a = in.x.row(m0);
     args.a_stride = in.x.row_stride;
     args.c = out.row(m0) + n0;
@@ -107,17 +119,15 @@ void linear_block(const KernelTable& table, const Linear& w, const LinearInput& 
     table.gemm_f32(args);
   } else {
     GemmS8Args args{};
-    args.a = in.q + m0 * k;
-    args.a_sum = in.sum + m0;
-    args.a_scale = in.scale == nullptr ? nullptr : in.scale + m0;
+    args.a = in.codes;
+    args.row_begin = m0;
+    args.m = m1 - m0;
     args.b = static_cast<const std::int8_t*>(weight_row(w, n0));
     args.b_scale = w.scale + n0;
     args.bias = w.quant_bias == nullptr ? nullptr : w.quant_bias + n0;
     args.c = out.row(m0) + n0;
     args.c_stride = out.row_stride;
-    args.m = m1 - m0;
     args.n = n1 - n0;
-    args.k = k;
     args.scratch = worker_scratch;
     table.gemm_s8(args);
   }
@@ -125,10 +135,13 @@ void linear_block(const KernelTable& table, const Linear& w, const LinearInput& 
 }
 
 void linear(OpContext& ctx, const Linear& w, ConstMat<float> x, Mat<float> out) {
-  LATENT8_DCHECK(out.rows == x.rows && out.cols == w.out_features);
-  const LinearInput in = prepare_input(ctx, w, x, ctx.codes);
-  ctx.reserve_worker_scratch(linear_scratch_bytes(w));
-  for_each_block(ctx, x.rows, w.out_features,
+  linear_prepared(ctx, w, prepare_input(ctx, w, x, ctx.codes), x.rows, out);
+}
+
+void linear_prepared(OpContext& ctx, const Linear& w, const LinearInput& in, std::int64_t m, Mat<float> out) {
+  LATENT8_DCHECK(out.rows == m && out.cols == w.out_features);
+  reserve_block_scratch(ctx, w, m);
+  for_each_block(ctx, m, w.out_features,
                  [&](std::int64_t m0, std::int64_t m1, std::int64_t n0, std::int64_t n1, int worker) {
                    linear_block(ctx.kernels(), w, in, m0, m1, n0, n1, out, ctx.worker_scratch(worker));
                  });
@@ -138,9 +151,11 @@ void linear_pair(OpContext& ctx, const Linear& w1, const Linear& w2, ConstMat<fl
                  Mat<float> out2) {
   const LinearInput in1 = prepare_input(ctx, w1, x, ctx.codes);
   const LinearInput in2 = same_input(w1, w2) ? in1 : prepare_input(ctx, w2, x, ctx.extra_codes);
-  ctx.reserve_worker_scratch(std::max(linear_scratch_bytes(w1), linear_scratch_bytes(w2)));
+  reserve_block_scratch(ctx, w1, x.rows);
+  reserve_block_scratch(ctx, w2, x.rows);
   // One loop over the columns of both: columns of w2 follow those of w1, padded to whole blocks.
-  const std::int64_t cols1 = (w1.out_features + kBlockCols - 1) / kBlockCols * kBlockCols;
+  const std::int64_t block = ctx.kernels().gemm_cols;
+  const std::int64_t cols1 = (w1.out_features + block - 1) / block * block;
   for_each_block(ctx, x.rows, cols1 + w2.out_features,
                  [&](std::int64_t m0, std::int64_t m1, std::int64_t n0, std::int64_t n1, int worker) {
                    void* scratch = ctx.worker_scratch(worker);
@@ -152,27 +167,68 @@ void linear_pair(OpContext& ctx, const Linear& w1, const Linear& w2, ConstMat<fl
                  });
 }
 
-void per_head_linear_transposed(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, std::int64_t x_head,
-                                Mat<float> out) {
-  ctx.pool().parallel_for(w.heads, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t h = begin; h < end; ++h) {
-      GemmNnF32Args args = float_args(w.tensor, w.row0 + h * w.row_stride, w.cols, w.rows);
-      args.a = x.data + h * x_head;
-      args.a_stride = x.row_stride;
-      args.c = out.data + h * w.cols;
-      args.c_stride = out.row_stride;
-      args.m = x.rows;
-      ctx.kernels().gemm_nn_f32(args);
-    }
+void embed_rows(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids, Mat<float> out) {
+  ctx.pool().parallel_for(out.rows, 8, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = begin; t < end; ++t)
+      widen(weight_row(table, ids[static_cast<std::size_t>(t)]), dtype_of(table.type), table.in_features,
+            out.row(t));
   });
 }
 
+HeadCut cut_heads(const OpContext& ctx, std::int64_t heads, std::int64_t m, std::int64_t n,
+                  std::int64_t col_step) {
+  constexpr std::int64_t kFewRows = 64;  // rows that share a pass over a head's weights
+  HeadCut cut{m, n};
+  const auto blocks = [&] {
+    return heads * ((m + cut.rows - 1) / cut.rows) * ((n + cut.cols - 1) / cut.cols);
+  };
+  while (blocks() < 4 * ctx.threads()) {
+    if (cut.rows > kFewRows)
+      cut.rows = (cut.rows + 1) / 2;
+    else if (cut.cols > col_step)
+      cut.cols = (cut.cols / 2 + col_step - 1) / col_step * col_step;
+    else
+      break;
+  }
+  return cut;
+}
+
+void head_linear_transposed(const KernelTable& table, const HeadWeights& w, std::int64_t head,
+                            std::int64_t n0, std::int64_t n1, ConstMat<float> x, Mat<float> out) {
+  const Linear& tensor = w.tensor;
+  GemmNnF32Args args = float_args(tensor, w.row0 + head * w.row_stride, n1 - n0, w.rows);
+  args.b = static_cast<const std::byte*>(args.b) + n0 * size_of(dtype_of(tensor.type));
+  if (args.b_scale != nullptr) args.b_scale += n0 / kScaleBlockCols;
+  args.a = x.data;
+  args.a_stride = x.row_stride;
+  args.c = out.data + n0;
+  args.c_stride = out.row_stride;
+  args.m = x.rows;
+  table.gemm_nn_f32(args);
+}
+
+void per_head_linear_transposed(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, std::int64_t x_head,
+                                Mat<float> out) {
+  for_each_head_block(ctx, w.heads, x.rows, w.cols, cut_heads(ctx, w.heads, x.rows, w.cols, kScaleBlockCols),
+                      [&](const HeadBlock& b, int) {
+                        head_linear_transposed(
+                            ctx.kernels(), w, b.head, b.n0, b.n1,
+                            x.row_range(b.m0, b.m1).col_range(b.head * x_head, b.head * x_head + w.rows),
+                            out.row_range(b.m0, b.m1).col_range(b.head * w.cols, (b.head + 1) * w.cols));
+                      });
+}
+
 void per_head_linear(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, Mat<float> out) {
-  ctx.pool().parallel_for(w.heads, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t h = begin; h < end; ++h)
-      head_linear(ctx.kernels(), w, h, x.col_range(h * w.cols, (h + 1) * w.cols),
-                  out.col_range(h * w.rows, (h + 1) * w.rows));
-  });
+  for_each_head_block(
+      ctx, w.heads, x.rows, w.rows, cut_heads(ctx, w.heads, x.rows, w.rows, 32),
+      [&](const HeadBlock& b, int) {
+        HeadWeights part = w;
+        part.row0 += b.n0;
+        part.rows = b.n1 - b.n0;
+        head_linear(ctx.kernels(), part, b.head,
+                    x.row_range(b.m0, b.m1).col_range(b.head * w.cols, (b.head + 1) * w.cols),
+                    out.row_range(b.m0, b.m1).col_range(b.head * w.rows + b.n0, b.head * w.rows + b.n1));
+      });
 }
 
 void head_linear(const KernelTable& table, const HeadWeights& w, std::int64_t head, ConstMat<float> x,

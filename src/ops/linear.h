@@ -3,8 +3,11 @@
 
 #include <cstdint>
 
+#include <span>
+
 #include "base/views.h"
-#include "kernels/kernel_table.h"
+#include "kernels/activation_codes.h"
+#include "kernels/weight_type.h"
 #include "ops/context.h"
 
 namespace latent8 {
@@ -36,32 +39,42 @@ struct Linear {
 // True if both quantise the same x to the same codes.
 bool same_input(const Linear& a, const Linear& b);
 
-// x of one or several linears in the form their kernels read: floats, and codes where the weight is int8.
+// x of one or several linears in the form their kernels read: floats, or codes where the weight is int8.
 struct LinearInput {
-  ConstMat<float> x;                  // [m, in_features]; data == nullptr if only codes are needed
-  const std::int8_t* q = nullptr;     // [m, in_features] dense
-  const std::int32_t* sum = nullptr;  // [m]
-  const float* scale = nullptr;       // [m]; nullptr for static
+  ConstMat<float> x;      // [m, in_features]; need not be there for int8 weights
+  ActivationCodes codes;  // [m, in_features]; need not be there for float weights
 };
 
-// Quantises x for w into `codes` (nothing to do for float weights); threaded over the rows.
-LinearInput prepare_input(OpContext& ctx, const Linear& w, ConstMat<float> x, OpContext::Codes& codes);
+// Memory of m rows of codes for w in `buffer`, in the form that its kernels read. REQUIRES: an int8 weight.
+ActivationCodes reserve_codes(const KernelTable& table, const Linear& w, std::int64_t m, CodeBuffer& buffer);
+// Rows of a piece of a loop whose threads quantise rows of one ActivationCodes.
+std::int64_t quantize_grain(const KernelTable& table);
 
-// One row of x into row r of the codes; for callers that gather rows inside their own parallel loop.
-void quantize_row(const KernelTable& table, const Linear& w, const float* x, std::int64_t r,
-                  OpContext::Codes& codes);
+// Rows of x into rows first_row ... of the codes; nothing for a float weight. Single-threaded, for callers
+// that gather rows inside their own parallel loop; see quantize_grain().
+void quantize_rows(const KernelTable& table, const Linear& w, ConstMat<float> x, const ActivationCodes& to,
+                   std::int64_t first_row);
 
-// out[:, n0:n1] of the rows [m0, m1); single-threaded, for use inside parallel loops. `out` has in.m rows and
-// is addressed with absolute row and column. worker_scratch: linear_scratch_bytes(w).
+// Quantises x for w into `buffer` (nothing to do for float weights); threaded over the rows.
+LinearInput prepare_input(OpContext& ctx, const Linear& w, ConstMat<float> x, CodeBuffer& buffer);
+
+// out[:, n0:n1] of the rows [m0, m1); single-threaded, for use inside parallel loops. `out` has the input's
+// rows and is addressed with absolute row and column; m0 is a multiple of KernelTable::code_rows.
+// worker_scratch: linear_scratch_bytes of at least m1 - m0 and n1 - n0.
 void linear_block(const KernelTable& table, const Linear& w, const LinearInput& in, std::int64_t m0,
                   std::int64_t m1, std::int64_t n0, std::int64_t n1, Mat<float> out, void* worker_scratch);
-std::int64_t linear_scratch_bytes(const Linear& w);
+std::int64_t linear_scratch_bytes(const KernelTable& table, const Linear& w, std::int64_t m, std::int64_t n);
 
+// out [m, out_features] = in W^T + bias for an input of m rows that is prepared already.
+void linear_prepared(OpContext& ctx, const Linear& w, const LinearInput& in, std::int64_t m, Mat<float> out);
 // out [m, out_features] = x [m, in_features] W^T + bias
 void linear(OpContext& ctx, const Linear& w, ConstMat<float> x, Mat<float> out);
 // Several linears of one x in one parallel loop; x is quantised once where same_input() allows.
 void linear_pair(OpContext& ctx, const Linear& w1, const Linear& w2, ConstMat<float> x, Mat<float> out1,
                  Mat<float> out2);
+
+// out [T, hidden] = rows ids[t] of an embedding table [vocab, hidden], kFloat but not fp8, widened.
+void embed_rows(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids, Mat<float> out);
 
 // Per-head weights inside kv_b_proj: head h's rows start at row0 + h * row_stride of the tensor.
 struct HeadWeights {
@@ -71,12 +84,16 @@ struct HeadWeights {
   Linear tensor;  // the whole kv_b_proj, kFloat
 };
 
-// out[t, h, :] = x[t, h, :] W_h, x [t, heads * x_head] with `rows` leading values used per head, out [t,
-// heads * cols].
+// Both products per head are cut over rows and columns too where there are few heads for the threads; no bit
+// of them depends on it. out[t, h, :] = x[t, h, :] W_h, x [t, heads * x_head] with `rows` leading values used
+// per head, out [t, heads * cols].
 void per_head_linear_transposed(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, std::int64_t x_head,
                                 Mat<float> out);
 // out[t, h, :] = W_h x[t, h, :], x [t, heads * cols], out [t, heads * rows].
 void per_head_linear(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, Mat<float> out);
+// out[:, n0:n1] of x [t, rows] W_h for one head, out [t, cols]; n0 a multiple of 128; single-threaded.
+void head_linear_transposed(const KernelTable& table, const HeadWeights& w, std::int64_t head,
+                            std::int64_t n0, std::int64_t n1, ConstMat<float> x, Mat<float> out);
 // out [t, rows] = x [t, cols] W_h^T for one head: the expanded form of the latent; single-threaded.
 void head_linear(const KernelTable& table, const HeadWeights& w, std::int64_t head, ConstMat<float> x,
                  Mat<float> out);

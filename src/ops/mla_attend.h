@@ -23,7 +23,7 @@ struct AttendSeq {
 // Query rows in the order (token, head). int8 layers read q8 and qk_scale, float layers read q.
 struct AttendQueries {
   std::int64_t heads = 0;
-  ConstMat<std::int8_t> q8;         // [T * heads, rank] codes
+  ConstMat<std::int8_t> q8;         // [T * heads, rank] codes, plain rows
   std::span<const float> qk_scale;  // [T * heads] q scale * k scale * softmax scale
   ConstMat<float> q;                // [T * heads, rank] times the softmax scale
   ConstMat<float> q_pe;             // [T * heads, rope] times the softmax scale

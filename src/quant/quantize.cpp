@@ -8,6 +8,7 @@
 #include "formats/atomic_file.h"
 #include "formats/checkpoint.h"
 #include "formats/files.h"
+#include "formats/layer_schema.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/calibrate/mtp_stream.h"
 #include "quant/compat/compat.h"
@@ -231,7 +232,7 @@ class Pipeline {
   }
 
   void embed() {
-    const SourceTensor table(source(), "model.embed_tokens.weight");
+    const SourceTensor table(source(), outside_schema(config()).weight(TensorRole::kEmbedTokens));
     ActivationStore x = stream_leaving(-1);
     std::vector<float> row(static_cast<std::size_t>(table.cols()));
     for (const CalibrationStep& step : calibration_->steps())

@@ -51,10 +51,11 @@ bool same_key(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id)
+Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route)
     : service_(&service),
       exchange_(std::move(exchange)),
       id_(std::move(id)),
+      route_(std::move(route)),
       start_(std::chrono::steady_clock::now()) {}
 
 void Call::reply(HttpReply reply) const {
@@ -88,7 +89,7 @@ void Call::end_events(bool done_mark) const {
 
 void Call::log(int status) const {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
-  service_->metrics().count_request(request().path, status);
+  service_->metrics().count_request(route_, status);
   log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
                        shown(Json(request().path)), status, took.count(), id_));
 }
@@ -146,9 +147,11 @@ void Service::add_routes() {
 }
 
 void Service::handle(std::shared_ptr<Exchange> exchange) {
-  const Call call(*this, std::move(exchange), request_id(exchange->request()));
+  const auto methods = routes_.find(exchange->request().path);
+  std::string id = request_id(exchange->request());
+  const Call call(*this, std::move(exchange), std::move(id),
+                  methods == routes_.end() ? "other" : methods->first);
   const HttpRequest& request = call.request();
-  const auto methods = routes_.find(request.path);
   if (methods == routes_.end())
     return call.refuse({.status = 404,
                         .message = fmt::format("no route '{}'", shown(Json(request.path))),
@@ -165,7 +168,11 @@ void Service::handle(std::shared_ptr<Exchange> exchange) {
     reply.headers.emplace_back("allow", allowed);
     return call.reply(std::move(reply));
   }
-  boost::asio::post(threads_, [this, route = &route->second, call] { run(*route, call); });
+  ++routed_;
+  boost::asio::post(threads_, [this, route = &route->second, call] {
+    run(*route, call);
+    --routed_;
+  });
 }
 
 void Service::run(const Route& route, const Call& call) {
@@ -184,21 +191,37 @@ void Service::run(const Route& route, const Call& call) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
-  if (options_.api_keys.empty() || request.path == "/health" || request.path == "/ready") return {};
+  if (request.path == "/health" || request.path == "/ready") return {};
+  if (!has_key(request)) {
+    HttpReply reply =
+        to_reply({.status = 401,
+                  .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
+                  .param = "",
+                  .code = "invalid_api_key"});
+    reply.headers.emplace_back("www-authenticate", "Bearer");
+    return reply;
+  }
+  if (request.method == "POST" && routed_ >= options_.max_queue) return to_reply(queue_full());
+  return {};
+}
+
+bool Service::has_key(const HttpRequest& request) const {
+  if (options_.api_keys.empty()) return true;
   std::string_view given = request.header("x-api-key");
   constexpr std::string_view kBearer = "Bearer ";
   const std::string_view authorization = request.header("authorization");
   if (given.empty() && authorization.starts_with(kBearer)) given = authorization.substr(kBearer.size());
   bool known = false;
   for (const std::string& key : options_.api_keys) known |= same_key(key, given);
-  if (known) return {};
-  HttpReply reply =
-      to_reply({.status = 401,
-                .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
-                .param = "",
-                .code = "invalid_api_key"});
-  reply.headers.emplace_back("www-authenticate", "Bearer");
-  return reply;
+  return known;
+}
+
+ApiError Service::queue_full() const {
+  return {.status = 429,
+          .message = fmt::format("the queue is full: {} requests wait", options_.max_queue),
+          .param = "",
+          .code = "queue_full",
+          .retry_after_s = 1};
 }
 
 void Service::admit(const Json& body) const {
@@ -213,12 +236,7 @@ void Service::admit(const Json& body) const {
   if (draining_)
     throw ApiError{
         .status = 503, .message = "the server is shutting down", .param = "", .code = "", .retry_after_s = 5};
-  if (frontend_.engine().stats().waiting >= options_.max_queue)
-    throw ApiError{.status = 429,
-                   .message = fmt::format("the queue is full: {} requests wait", options_.max_queue),
-                   .param = "",
-                   .code = "queue_full",
-                   .retry_after_s = 1};
+  if (frontend_.engine().stats().waiting >= options_.max_queue) throw queue_full();
 }
 
 }  // namespace latent8

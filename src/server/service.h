@@ -36,7 +36,8 @@ class Service;
 // One request on its way through a route. Copies are cheap. Thread-safety: as Exchange.
 class Call {
  public:
-  Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id);
+  // route: as metrics name it.
+  Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route);
 
   Service& service() const { return *service_; }
   const HttpRequest& request() const { return exchange_->request(); }
@@ -56,7 +57,7 @@ class Call {
 
   Service* service_;
   std::shared_ptr<Exchange> exchange_;
-  std::string id_;
+  std::string id_, route_;
   std::chrono::steady_clock::time_point start_;
 };
 
@@ -69,7 +70,7 @@ class Service {
   ~Service();
 
   void handle(std::shared_ptr<Exchange> exchange);
-  // A reply for requests without a key that is known; none where the route is open to all.
+  // Refuses a request without a key that is known, and more requests than may wait, before its body is read.
   std::optional<HttpReply> guard(const HttpRequest& request) const;
   // From now on /ready says 503 and new answers are refused.
   void drain() { draining_ = true; }
@@ -92,12 +93,15 @@ class Service {
  private:
   void add_routes();
   void run(const Route& route, const Call& call);
+  bool has_key(const HttpRequest& request) const;
+  ApiError queue_full() const;
 
   Frontend& frontend_;
   ServiceOptions options_;
   Metrics metrics_;
   std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;  // path, method
   std::atomic<bool> draining_{false};
+  std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
   std::int64_t start_time_;
   std::mutex mutex_;
   std::condition_variable idle_;

@@ -16,27 +16,6 @@ using Space = ChannelSpace;
 constexpr std::int64_t kShift = 16;
 constexpr std::int64_t kIdentityBlocks = 2;  // of the hidden state and of q_a_proj's output
 
-constexpr std::array<TensorRotation, 18> kRotations{{
-    {"embed_tokens.weight", Space::kNone, Space::kHidden, {}},
-    {"lm_head.weight", Space::kNone, Space::kHidden, {"model.norm"}},
-    {"shared_head.head.weight", Space::kNone, Space::kHidden, {"shared_head.norm"}},
-    {"self_attn.q_proj.weight", Space::kNone, Space::kHidden, {"input_layernorm"}},
-    {"self_attn.q_a_proj.weight", Space::kQLora, Space::kHidden, {"input_layernorm"}},
-    {"self_attn.q_a_proj.bias", Space::kNone, Space::kQLora, {}},
-    {"self_attn.q_b_proj.weight", Space::kNone, Space::kQLora, {"self_attn.q_a_layernorm"}},
-    {"self_attn.kv_a_proj_with_mqa.weight", Space::kNone, Space::kHidden, {"input_layernorm"}},
-    {"self_attn.kv_b_proj.weight", Space::kKvB, Space::kNone, {}},
-    {"self_attn.o_proj.weight", Space::kHidden, Space::kValues, {}},
-    {"self_attn.o_proj.bias", Space::kNone, Space::kHidden, {}},
-    {".gate_proj.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
-    {".up_proj.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
-    {"mlp.gate.weight", Space::kNone, Space::kHidden, {"post_attention_layernorm"}},
-    {".down_proj.weight", Space::kHidden, Space::kNone, {}},
-    {".down_proj.bias", Space::kNone, Space::kHidden, {}},
-    {"eh_proj.weight", Space::kHidden, Space::kHidden, {"enorm", "hnorm"}},
-    {"eh_proj.bias", Space::kNone, Space::kHidden, {}},
-}};
-
 constexpr std::int64_t kBlock = BlockRotation::kBlock;
 
 // x [32, width]: X := H diag(signs) X / sqrt(32). Width: an integer, or a constant.
@@ -88,18 +67,14 @@ void BlockRotation::turn_blocks(float* x, std::int64_t first, std::int64_t count
   }
 }
 
-const TensorRotation* rotation_of(std::string_view name) {
-  const auto it = std::find_if(kRotations.begin(), kRotations.end(),
-                               [&](const TensorRotation& r) { return name.ends_with(r.ending); });
-  return it == kRotations.end() ? nullptr : &*it;
-}
-
-bool is_moved_norm(std::string_view name) {
-  for (const char* norm :
-       {"model.norm.weight", ".input_layernorm.weight", ".post_attention_layernorm.weight",
-        ".q_a_layernorm.weight", ".enorm.weight", ".hnorm.weight", ".shared_head.norm.weight"})
-    if (name.ends_with(norm)) return true;
-  return false;
+std::optional<TensorRotation> rotation_of(const ModelSchema::Found& found) {
+  const TensorSchema& tensor = *found.tensor;
+  if (found.suffix == ".bias" && tensor.row_space != Space::kNone)
+    return TensorRotation{.columns = tensor.row_space};
+  if (found.suffix != ".weight") return std::nullopt;
+  if (tensor.moves) return TensorRotation{.becomes_ones = true};
+  if (tensor.row_space == Space::kNone && tensor.column_space == Space::kNone) return std::nullopt;
+  return TensorRotation{.rows = tensor.row_space, .columns = tensor.column_space};
 }
 
 ModelRotation::ModelRotation(const ModelConfig& config)

@@ -6,12 +6,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
-#include <string_view>
-#include <vector>
 
 #include "base/views.h"
-#include "formats/model_config.h"
+#include "formats/layer_schema.h"
 
 namespace latent8 {
 
@@ -43,27 +42,15 @@ class BlockRotation {
   bool shifted_;
 };
 
-// What one tensor's rows or columns are channels of.
-enum class ChannelSpace : std::uint8_t {
-  kNone,    // nothing that is rotated
-  kHidden,  // the hidden state; of eh_proj, two of them
-  kQLora,   // q_a_proj's output
-  kValues,  // the heads' values
-  kKvB      // per head: nope channels of keys, which stay, and values
-};
-
-// How a tensor changes: W' = R_rows^T W diag(norms) R_columns. A bias is a row.
+// How a tensor changes: W' = R_rows^T W diag(norms) R_columns, with the norms of its schema that move. A bias
+// is a row. Or it is the weight of a norm that moves, and becomes ones.
 struct TensorRotation {
-  std::string_view ending;  // of the tensor's name, or all of it
   ChannelSpace rows = ChannelSpace::kNone, columns = ChannelSpace::kNone;
-  // Norms whose weights multiply the columns, one behind the other; names as in their layer, "" for none.
-  std::array<std::string_view, 2> norms{};
+  bool becomes_ones = false;
 };
 
-// nullptr: the tensor stays as it is.
-const TensorRotation* rotation_of(std::string_view name);
-// Whether the tensor is the weight of a norm that moves into the linears behind it, and becomes ones.
-bool is_moved_norm(std::string_view name);
+// none: the tensor stays as it is.
+std::optional<TensorRotation> rotation_of(const ModelSchema::Found& tensor);
 
 class ModelRotation {
  public:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "source/float_checkpoint.h"
 
 namespace latent8 {
@@ -13,11 +14,6 @@ namespace {
 
 // Floats that are computed at a time where rows are independent enough.
 constexpr std::int64_t kChunk = std::int64_t{1} << 18;
-
-std::string layer_of(const std::string& name) {  // "model.layers.3", or "" outside the layers
-  constexpr std::string_view kLayers = "model.layers.";
-  return name.starts_with(kLayers) ? name.substr(0, name.find('.', kLayers.size())) : "";
-}
 
 void check_finite(const std::string& name, std::int64_t row, std::span<const float> values) {
   if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
@@ -33,18 +29,23 @@ double mean_square(std::span<const float> values) {
 }  // namespace
 
 RotatedSource::RotatedSource(const TensorSource& source)
-    : source_(source), rotation_(source.checkpoint().config()), rotated_(Checkpoint::of_tensors({}, {})) {
+    : source_(source),
+      schema_(source.checkpoint().config()),
+      rotation_(source.checkpoint().config()),
+      rotated_(Checkpoint::of_tensors({}, {})) {
   for (const auto& [name, view] : source.checkpoint().tensors()) {
-    if (is_moved_norm(name))
-      changed_.emplace(name, Changed{});
-    else if (const TensorRotation* rotation = rotation_of(name))
-      changed_.emplace(name, changed(name, *rotation));
+    const auto found = schema_.find(name);
+    const auto rotation = found ? rotation_of(*found) : std::nullopt;
+    if (rotation) changed_.emplace(name, changed(name, *found, *rotation));
   }
   rotated_ = make_checkpoint();
 }
 
-RotatedSource::Changed RotatedSource::changed(const std::string& name, const TensorRotation& rotation) {
+RotatedSource::Changed RotatedSource::changed(const std::string& name, const ModelSchema::Found& found,
+                                              const TensorRotation& rotation) {
+  if (rotation.becomes_ones) return {rotation, {}};
   const SourceTensor tensor(source_, name);
+  const bool weight = found.suffix == ".weight";
   const auto check = [&](const char* what, std::int64_t extent, ChannelSpace space, std::int64_t inputs) {
     const bool per_head = space == ChannelSpace::kValues || space == ChannelSpace::kKvB;
     const std::int64_t times = per_head ? source_.checkpoint().config().num_attention_heads : inputs;
@@ -53,48 +54,50 @@ RotatedSource::Changed RotatedSource::changed(const std::string& name, const Ten
                   tensor.view().shape_text(), times * rotation_.period(space), what);
   };
   check("rows", tensor.rows(), rotation.rows, 1);
-  check("columns", tensor.cols(), rotation.columns, rotation.norms[1].empty() ? 1 : 2);
-  const std::span<const float> norms = norms_before(name, rotation);
+  check("columns", tensor.cols(), rotation.columns, weight && found.tensor->norms[1] ? 2 : 1);
+  if (!weight) return {rotation, {}};
+  const std::span<const float> norms = norms_before(found);
   if (!norms.empty() && std::cmp_not_equal(norms.size(), tensor.cols()))
     throw_error(ErrorCode::kCorrupt,
                 "tensor '{}': shape {}: as many columns expected as the norm before it has channels, {}",
                 name, tensor.view().shape_text(), norms.size());
-  return {&rotation, norms};
+  return {rotation, norms};
 }
 
 void RotatedSource::check_mtp_head() const {
-  for (const auto& [name, unused] : changed_)
-    if (name.ends_with(".eh_proj.weight") &&
-        rotated_.find(layer_of(name) + ".shared_head.head.weight") == nullptr)
-      throw_error(
-          ErrorCode::kUnsupported,
-          "tensor '{}.shared_head.head.weight': expected by rotations of the model (--rot), since the "
-          "final norm's weight moves into lm_head, got none of that name; leave the MTP layer out "
-          "(--mtp none)",
-          layer_of(name));
+  for (const LayerSchema& layer : schema_.layers()) {
+    if (layer.find(TensorRole::kEhProj) == nullptr) continue;
+    const std::string head = layer.weight(TensorRole::kSharedHead);
+    if (rotated_.find(layer.weight(TensorRole::kEhProj)) != nullptr && rotated_.find(head) == nullptr)
+      throw_error(ErrorCode::kUnsupported,
+                  "tensor '{}': expected by rotations of the model (--rot), since the final norm's weight "
+                  "moves into lm_head, got none of that name; leave the MTP layer out (--mtp none)",
+                  head);
+  }
 }
 
-std::vector<float> RotatedSource::norm(const std::string& name) const {
-  const SourceTensor tensor(source_, name + ".weight");
+std::vector<float> RotatedSource::norm(const LayerSchema& layer, TensorRole role) const {
+  const SourceTensor tensor(source_, layer.weight(role));
   std::vector<float> weight(static_cast<std::size_t>(tensor.cols()));
   tensor.read_row(0, weight.data());
   check_finite(tensor.name(), 0, weight);
-  if (!name.ends_with(".hnorm")) return weight;
-  const std::vector<float> last = norm("model.norm");
+  if (role != TensorRole::kHNorm) return weight;
+  const std::vector<float> last = norm(schema_.outside(), TensorRole::kFinalNorm);
   const auto rms = static_cast<float>(std::sqrt(mean_square(last)));
   for (std::size_t c = 0; c < weight.size(); ++c) weight[c] *= last[c] / rms;
   return weight;
 }
 
-std::span<const float> RotatedSource::norms_before(const std::string& name, const TensorRotation& rotation) {
-  std::string prefix = layer_of(name);
-  if (!prefix.empty()) prefix += '.';
-  const auto [shared, first] = norms_.try_emplace(prefix + std::string(rotation.norms[0]));
+std::span<const float> RotatedSource::norms_before(const ModelSchema::Found& found) {
+  const LayerSchema& layer = found.layer < 0 ? schema_.outside() : schema_.layer(found.layer);
+  const auto& before = found.tensor->norms;
+  if (!before[0] || !layer.get(*before[0]).moves) return {};
+  const auto [shared, first] = norms_.try_emplace(layer.name(*before[0]));
   std::vector<float>& weights = shared->second;
   if (!first) return weights;
-  for (const std::string_view before : rotation.norms) {
-    if (before.empty()) continue;
-    const std::vector<float> weight = norm(prefix + std::string(before));
+  for (const std::optional<TensorRole>& role : before) {
+    if (!role) continue;
+    const std::vector<float> weight = norm(layer, *role);
     weights.insert(weights.end(), weight.begin(), weight.end());
   }
   return weights;
@@ -117,14 +120,14 @@ Checkpoint RotatedSource::make_checkpoint() const {
 
 std::int64_t RotatedSource::row_unit(std::string_view name) const {
   const auto found = changed_.find(name);
-  if (found == changed_.end() || found->second.rotation == nullptr) return 1;
-  return rotation_.row_unit(found->second.rotation->rows);
+  if (found == changed_.end() || found->second.rotation.becomes_ones) return 1;
+  return rotation_.row_unit(found->second.rotation.rows);
 }
 
 void RotatedSource::read(std::string_view name, std::int64_t offset, std::span<std::byte> out) const {
   const auto found = changed_.find(name);
   if (found == changed_.end()) return source_.read(name, offset, out);
-  if (found->second.rotation == nullptr) {
+  if (found->second.rotation.becomes_ones) {
     const std::vector<float> ones(out.size() / sizeof(float) + 2, 1.0F);
     const auto bytes =
         std::as_bytes(std::span(ones)).subspan(static_cast<std::size_t>(offset) % sizeof(float));
@@ -139,7 +142,7 @@ void RotatedSource::read(std::string_view name, std::int64_t offset, std::span<s
     const std::int64_t begin = offset / row_bytes / unit * unit, at = offset - begin * row_bytes;
     const std::int64_t wanted = (at + static_cast<std::int64_t>(out.size()) + row_bytes - 1) / row_bytes;
     const std::int64_t count = std::min({step, (wanted + unit - 1) / unit * unit, tensor.rows() - begin});
-    compute(tensor, *found->second.rotation, begin, begin + count, rows);
+    compute(tensor, found->second.rotation, begin, begin + count, rows);
     const auto bytes = std::as_bytes(std::span(rows)).subspan(static_cast<std::size_t>(at));
     const std::size_t size = std::min(bytes.size(), out.size());
     std::memcpy(out.data(), bytes.data(), size);

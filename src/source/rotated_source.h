@@ -34,12 +34,13 @@ class RotatedSource final : public TensorSource {
 
  private:
   struct Changed {
-    const TensorRotation* rotation = nullptr;  // nullptr: a norm's weight, which becomes ones
-    std::span<const float> norms;              // [cols] by which columns are multiplied; empty: 1
+    TensorRotation rotation;
+    std::span<const float> norms;  // [cols] by which columns are multiplied; empty: 1
   };
-  Changed changed(const std::string& name, const TensorRotation& rotation);
-  std::vector<float> norm(const std::string& name) const;  // [channels], as it moves
-  std::span<const float> norms_before(const std::string& name, const TensorRotation& rotation);
+  Changed changed(const std::string& name, const ModelSchema::Found& found, const TensorRotation& rotation);
+  std::vector<float> norm(const LayerSchema& layer, TensorRole role) const;  // [channels], as it moves
+  // Weights of the norms that move into the tensor's columns; empty: none do.
+  std::span<const float> norms_before(const ModelSchema::Found& found);
   Checkpoint make_checkpoint() const;
   // Rows [begin, end), whole units, as they are read: [end - begin, cols].
   //   tensor  of the source, its norms applied
@@ -47,6 +48,7 @@ class RotatedSource final : public TensorSource {
                std::int64_t end, std::vector<float>& rows) const;
 
   const TensorSource& source_;
+  const ModelSchema schema_;
   const ModelRotation rotation_;
   std::map<std::string, std::vector<float>> norms_;  // what several tensors share
   std::map<std::string, Changed, std::less<>> changed_;

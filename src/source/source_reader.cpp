@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/fingerprint.h"
+#include "sys/regular_file.h"
 
 namespace latent8 {
 namespace {
@@ -33,10 +34,7 @@ SourceReader::SourceReader(const Checkpoint& checkpoint) : checkpoint_(checkpoin
   LATENT8_CHECK(!checkpoint.files().empty());
   for (const SafetensorsFile& mapped : checkpoint.files()) {
     const std::string path = mapped.path().string();
-    FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0)
-      throw_error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "cannot open '{}': {}", path,
-                  std::strerror(errno));
+    FileDescriptor file = open_regular_file(mapped.path());
     struct stat status{};
     if (fstat(file.get(), &status) != 0)
       throw_error(ErrorCode::kIo, "cannot read '{}': {}", path, std::strerror(errno));

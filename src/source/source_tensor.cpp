@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "formats/checkpoint.h"
-#include "kernels/kernel_table.h"
+#include "kernels/weight_rows.h"
 #include "source/tensor_source.h"
 
 namespace latent8 {

@@ -1,6 +1,5 @@
 #include "sys/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "sys/regular_file.h"
 
 namespace latent8 {
 namespace {
@@ -76,28 +76,17 @@ void unregister_mapping(const std::span<const std::byte> bytes) {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0)
-    throw_error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "cannot open '{}': {}",
-                path.string(), std::strerror(errno));
+  const FileDescriptor file = open_regular_file(path);
   struct stat status{};
-  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(fd);
-    throw_error(ErrorCode::kIo, "cannot map '{}': a regular file is expected", path.string());
-  }
+  if (fstat(file.get(), &status) != 0)
+    throw_error(ErrorCode::kIo, "cannot read '{}': {}", path.string(), std::strerror(errno));
   const auto size = static_cast<std::size_t>(status.st_size);
-  if (size > 0) {
-    void* p = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-    const int error = errno;
-    close(fd);
-    if (p == MAP_FAILED)
-      throw_error(ErrorCode::kIo, "cannot map '{}' ({} bytes): {}", path.string(), size,
-                  std::strerror(error));
-    bytes_ = {static_cast<const std::byte*>(p), size};
-    register_mapping(bytes_, path.string());
-  } else {
-    close(fd);
-  }
+  if (size == 0) return;
+  void* p = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (p == MAP_FAILED)
+    throw_error(ErrorCode::kIo, "cannot map '{}' ({} bytes): {}", path.string(), size, std::strerror(errno));
+  bytes_ = {static_cast<const std::byte*>(p), size};
+  register_mapping(bytes_, path.string());
 }
 
 MappedFile::~MappedFile() {

@@ -9,10 +9,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/check.h"
+#include "base/error.h"
 #include "sys/topology.h"
 
 namespace latent8 {
@@ -69,6 +71,23 @@ struct ThreadPool::State {
     }
   }
 
+  void start(int count, const std::vector<int>& cores) {
+    for (int worker = 1; worker < count; ++worker) {
+      workers.emplace_back([this, worker] { work(worker); });
+      if (count > static_cast<int>(cores.size())) continue;
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      CPU_SET(cores[static_cast<std::size_t>(worker)], &set);
+      pthread_setaffinity_np(workers.back().native_handle(), sizeof set, &set);  // advice only
+    }
+  }
+
+  void end_workers() {
+    stop = true;
+    release_workers();
+    for (std::thread& worker : workers) worker.join();
+  }
+
   void release_workers() {
     generation.fetch_add(1);
     if (sleeping.load() > 0) {
@@ -84,21 +103,23 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   LATENT8_CHECK(threads >= 0);
   const std::vector<int> cores = physical_cores();
   const int count = threads > 0 ? threads : static_cast<int>(cores.size());
-  for (int worker = 1; worker < count; ++worker) {
-    state_->workers.emplace_back([state = state_.get(), worker] { state->work(worker); });
-    if (count > static_cast<int>(cores.size())) continue;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(cores[static_cast<std::size_t>(worker)], &set);
-    pthread_setaffinity_np(state_->workers.back().native_handle(), sizeof set, &set);  // advice only
+  state_->workers.reserve(static_cast<std::size_t>(count));
+  try {
+    state_->start(count, cores);
+  } catch (const std::system_error& error) {  // a joinable std::thread that is destroyed ends the process
+    state_->end_workers();
+    throw_error(
+        ErrorCode::kUnavailable,
+        "threads: {} expected, but only {} could be started: {}; ask for fewer with --threads, or raise "
+        "the limit (ulimit -u, pids.max of the control group)",
+        count, ThreadPool::threads(), error.code().message());
+  } catch (...) {
+    state_->end_workers();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
-  state_->stop = true;
-  state_->release_workers();
-  for (std::thread& worker : state_->workers) worker.join();
-}
+ThreadPool::~ThreadPool() { state_->end_workers(); }
 
 int ThreadPool::threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 

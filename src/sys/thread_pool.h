@@ -14,6 +14,8 @@ class ThreadPool {
  public:
   // threads >= 1; 0 means the number of physical cores of the process's affinity mask. Workers are not pinned
   // when there are more of them than cores.
+  // Throws: Error{kUnavailable} saying how many could be started if the system refuses one (RLIMIT_NPROC,
+  // pids.max, memory); those that were started have ended then.
   explicit ThreadPool(int threads = 0);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -10,10 +10,14 @@
 #include <thread>
 #include <utility>
 
+#include "sys/control_groups.h"
+
 namespace latent8 {
 namespace {
 
-std::string read_line(const std::string& path) {
+namespace fs = std::filesystem;
+
+std::string read_line(const fs::path& path) {
   std::ifstream in(path);
   std::string line;
   std::getline(in, line);
@@ -21,7 +25,7 @@ std::string read_line(const std::string& path) {
 }
 
 // "key:   123 kB" in a /proc file, in bytes; -1 if absent.
-std::int64_t proc_kib(const char* path, const std::string& key) {
+std::int64_t proc_kib(const fs::path& path, const std::string& key) {
   std::ifstream in(path);
   for (std::string line; std::getline(in, line);)
     if (line.starts_with(key)) return std::strtoll(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
@@ -30,7 +34,7 @@ std::int64_t proc_kib(const char* path, const std::string& key) {
 
 }  // namespace
 
-std::vector<int> physical_cores() {
+std::vector<int> physical_cores(const fs::path& root) {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::vector<int> cores;
@@ -38,8 +42,9 @@ std::vector<int> physical_cores() {
     std::set<std::pair<std::string, std::string>> seen;  // (package, core)
     for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
       if (!CPU_ISSET(cpu, &set)) continue;
-      const std::string base = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
-      const std::string core = read_line(base + "core_id"), package = read_line(base + "physical_package_id");
+      const fs::path topology = root / "sys/devices/system/cpu" / ("cpu" + std::to_string(cpu)) / "topology";
+      const std::string core = read_line(topology / "core_id"),
+                        package = read_line(topology / "physical_package_id");
       if (core.empty() || seen.emplace(package, core).second) cores.push_back(cpu);
     }
   }
@@ -47,20 +52,18 @@ std::vector<int> physical_cores() {
   return cores;
 }
 
-MemoryInfo memory_info() {
+MemoryInfo memory_info(const fs::path& root) {
   MemoryInfo info;
-  info.total_bytes = std::max<std::int64_t>(proc_kib("/proc/meminfo", "MemTotal:"), 0);
-  info.available_bytes = std::max<std::int64_t>(proc_kib("/proc/meminfo", "MemAvailable:"), 0);
-  const std::string limit = read_line("/sys/fs/cgroup/memory.max");
-  if (!limit.empty() && limit != "max") {
-    const std::int64_t bytes = std::strtoll(limit.c_str(), nullptr, 10);
-    const std::int64_t used = std::strtoll(read_line("/sys/fs/cgroup/memory.current").c_str(), nullptr, 10);
-    info.total_bytes = std::min(info.total_bytes, bytes);
-    info.available_bytes = std::min(info.available_bytes, std::max<std::int64_t>(bytes - used, 0));
+  info.total_bytes = std::max<std::int64_t>(proc_kib(root / "proc/meminfo", "MemTotal:"), 0);
+  info.available_bytes = std::max<std::int64_t>(proc_kib(root / "proc/meminfo", "MemAvailable:"), 0);
+  for (const GroupMemory& group : memory_groups(root)) {
+    info.total_bytes = std::min(info.total_bytes, group.limit);
+    info.available_bytes =
+        std::min(info.available_bytes, std::max<std::int64_t>(group.limit - group.held, 0));
   }
-  if (read_line("/sys/kernel/mm/transparent_hugepage/enabled").find("[never]") == std::string::npos)
-    info.huge_page_bytes =
-        std::strtoll(read_line("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").c_str(), nullptr, 10);
+  const fs::path pages = root / "sys/kernel/mm/transparent_hugepage";
+  if (read_line(pages / "enabled").find("[never]") == std::string::npos)
+    info.huge_page_bytes = std::strtoll(read_line(pages / "hpage_pmd_size").c_str(), nullptr, 10);
   return info;
 }
 

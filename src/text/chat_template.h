@@ -9,7 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "text/jinja.h"
+#include "text/jinja/template.h"
 
 namespace latent8 {
 

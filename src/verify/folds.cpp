@@ -32,9 +32,9 @@ std::vector<float> read_vector(const Checkpoint& checkpoint, const ExpectedModul
   return values;
 }
 
-const ExpectedModule* find_kind(const std::vector<ExpectedModule>& modules, std::string_view ending) {
-  const auto it = std::find_if(modules.begin(), modules.end(),
-                               [&](const ExpectedModule& m) { return m.name.ends_with(ending); });
+const ExpectedModule* find_role(const std::vector<ExpectedModule>& modules, TensorRole role) {
+  const auto it =
+      std::find_if(modules.begin(), modules.end(), [&](const ExpectedModule& m) { return m.role == role; });
   return it == modules.end() ? nullptr : &*it;
 }
 
@@ -45,7 +45,11 @@ double dot(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 ExpectedModule norm_before(const ExpectedModule& linear) {
-  return {ExpectedModule::Form::kNorm, linear.norm, "", "", linear.cols, 0, false};
+  ExpectedModule out;
+  out.form = TensorForm::kNorm;
+  out.name = linear.norm;
+  out.rows = linear.cols;
+  return out;
 }
 
 // Sums of all rows with random signs: [probes, columns].
@@ -146,9 +150,9 @@ LayerFolds SourceComparison::folds(std::int64_t layer, const std::vector<Expecte
   LayerFolds out;
   if (hidden_rotated_) return out;
   for (const ExpectedModule& module : modules)
-    if (module.form == ExpectedModule::Form::kNorm) norm_factors(module, out, findings);
-  const ExpectedModule *kv_b = find_kind(modules, ".kv_b_proj"),
-                       *kv_a = find_kind(modules, ".kv_a_proj_with_mqa");
+    if (module.form == TensorForm::kNorm) norm_factors(module, out, findings);
+  const ExpectedModule *kv_b = find_role(modules, TensorRole::kKvBProj),
+                       *kv_a = find_role(modules, TensorRole::kKvAProj);
   if (kv_b == nullptr || kv_a == nullptr) return out;
   latent_factors(*kv_b, *kv_a, out, findings);
   check_record(layer, out, findings);

@@ -7,7 +7,7 @@
 namespace latent8 {
 namespace {
 
-using Form = ExpectedModule::Form;
+using Form = TensorForm;
 
 // Of the source that are read at a time.
 constexpr std::int64_t kReadFloats = std::int64_t{1} << 16;

@@ -11,7 +11,8 @@
 namespace latent8 {
 namespace {
 
-using Form = ExpectedModule::Form;
+using Form = TensorForm;
+using Role = TensorRole;
 using Rotation = LayerFolds::Rotation;
 
 // Rounding to the nearest code leaves 0.29 steps; rounding that lets errors cancel leaves more, above all in
@@ -84,18 +85,18 @@ SourceComparison::Factors SourceComparison::factors(const ExpectedModule& module
   Factors out;
   const auto columns = folds.columns.find(module.norm);
   // The rotated basis has the norm's factors in it.
-  const bool in_basis = folds.rotation != Rotation::kNone && module.name.ends_with(".kv_b_proj");
+  const bool in_basis = folds.rotation != Rotation::kNone && module.role == Role::kKvBProj;
   if (columns != folds.columns.end() && !in_basis) out.columns = columns->second;
   if (folds.kv_b_rows.empty()) return out;
   const auto kv_row = [&](std::int64_t head, std::int64_t i) {
     return folds.kv_b_rows[static_cast<std::size_t>(head * (c.qk_nope_head_dim + c.v_head_dim) + i)];
   };
-  if (module.name.ends_with(".kv_b_proj")) out.rows = folds.kv_b_rows;
-  if (module.name.ends_with(".o_proj"))
+  if (module.role == Role::kKvBProj) out.rows = folds.kv_b_rows;
+  if (module.role == Role::kOProj)
     for (std::int64_t h = 0; h < c.num_attention_heads; ++h)
       for (std::int64_t i = 0; i < c.v_head_dim; ++i)
         out.columns.push_back(1.0F / kv_row(h, c.qk_nope_head_dim + i));
-  if (module.name.ends_with(".q_b_proj") || module.name.ends_with(".q_proj"))
+  if (module.role == Role::kQBProj || module.role == Role::kQProj)
     for (std::int64_t h = 0; h < c.num_attention_heads; ++h)
       for (std::int64_t i = 0; i < c.qk_head_dim(); ++i)
         out.rows.push_back(i < c.qk_nope_head_dim ? 1.0F / kv_row(h, i) : 1.0F);
@@ -223,7 +224,7 @@ TensorError SourceComparison::compare_rows(const ExpectedModule& module, const L
                                            Findings& findings) const {
   auto stored = StoredRows::open(folder_, module), original = StoredRows::open(source_, module);
   if (!stored || !original) return {};
-  const bool kv_a = module.name.ends_with(".kv_a_proj_with_mqa"), kv_b = module.name.ends_with(".kv_b_proj");
+  const bool kv_a = module.role == Role::kKvAProj, kv_b = module.role == Role::kKvBProj;
   const bool ours = folds.rotation == Rotation::kOurs, other = folds.rotation == Rotation::kOther;
   const std::int64_t rank = folder_.config()->kv_lora_rank;
   Matrix<float> latent_rows;

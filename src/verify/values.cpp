@@ -10,7 +10,7 @@
 namespace latent8 {
 namespace {
 
-using Form = ExpectedModule::Form;
+using Form = TensorForm;
 
 constexpr std::int64_t kFp8Block = 128;
 
@@ -58,7 +58,7 @@ std::vector<std::string> fa_names(std::int64_t layer) {
   std::vector<std::string> names;
   for (const char* part : {"scale", "offset"})
     for (const char* which : {"q", "k", "v"})
-      names.push_back(fmt::format("model.layers.{}.self_attn.fa_{}.{}", layer, which, part));
+      names.push_back(fmt::format("{}.fa_{}.{}", attention_name(layer), which, part));
   return names;
 }
 
@@ -227,7 +227,7 @@ void ModuleChecker::check_fa(std::int64_t layer) {
     if (!value) all_one &= std::all_of(values.begin(), values.end(), [](float x) { return x == 1.0F; });
   }
   if (any && all_one)
-    findings.problem(fmt::format("model.layers.{}.self_attn.fa_k.scale", layer), "calibrated scales",
+    findings.problem(attention_name(layer) + ".fa_k.scale", "calibrated scales",
                      "1 here and in every row of fa_q.scale");
 }
 

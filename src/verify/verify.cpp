@@ -100,7 +100,7 @@ class Verification {
       return folder_.find(m.weight()) != nullptr || folder_.type_of(m.weight());
     };
     if (!std::any_of(modules.begin(), modules.end(), known)) {
-      const std::string name = fmt::format("model.layers.{}", layer);
+      const std::string name = layer_name(layer);
       if (!mtp)
         findings_.problem(name,
                           "a layer, as config.json has num_hidden_layers " +
@@ -111,7 +111,7 @@ class Verification {
       return;
     }
     if (mtp && !any_stored(modules)) {
-      findings_.note(fmt::format("model.layers.{}", layer), "is listed in the description, and is left out");
+      findings_.note(layer_name(layer), "is listed in the description, and is left out");
       claim(layer, modules);
       return;
     }
@@ -194,9 +194,7 @@ class Verification {
                           folds.rotation == LayerFolds::Rotation::kOurs
                               ? ""
                               : ", by a rotation that is not known: compared through kv_b_proj * kv_a_proj");
-    if (!text.empty())
-      result_.folds.push_back(
-          {layer == kOutside ? "outside" : fmt::format("model.layers.{}", layer), text, ""});
+    if (!text.empty()) result_.folds.push_back({layer == kOutside ? "outside" : layer_name(layer), text, ""});
     return folds;
   }
 
@@ -234,7 +232,7 @@ class Verification {
 
   bool in_mtp(const std::string& name) const {
     return config().num_nextn_predict_layers > 0 &&
-           name.starts_with(fmt::format("model.layers.{}.", config().num_hidden_layers));
+           name.starts_with(layer_name(config().num_hidden_layers) + ".");
   }
 
   // Names that no module of the model has, and tensors that the description does not list.

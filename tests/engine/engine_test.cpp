@@ -12,6 +12,7 @@
 #include "engine/engine_models.h"
 #include "latent8/version.h"
 #include "support/errors.h"
+#include "sys/topology.h"
 
 namespace latent8 {
 namespace {
@@ -125,6 +126,32 @@ TEST(Engine, CancelsWhatIsLeftWhenItIsDestroyed) {
   }
 }
 
+// Submits again whenever a request ends, `left` times.
+class ResubmittingSink : public TokenSink {
+ public:
+  ResubmittingSink(Engine& engine, int left) : engine_(engine), left_(left) {}
+  bool on_token(const SampledToken&) noexcept override { return true; }
+  void on_finish(const Finish& finish) noexcept override {
+    reasons.push_back(finish.reason);
+    if (left_-- > 0) engine_.submit(request_of(random_prompt(9, 5), tokens(0)), *this);
+  }
+  std::vector<FinishReason> reasons;
+
+ private:
+  Engine& engine_;
+  int left_;
+};
+
+TEST(Engine, EndsWhatSinksSubmitWhileItIsDestroyed) {
+  auto engine = std::make_unique<Engine>(float_model(), small_options());
+  ResubmittingSink sink(*engine, 3);
+  engine->submit(request_of(random_prompt(9, 5), tokens(0)), sink);
+
+  engine.reset();
+
+  EXPECT_EQ(sink.reasons, std::vector<FinishReason>(4, FinishReason::kCancelled));
+}
+
 TEST(Engine, TakesRequestsFromManyThreads) {
   Engine engine(float_model(), small_options());
   CollectingSink sinks[8];
@@ -228,6 +255,28 @@ TEST(Engine, RefusesACacheLargerThanTheMemory) {
   error_of(ErrorCode::kUnavailable, [&] { Engine(float_model(), options); });
 }
 
+TEST(Engine, RefusesACacheThatLeavesNoMemoryForStepBuffers) {
+  EngineOptions options;
+  options.cache_bytes = memory_info().available_bytes - (std::int64_t{256} << 20);
+  options.max_num_seqs = std::int64_t{1} << 20;
+  options.max_num_batched_tokens = std::int64_t{1} << 16;  // 2 GiB and more
+
+  const std::string message = error_of(ErrorCode::kUnavailable, [&] { Engine(float_model(), options); });
+
+  EXPECT_NE(message.find("step buffers of"), std::string::npos) << message;
+  EXPECT_NE(message.find("smaller cache_bytes, max_num_batched_tokens"), std::string::npos) << message;
+}
+
+TEST(Engine, CountsStepBuffersInItsMemory) {
+  EngineOptions few = small_options(), many = small_options();
+  few.max_num_batched_tokens = 16;
+  many.max_num_batched_tokens = 4096;
+
+  const std::int64_t small = Engine(float_model(), few).info().step_buffer_bytes;
+
+  EXPECT_GT(Engine(float_model(), many).info().step_buffer_bytes, 50 * small);
+}
+
 // Allows one token only, and notes what it is told.
 class OnlyToken : public MaskProvider {
  public:
@@ -307,7 +356,7 @@ TEST(Engine, TakesAFloatCacheWithoutNz) {
 
 TEST(Engine, AnswersInTheNumericsOfTheReference) {
   EngineOptions options = small_options();
-  options.numerics = EngineOptions::Numerics::kAscend;
+  options.numerics = Numerics::kAscend;
   Engine engine(int8_model(), options);
   CollectingSink sink;
 
@@ -320,7 +369,7 @@ TEST(Engine, AnswersInTheNumericsOfTheReference) {
 
 TEST(Engine, AnswersWithAFloatPrefill) {
   EngineOptions options = small_options();
-  options.prefill = EngineOptions::Prefill::kFloat;
+  options.prefill = Prefill::kFloat;
   options.max_num_batched_tokens = 64;
   Engine engine(int8_model(), options);
   CollectingSink sink;
@@ -329,6 +378,27 @@ TEST(Engine, AnswersWithAFloatPrefill) {
   sink.wait();
 
   EXPECT_EQ(sink.ids.size(), 5U) << sink.finish.message;
+}
+
+// A description that calls everything FLOAT quantises nothing.
+TEST(Engine, KeepsAnFp32CacheWhereADescriptionQuantisesNothing) {
+  QuantDescription description;
+  description.add("model.norm.weight", QuantType::kFloat);
+  ModelWeights weights = load_weights(float_model()->weights().checkpoint, {.load_mtp = false});
+  weights.checkpoint =
+      std::make_shared<const Checkpoint>(Checkpoint::of_tensors(weights.config, {}, description));
+
+  const Engine engine(std::make_shared<const DeepseekModel>(std::move(weights)), small_options());
+
+  EXPECT_EQ(engine.info().cache_bytes_per_token, 5 * (512 + 64) * 4);
+}
+
+TEST(Engine, HasACacheForTheMtpLayerThatItLoads) {
+  const std::string dir = std::string(LATENT8_SOURCE_DIR) + "/models/tiny-r1";
+
+  const Engine engine = Engine::load(dir, small_options(), {.load_mtp = true});
+
+  EXPECT_EQ(engine.info().cache_bytes_per_token, 6 * (512 + 64) * 4);
 }
 
 TEST(Engine, CountsTheBytesOfTheCachePerToken) {

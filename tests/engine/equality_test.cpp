@@ -114,10 +114,10 @@ TEST_P(Equality, AnswersDoNotChangeWhenRequestsArePreempted) {
   options.block_size = 16;
   const std::int64_t block_bytes =
       16 * LatentCache::bytes_per_token(model_->cache_layers(CacheType::kF32));  // int8 layers take less
-  options.cache_dtype = EngineOptions::CacheDType::kFp32;
+  options.cache_dtype = CacheDType::kFp32;
   options.cache_bytes = 14 * block_bytes;
   EngineOptions same_dtype = base_options();
-  same_dtype.cache_dtype = EngineOptions::CacheDType::kFp32;
+  same_dtype.cache_dtype = CacheDType::kFp32;
   std::int64_t preemptions = 0;
 
   const std::vector<Answer> got = answers(model_, options, true, &preemptions);
@@ -136,9 +136,9 @@ TEST_P(Equality, AnswersDoNotDependOnWhatOthersDo) {
   options.max_num_batched_tokens = 48;
   options.threads = 2;
   options.cache_bytes = 20 * 16 * LatentCache::bytes_per_token(model_->cache_layers(CacheType::kF16));
-  options.cache_dtype = EngineOptions::CacheDType::kFp16;
+  options.cache_dtype = CacheDType::kFp16;
   EngineOptions same_dtype = base_options();
-  same_dtype.cache_dtype = EngineOptions::CacheDType::kFp16;
+  same_dtype.cache_dtype = CacheDType::kFp16;
   const std::vector<Answer> want = answers(model_, same_dtype, false);
   std::deque<CollectingSink> sinks(kCopies);
   Engine engine(model_, options);

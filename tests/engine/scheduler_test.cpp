@@ -21,9 +21,9 @@ std::unique_ptr<Sequence> sequence(RequestId id, std::int64_t prompt, std::int64
 
 // What the engine does with a plan, without a model. Returns the ids of the sequences that got their last
 // token and were removed.
-std::vector<RequestId> run(Scheduler& scheduler) {
+std::vector<RequestId> run(std::span<const Chunk> plan, Scheduler& scheduler) {
   std::vector<RequestId> finished;
-  for (const Chunk& chunk : scheduler.schedule()) {
+  for (const Chunk& chunk : plan) {
     const bool completes = chunk.completes();
     chunk.seq->num_computed_tokens += chunk.tokens;
     if (!completes) continue;
@@ -32,6 +32,15 @@ std::vector<RequestId> run(Scheduler& scheduler) {
   }
   for (const RequestId id : finished) scheduler.remove(id);
   return finished;
+}
+std::vector<RequestId> run(Scheduler& scheduler) { return run(scheduler.schedule(), scheduler); }
+
+// Runs a step; whether its first chunk was a prompt's.
+bool run_first_is_prompt(Scheduler& scheduler) {
+  const auto plan = scheduler.schedule();
+  const bool prompt = plan[0].prompt;
+  run(plan, scheduler);
+  return prompt;
 }
 
 SchedulerLimits limits(std::int32_t num_blocks = 100) {
@@ -78,6 +87,51 @@ TEST(Scheduler, LetsDecodesGoOnWhileAPromptBeforeThemIsLong) {
   ASSERT_EQ(plan.size(), 2U);
   EXPECT_EQ(plan[0].tokens, 63);
   EXPECT_EQ(plan[1].tokens, 1);
+}
+
+// One token may be left of a prompt, and one is what a decode has: the sequence's state tells them apart.
+TEST(Scheduler, CallsTheLastTokenOfAPromptAPrompt) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 65, 5));
+  std::vector<bool> prompt;
+
+  for (int i = 0; i < 3; ++i) {
+    prompt.push_back(scheduler.schedule()[0].prompt);
+    run(scheduler);
+  }
+
+  EXPECT_EQ(prompt, (std::vector<bool>{true, true, false}));
+}
+
+TEST(Scheduler, ComputesAnAnswerAgainAsAPromptAfterAPreemption) {
+  Scheduler scheduler(limits(3));
+  scheduler.add(sequence(1, 16, 30));
+  scheduler.add(sequence(2, 16, 30));
+  while (scheduler.preemptions() == 0) run(scheduler);
+  ASSERT_EQ(scheduler.waiting()[0]->id, 2);
+  ASSERT_GT(scheduler.waiting()[0]->answer_tokens(), 0);
+  std::vector<bool> prompt;
+
+  while (scheduler.waiting().size() == 1) prompt.assign(1, run_first_is_prompt(scheduler));
+  prompt.push_back(run_first_is_prompt(scheduler));
+
+  EXPECT_EQ(prompt, (std::vector<bool>{true, false}));
+}
+
+// A sequence with drafts has several tokens to decode in one step.
+TEST(Scheduler, DecodesAllThatASequenceHasBeyondItsPrompt) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 10, 20));
+  scheduler.add(sequence(2, 200, 5));
+  run(scheduler);
+  scheduler.running()[0]->tokens.insert(scheduler.running()[0]->tokens.end(), {7, 8});
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_FALSE(plan[0].prompt);
+  EXPECT_EQ(plan[0].tokens, 3);
+  EXPECT_EQ(plan[1].tokens, 61);
 }
 
 TEST(Scheduler, AdmitsInOrderOfArrival) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "kernels/attend_args.h"
 #include "kernels/latent_layout.h"
 #include "kernels/ref/mla_ref.h"
 #include "support/kernels.h"
@@ -18,6 +19,7 @@ namespace latent8 {
 namespace {
 
 constexpr std::int64_t kKeyBegin = kRunKeys;  // the second run of a sequence
+constexpr std::int64_t kPageKeys = 256;       // whole tiles of every table
 constexpr float kScale = 0.03F;
 
 struct Shape {
@@ -62,6 +64,7 @@ class Problem {
   AttendResult run_s8(const KernelTable& table, std::int64_t row, std::int64_t rows, std::int64_t keys) {
     AttendResult result = empty_result(rows);
     const std::vector<const void*> groups = pointers(s8_, s8_pages_, keys);
+    AlignedBuffer<char> scratch(table.attend_scratch_bytes(shape_.rank, shape_.rope));
     table.mla_attend_s8({.groups = groups.data(),
                          .key_begin = kKeyBegin,
                          .n_keys = keys,
@@ -76,13 +79,14 @@ class Problem {
                          .out = result.out.data(),
                          .max = result.max.data(),
                          .sum = result.sum.data(),
-                         .scratch = scratch_.data()});
+                         .scratch = scratch.data()});
     return result;
   }
   AttendResult run_float(const KernelTable& table) { return run_float(table, 0, shape_.rows, shape_.keys); }
   AttendResult run_float(const KernelTable& table, std::int64_t row, std::int64_t rows, std::int64_t keys) {
     AttendResult result = empty_result(rows);
     const std::vector<const void*> groups = pointers(float_, float_pages_, keys);
+    AlignedBuffer<char> scratch(table.attend_scratch_bytes(shape_.rank, shape_.rope));
     const auto attend = float_.type == CacheType::kF16 ? table.mla_attend_f16 : table.mla_attend_f32;
     attend({.groups = groups.data(),
             .key_begin = kKeyBegin,
@@ -96,12 +100,14 @@ class Problem {
             .out = result.out.data(),
             .max = result.max.data(),
             .sum = result.sum.data(),
-            .scratch = scratch_.data()});
+            .scratch = scratch.data()});
     return result;
   }
 
-  MlaRefResult reference_s8() const { return reference(s8_, s8_pages_, {q8.begin(), q8.end()}); }
-  MlaRefResult reference_float() const { return reference(float_, float_pages_, {q.begin(), q.end()}); }
+  MlaRefResult reference_s8(const KernelTable& table) const {
+    return reference(s8_, s8_pages_, {q8.begin(), q8.end()}, table.attend_tile_keys);
+  }
+  MlaRefResult reference_float() const { return reference(float_, float_pages_, {q.begin(), q.end()}, 0); }
 
   // Fills the bytes of keys [begin, end) in both pages with `bits`: 0xff is NaN in k_pe and in float latents.
   void spoil_keys(std::int64_t begin, std::int64_t end, int bits) {
@@ -141,8 +147,8 @@ class Problem {
   }
   // Room for whole tiles; bytes that hold no key are NaN.
   AlignedBuffer<char> pages(const LatentLayout& layout) const {
-    const std::int64_t tiles = (shape_.keys + kTileKeys - 1) / kTileKeys;
-    AlignedBuffer<char> page(tiles * layout.page_bytes(kTileKeys));
+    const std::int64_t n = (shape_.keys + kPageKeys - 1) / kPageKeys;
+    AlignedBuffer<char> page(n * layout.page_bytes(kPageKeys));
     std::fill(page.span().begin(), page.span().end(), '\xff');
     return page;
   }
@@ -161,7 +167,7 @@ class Problem {
             std::vector<float>(at(rows), nan)};
   }
   MlaRefResult reference(const LatentLayout& layout, const AlignedBuffer<char>& page,
-                         const std::vector<double>& queries) const {
+                         const std::vector<double>& queries, std::int64_t tile_keys) const {
     std::vector<double> k, k_pe;
     std::vector<float> c_kv(at(shape_.rank)), rope(at(shape_.rope));
     for (std::int64_t key = 0; key < shape_.keys; ++key) {
@@ -175,6 +181,7 @@ class Problem {
                           .rope = shape_.rope,
                           .n_keys = shape_.keys,
                           .key_begin = kKeyBegin,
+                          .tile_keys = tile_keys,
                           .q = queries.data(),
                           .qk_scale = scale.data(),
                           .q_pe = pe.data(),
@@ -189,7 +196,6 @@ class Problem {
   LatentLayout s8_, float_;
   AlignedBuffer<char> s8_pages_, float_pages_;
   bool reversed_ = false;
-  AlignedBuffer<char> scratch_{attend_scratch_bytes(shape_.rank, shape_.rope)};
 
  public:
   std::vector<std::int8_t> q8;
@@ -252,7 +258,7 @@ TEST_P(MlaAttendShapes, MatchesTheReferenceOnInt8Keys) {
 
   const AttendResult got = problem.run_s8(table());
 
-  expect_matches(got, problem.reference_s8(), 128 * kScale);
+  expect_matches(got, problem.reference_s8(table()), 128 * kScale);
 }
 
 TEST_P(MlaAttendShapes, MatchesTheReferenceOnFp16Keys) {
@@ -275,7 +281,7 @@ TEST_P(MlaAttendShapes, MatchesTheReferenceOnFp32Keys) {
 TEST_P(MlaAttend, ReturnsTheValueOfASingleInt8Key) {
   Problem problem({7, 1, 64, 32});
   problem.visible.assign(7, kKeyBegin + 1);
-  const MlaRefResult want = problem.reference_s8();
+  const MlaRefResult want = problem.reference_s8(table());
 
   const AttendResult got = problem.run_s8(table());
 
@@ -292,7 +298,7 @@ TEST_P(MlaAttend, ComputesTheIntegerPartOfSExactly) {
   problem.q_pe.assign(problem.q_pe.size(), 0.0F);
   problem.qk_scale.assign(5, 1.0F);
   problem.visible.assign(5, kKeyBegin + 1);
-  const MlaRefResult want = problem.reference_s8();
+  const MlaRefResult want = problem.reference_s8(table());
 
   const AttendResult got = problem.run_s8(table());
 
@@ -372,21 +378,50 @@ TEST_P(MlaAttend, ReturnsAnEmptyStateToARowThatSeesNoKey) {
     }
 }
 
+// Every key has the same score, so a row's sum counts the keys that it sees, wherever its limit lies in a
+// tile.
+TEST_P(MlaAttend, SeesExactlyTheKeysBelowTheLimitOfARow) {
+  const std::int64_t tile = table().attend_tile_keys;
+  std::vector<std::int32_t> limits;
+  for (const std::int64_t edge : {std::int64_t{0}, std::int64_t{16}, tile, tile + 16, 2 * tile})
+    for (const std::int64_t off : {-1, 0, 1})
+      if (edge + off > 0) limits.push_back(static_cast<std::int32_t>(kKeyBegin + edge + off));
+  const auto rows = static_cast<std::int64_t>(limits.size());
+  for (const CacheType type : {CacheType::kF16, CacheType::kF32}) {
+    Problem problem({rows, 2 * tile + 1, 32, 32}, type);
+    problem.visible = limits;
+    std::fill(problem.q8.begin(), problem.q8.end(), std::int8_t{0});
+    std::fill(problem.q.begin(), problem.q.end(), 0.0F);
+    std::fill(problem.q_pe.begin(), problem.q_pe.end(), 0.0F);
+
+    const AttendResult s8 = problem.run_s8(table()), floats = problem.run_float(table());
+
+    for (std::size_t row = 0; row < limits.size(); ++row) {
+      const auto seen = static_cast<float>(limits[row] - kKeyBegin);
+      EXPECT_EQ(s8.sum[row], seen);
+      EXPECT_EQ(floats.sum[row], seen);
+    }
+    expect_matches(s8, problem.reference_s8(table()), 128 * kScale);
+    expect_matches(floats, problem.reference_float(), 8.0);
+  }
+}
+
 // P8 is taken against the tile's maximum: a tile with a weight of exp(-9), far below a step of 1 / 255 of the
 // other one, still counts.
 TEST_P(MlaAttend, KeepsATileFarBelowTheMaximumOfTheOthers) {
-  Problem problem({1, 256, 32, 32});
-  problem.visible.assign(1, kKeyBegin + 256);
+  const std::int64_t half = 2 * table().attend_tile_keys;
+  Problem problem({1, 2 * half, 32, 32});
+  problem.visible.assign(1, static_cast<std::int32_t>(kKeyBegin + 2 * half));
   problem.q8.assign(problem.q8.size(), 0);
   problem.q_pe.assign(problem.q_pe.size(), 0.0F);
   problem.q_pe[0] = 9.0F;
-  for (std::int64_t key = 0; key < 256; ++key) problem.set_k_pe(key, key < 128 ? 1.0F : 0.0F);
+  for (std::int64_t key = 0; key < 2 * half; ++key) problem.set_k_pe(key, key < half ? 1.0F : 0.0F);
 
   const AttendResult both = problem.run_s8(table());
-  const AttendResult first = problem.run_s8(table(), 0, 1, 128);
+  const AttendResult first = problem.run_s8(table(), 0, 1, half);
 
-  expect_matches(both, problem.reference_s8(), 128 * kScale);
-  EXPECT_NEAR(both.sum[0] - first.sum[0], 128 * std::exp(-9.0), 1e-3);
+  expect_matches(both, problem.reference_s8(table()), 128 * kScale);
+  EXPECT_NEAR(both.sum[0] - first.sum[0], static_cast<double>(half) * std::exp(-9.0), 1e-3);
   EXPECT_NE(both.out, first.out);
 }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/kernel_table.h"
 #include "support/model_runner.h"
 
 namespace latent8 {

@@ -26,7 +26,9 @@ ModelConfig small_config(const char* method) {
 
 Routing route_one(const ModelConfig& config, std::vector<float> logits, const std::vector<float>& bias = {}) {
   Routing out;
-  route(config, {logits.data(), 1, static_cast<std::int64_t>(logits.size())}, bias, out);
+  ThreadPool pool(1);
+  OpContext ctx(pool);
+  route(ctx, routing_rule(config), {logits.data(), 1, static_cast<std::int64_t>(logits.size())}, bias, out);
   return out;
 }
 

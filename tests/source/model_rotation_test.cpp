@@ -162,17 +162,29 @@ TEST(ModelRotation, RefusesAHeadThatIsTheEmbeddingTable) {
 }
 
 TEST(ModelRotation, KnowsWhichTensorsChange) {
-  EXPECT_TRUE(is_moved_norm("model.norm.weight"));
-  EXPECT_TRUE(is_moved_norm("model.layers.3.input_layernorm.weight"));
-  EXPECT_FALSE(is_moved_norm("model.layers.3.self_attn.kv_a_layernorm.weight"));
+  ModelConfig c = config();
+  c.num_hidden_layers = 5;
+  c.num_nextn_predict_layers = 1;
+  c.n_routed_experts = 8;
+  c.moe_layer_freq = 1;
+  c.first_k_dense_replace = 1;
+  c.moe_intermediate_size = c.intermediate_size = 32;
+  c.topk_method = "noaux_tc";
+  const ModelSchema schema(c);
+  const auto rotation = [&](const char* name) {
+    const auto found = schema.find(name);
+    return found ? rotation_of(*found) : std::nullopt;
+  };
+  for (const char* name : {"model.norm.weight", "model.layers.3.input_layernorm.weight"})
+    EXPECT_TRUE(rotation(name) && rotation(name)->becomes_ones) << name;
   for (const char* name :
        {"model.layers.3.self_attn.kv_a_layernorm.weight", "model.layers.3.self_attn.q_b_proj.bias",
-        "model.layers.3.mlp.gate.e_score_correction_bias"})
-    EXPECT_EQ(rotation_of(name), nullptr) << name;
+        "model.layers.3.mlp.gate.e_score_correction_bias", "model.layers.3.indexer.q_b_proj.weight"})
+    EXPECT_FALSE(rotation(name)) << name;
   for (const char* name :
        {"model.embed_tokens.weight", "lm_head.weight", "model.layers.5.shared_head.head.weight",
         "model.layers.3.mlp.experts.7.down_proj.weight", "model.layers.3.mlp.gate.weight"})
-    EXPECT_NE(rotation_of(name), nullptr) << name;
+    EXPECT_TRUE(rotation(name) && !rotation(name)->becomes_ones) << name;
 }
 
 }  // namespace

@@ -1,11 +1,14 @@
 #include "sys/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
 #include <vector>
+
+#include "support/errors.h"
 
 namespace latent8 {
 namespace {
@@ -47,6 +50,36 @@ TEST(ThreadPool, AnEmptyLoopDoesNothing) {
   pool.parallel_for(0, 1, [&](std::int64_t, std::int64_t, int) { called = true; });
 
   EXPECT_FALSE(called);
+}
+
+// New threads get a stack that no machine has, for as long as this lives.
+class NoThreadCanStart {
+ public:
+  NoThreadCanStart() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, std::size_t{1} << 46);
+    EXPECT_EQ(pthread_setattr_default_np(&attributes), 0);
+    pthread_attr_destroy(&attributes);
+  }
+  ~NoThreadCanStart() {
+    pthread_setattr_default_np(&before_);
+    pthread_attr_destroy(&before_);
+  }
+  NoThreadCanStart(const NoThreadCanStart&) = delete;
+  NoThreadCanStart& operator=(const NoThreadCanStart&) = delete;
+
+ private:
+  pthread_attr_t before_;
+};
+
+TEST(ThreadPool, SaysHowManyThreadsCouldBeStarted) {
+  const NoThreadCanStart limit;
+
+  const std::string error = error_of(ErrorCode::kUnavailable, [] { const ThreadPool pool(3); });
+
+  EXPECT_THAT(error, testing::HasSubstr("3 expected, but only 1 could be started"));
 }
 
 }  // namespace

@@ -35,14 +35,15 @@ def yarn(factor, original, mscale, **more):
 
 
 MODELS = {
-    # Kimi K2: one group, no MTP, eps 1e-5, theta 50000, a head count that is no power of two.
+    # Kimi K2: one group, no MTP, theta 50000, a head count that is no power of two. Its rms_norm_eps is 1e-5; ten times that
+    # shows in the logits (8e-4) if the norms of the latents have it too.
     "kimi-k2-small": COMMON | {
         "architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "hidden_size": 96,
         "num_hidden_layers": 2, "intermediate_size": 160, "moe_intermediate_size": 24, "num_attention_heads": 3,
         "num_key_value_heads": 3, "q_lora_rank": 48, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
         "qk_rope_head_dim": 64, "v_head_dim": 64, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1,
         "topk_group": 1, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True,
-        "routed_scaling_factor": 2.827, "rms_norm_eps": 1e-5, "rope_theta": 50000.0, "num_nextn_predict_layers": 0,
+        "routed_scaling_factor": 2.827, "rms_norm_eps": 1e-4, "rope_theta": 50000.0, "num_nextn_predict_layers": 0,
         "rope_scaling": yarn(32.0, 64, 1.0, beta_fast=1.0),
     },
     # V2-Lite: no q_lora, softmax gate without groups, two shared experts, other MLA sizes.

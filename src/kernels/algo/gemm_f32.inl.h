@@ -9,7 +9,7 @@
 
 #include "kernels/algo/weights.inl.h"
 #include "kernels/algo/with_size.inl.h"
-#include "kernels/kernel_table.h"
+#include "kernels/gemm_args.h"
 
 namespace latent8 {
 namespace {

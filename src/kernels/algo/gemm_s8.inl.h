@@ -10,11 +10,25 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/algo/code_rows.inl.h"
 #include "kernels/algo/with_size.inl.h"
-#include "kernels/kernel_table.h"
+#include "kernels/gemm_args.h"
 
 namespace latent8 {
 namespace {
+
+// GemmS8Args with the rows of a where they lie.
+struct RowGemmS8 {
+  const std::int8_t* a;       // [m, k] dense
+  const std::int32_t* a_sum;  // [m] sum over k of a
+  const std::int8_t* b;       // [n, k] dense
+  float* c;                   // [m, n], rows c_stride apart
+  std::int64_t m, n, k, c_stride;
+  const float* a_scale;      // [m], nullptr means 1
+  const float* b_scale;      // [n]
+  const std::int32_t* bias;  // [n], nullptr means 0
+  void* scratch;
+};
 
 template <class Isa>
 struct GemmS8 {
@@ -29,14 +43,14 @@ struct GemmS8 {
   static constexpr int kManyRows = 12;             // from here packing pays (Emerald Rapids, k 2048, 2026-11)
   static constexpr std::int64_t kPrefetch = 4096;  // bytes ahead in each of the kVectors rows
 
-  static float finish(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int32_t sum) {
+  static float finish(const RowGemmS8& p, std::int64_t i, std::int64_t j, std::int32_t sum) {
     const std::int32_t exact = sum - 128 * p.a_sum[i] + (p.bias != nullptr ? p.bias[j] : 0);
     return static_cast<float>(exact) * ((p.a_scale != nullptr ? p.a_scale[i] : 1.0F) * p.b_scale[j]);
   }
 
   // kVectors rows of b from row j against M rows of a from row i; `rows` of them exist.
   template <int M>
-  static void lane_block(const GemmS8Args& p, std::int64_t i, std::int64_t j) {
+  static void lane_block(const RowGemmS8& p, std::int64_t i, std::int64_t j) {
     const std::int64_t k = p.k, full = k / kBytes * kBytes;
     const int rest = static_cast<int>(k - full);
     const int rows = p.n - j < kVectors ? static_cast<int>(p.n - j) : kVectors;
@@ -70,7 +84,7 @@ struct GemmS8 {
   }
 
   // All rows of a meet a block of b before the next one, so that b is read from memory once.
-  static void few_rows(const GemmS8Args& p) {
+  static void few_rows(const RowGemmS8& p) {
     for (std::int64_t j = 0; j < p.n; j += kVectors)
       for (std::int64_t i = 0; i < p.m;) {
         const std::int64_t tiles = (p.m - i + kLaneTile - 1) / kLaneTile,
@@ -80,7 +94,7 @@ struct GemmS8 {
       }
   }
 
-  static I load_weights(const GemmS8Args& p, std::int64_t j, std::int64_t at, std::int64_t end) {
+  static I load_weights(const RowGemmS8& p, std::int64_t j, std::int64_t at, std::int64_t end) {
     if (j >= p.n) return Isa::izero();
     const std::int8_t* b = p.b + j * p.k + at;
     return Isa::flip_sign_bits(end - at >= kBytes ? Isa::iload(b)
@@ -89,7 +103,7 @@ struct GemmS8 {
 
   // kLanes rows of b from row j, columns [begin, end), as u8: panel [group of columns][kVectors][kBytes].
   // Register v of a group holds rows v, v + kVectors, ... so that add_groups() puts rows in order.
-  static void pack(const GemmS8Args& p, std::int64_t j, std::int64_t begin, std::int64_t end, char* panel) {
+  static void pack(const RowGemmS8& p, std::int64_t j, std::int64_t begin, std::int64_t end, char* panel) {
     for (std::int64_t at = begin; at < end; at += kBytes, panel += kGroups * kVectors * kBytes)
       for (int v = 0; v < kVectors; ++v) {
         I w[kGroups];
@@ -111,7 +125,7 @@ struct GemmS8 {
 
   // M rows of a from row i against a panel. Partial sums of earlier panels wait in c as int32.
   template <int M>
-  static void tile(const GemmS8Args& p, std::int64_t i, const Panel& panel, const Prefetch& next) {
+  static void tile(const RowGemmS8& p, std::int64_t i, const Panel& panel, const Prefetch& next) {
     const std::int8_t* a = p.a + i * p.k + panel.begin;
     const std::int64_t full = (panel.end - panel.begin) / Isa::kGroupBytes;
     const auto rest = static_cast<std::size_t>((panel.end - panel.begin) % Isa::kGroupBytes);
@@ -141,7 +155,7 @@ struct GemmS8 {
     for (int t = 0; t < M; ++t) write_row(p, i + t, panel.j, panel.begin, panel.end, Isa::add_groups(acc[t]));
   }
 
-  static void write_row(const GemmS8Args& p, std::int64_t i, std::int64_t j, std::int64_t begin,
+  static void write_row(const RowGemmS8& p, std::int64_t i, std::int64_t j, std::int64_t begin,
                         std::int64_t end, I sum) {
     float* c = p.c + i * p.c_stride + j;
     const int cols = p.n - j < Isa::kLanes ? static_cast<int>(p.n - j) : Isa::kLanes;
@@ -167,7 +181,7 @@ struct GemmS8 {
     std::memcpy(c, sums, static_cast<std::size_t>(cols) * 4);
   }
 
-  static void many_rows(const GemmS8Args& p, std::int64_t row_begin, std::int64_t row_end) {
+  static void many_rows(const RowGemmS8& p, std::int64_t row_begin, std::int64_t row_end) {
     auto* packed = static_cast<char*>(p.scratch);
     for (std::int64_t begin = 0; begin < p.k; begin += kDepth) {
       const std::int64_t end = p.k - begin < kDepth ? p.k : begin + kDepth;
@@ -179,7 +193,7 @@ struct GemmS8 {
   }
 
   // Tiles of equal size: a small last tile could not hide the latency of dot().
-  static void run_tiles(const GemmS8Args& p, std::int64_t row_begin, std::int64_t row_end,
+  static void run_tiles(const RowGemmS8& p, std::int64_t row_begin, std::int64_t row_end,
                         const Panel& panel) {
     const std::int64_t next = panel.j + Isa::kLanes, next_end = min(next + Isa::kLanes, p.n);
     std::int64_t tiles = (row_end - row_begin + kTile - 1) / kTile;
@@ -197,15 +211,23 @@ struct GemmS8 {
 
   static std::int64_t min(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-  static void run(const GemmS8Args& p) {
+  static void run(const RowGemmS8& p) {
     if (p.k == 0 || p.m < kManyRows) return few_rows(p);
     for (std::int64_t i = 0; i < p.m; i += kRows) many_rows(p, i, min(i + kRows, p.m));
   }
 };
 
+// A packed panel, whatever the product's size is.
+template <class Isa>
+std::int64_t gemm_s8_scratch_bytes(std::int64_t, std::int64_t, std::int64_t) {
+  return Isa::kLanes * GemmS8<Isa>::kDepth;
+}
+
 template <class Isa>
 void gemm_s8(const GemmS8Args& p) {
-  GemmS8<Isa>::run(p);
+  GemmS8<Isa>::run({codes_of_row(p.a, p.row_begin), sum_of_row(p.a, p.row_begin), p.b, p.c, p.m, p.n, p.a.k,
+                    p.c_stride, p.a.scale == nullptr ? nullptr : p.a.scale + p.row_begin, p.b_scale, p.bias,
+                    p.scratch});
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 
 #include "kernels/algo/softmax_tile.inl.h"
 #include "kernels/algo/transpose_tile.inl.h"
-#include "kernels/kernel_table.h"
+#include "kernels/attend_args.h"
 #include "kernels/latent_layout.h"
 
 namespace latent8 {

@@ -4,8 +4,6 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
-
 namespace latent8 {
 namespace {
 

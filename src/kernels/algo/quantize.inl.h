@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/kernel_table.h"
+#include "kernels/activation_codes.h"
+#include "kernels/algo/code_rows.inl.h"
 
 namespace latent8 {
 namespace {
@@ -49,25 +50,43 @@ inline std::int32_t quantize_row(const float* x, std::int64_t k, float scale, fl
   return static_cast<std::int32_t>(Isa::reduce_add(sum));
 }
 
+// Codes of a row against its own largest magnitude: the scale, and the sum of the codes.
+struct RowScaleAndSum {
+  float scale;
+  std::int32_t sum;
+};
+template <class Isa>
+inline RowScaleAndSum quantize_row_dynamic(const float* x, std::int64_t k, std::int8_t* q) {
+  const float scale = row_amax<Isa>(x, k) / 127.0F;
+  if (scale > 0.0F) return {scale, quantize_row<Isa>(x, k, scale, 0.0F, q)};
+  std::memset(q, 0, static_cast<std::size_t>(k));
+  return {scale, 0};
+}
+
 template <class Isa>
 void quantize_dynamic(const QuantizeDynamicArgs& p) {
-  for (std::int64_t i = 0; i < p.m; ++i) {
-    const float* x = p.x + i * p.x_stride;
-    std::int8_t* q = p.q + i * p.k;
-    p.scale[i] = row_amax<Isa>(x, p.k) / 127.0F;
-    if (p.scale[i] > 0.0F) {
-      p.sum[i] = quantize_row<Isa>(x, p.k, p.scale[i], 0.0F, q);
-    } else {
-      std::memset(q, 0, static_cast<std::size_t>(p.k));
-      p.sum[i] = 0;
-    }
+  for (std::int64_t i = 0; i < p.rows; ++i) {
+    const std::int64_t row = p.first_row + i;
+    const RowScaleAndSum got =
+        quantize_row_dynamic<Isa>(p.x + i * p.x_stride, p.to.k, codes_of_row(p.to, row));
+    p.to.scale[row] = got.scale;
+    *sum_of_row(p.to, row) = got.sum;
   }
 }
 
 template <class Isa>
 void quantize_static(const QuantizeStaticArgs& p) {
+  for (std::int64_t i = 0; i < p.rows; ++i) {
+    const std::int64_t row = p.first_row + i;
+    *sum_of_row(p.to, row) =
+        quantize_row<Isa>(p.x + i * p.x_stride, p.to.k, p.scale, p.offset, codes_of_row(p.to, row));
+  }
+}
+
+template <class Isa>
+void quantize_row_major(const QuantizeRowMajorArgs& p) {
   for (std::int64_t i = 0; i < p.m; ++i)
-    p.sum[i] = quantize_row<Isa>(p.x + i * p.x_stride, p.k, p.scale, p.offset, p.q + i * p.k);
+    p.scale[i] = quantize_row_dynamic<Isa>(p.x + i * p.x_stride, p.k, p.q + i * p.k).scale;
 }
 
 }  // namespace

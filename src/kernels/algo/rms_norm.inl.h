@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/elementwise_args.h"
 
 namespace latent8 {
 namespace {

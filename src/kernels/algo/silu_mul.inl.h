@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/algo/exp.inl.h"
-#include "kernels/kernel_table.h"
+#include "kernels/elementwise_args.h"
 
 namespace latent8 {
 namespace {

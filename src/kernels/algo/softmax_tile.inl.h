@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "kernels/algo/attend_tile.inl.h"
 #include "kernels/algo/exp.inl.h"
-#include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {

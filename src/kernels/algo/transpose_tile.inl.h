@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/algo/attend_tile.inl.h"
 #include "kernels/latent_layout.h"
 
 namespace latent8 {

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "kernels/algo/weights.inl.h"
-#include "kernels/kernel_table.h"
+#include "kernels/weight_rows.h"
 
 namespace latent8 {
 namespace {
@@ -42,10 +42,9 @@ struct WeightUnit {
   }
 };
 
-// Calls body(begin, end, scale) for the runs of columns of row i that share a block scale; one run if there
-// are none.
+// Calls body(begin, end, scale) for the columns of row i that share a block scale; once if there are none.
 template <WeightType kType, class Body>
-inline void for_each_run(const WeightRows& p, std::int64_t i, const Body& body) {
+inline void for_each_scale(const WeightRows& p, std::int64_t i, const Body& body) {
   if constexpr (kType == WeightType::kF8E4M3) {
     const float* scale = p.block_scale + (p.row0 + i) / kScaleBlock * p.block_scale_stride;
     for (std::int64_t at = 0; at < p.k; at += kScaleBlock)
@@ -67,7 +66,7 @@ void widen_row(const WidenWeightArgs& p, std::int64_t i) {
   float* out = p.out + i * p.rows.k;
   const float* col_scale = p.rows.col_scale;
   const auto row_scale = Isa::set1(p.rows.row_scale == nullptr ? 1.0F : p.rows.row_scale[i]);
-  for_each_run<kType>(p.rows, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
+  for_each_scale<kType>(p.rows, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
     const auto block = Isa::set1(block_scale);
     std::int64_t at = begin;
     for (; at + Isa::kLanes <= end; at += Isa::kLanes) {
@@ -105,7 +104,7 @@ float fp8_row_amax(const WeightRows& p, std::int64_t i) {
   using Unit = WeightUnit<Isa, WeightType::kF8E4M3>;
   auto amax = Isa::zero();
   auto largest = Isa::izero();  // code of the row
-  for_each_run<WeightType::kF8E4M3>(p, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
+  for_each_scale<WeightType::kF8E4M3>(p, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
     auto codes = Isa::izero();
     Unit::for_each(row_of<WeightType::kF8E4M3>(p, i), begin, end,
                    [&](const char* unit, std::int64_t, std::int64_t) {
@@ -201,7 +200,7 @@ std::int32_t row_codes(const WeightRows& p, std::int64_t i, float scale, std::in
   using Unit = WeightUnit<Isa, kType>;
   const char* row = row_of<kType>(p, i);
   RowCodes<Isa> out(scale, q);
-  for_each_run<kType>(p, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
+  for_each_scale<kType>(p, i, [&](std::int64_t begin, std::int64_t end, float block_scale) {
     if constexpr (kType == WeightType::kF8E4M3 && Isa::kByteTables) {
       typename Isa::I table[2];
       out.make_table(block_scale, table);

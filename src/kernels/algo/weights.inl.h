@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/kernel_table.h"
+#include "kernels/gemm_args.h"
 
 namespace latent8 {
 namespace {
@@ -37,7 +37,7 @@ struct Weights {
     if constexpr (kType == WeightType::kF8E4M3) return Isa::mul(Isa::load_fp8_n(p, n), scale);
   }
 
-  // The scale of a row and column of the whole tensor, and where the run of one scale ends.
+  // The scale of a row and column of the whole tensor, and where the columns of one scale end.
   static F scale(const GemmF32Args& p, std::int64_t row, std::int64_t col) {
     if constexpr (kType == WeightType::kF8E4M3)
       return Isa::set1(p.b_scale[row / kScaleBlock * p.b_scale_stride + col / kScaleBlock]);

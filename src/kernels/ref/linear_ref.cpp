@@ -66,7 +66,7 @@ RealMatrix gemm_nn_f32_ref(const GemmNnF32Args& p) {
   return out;
 }
 
-std::vector<float> gemm_s8_ref(const GemmS8Args& p) {
+std::vector<float> gemm_s8_ref(const GemmS8RefArgs& p) {
   std::vector<float> out(static_cast<std::size_t>(p.m * p.n));
   for (std::int64_t i = 0; i < p.m; ++i)
     for (std::int64_t j = 0; j < p.n; ++j) {
@@ -78,27 +78,27 @@ std::vector<float> gemm_s8_ref(const GemmS8Args& p) {
   return out;
 }
 
-QuantizedRef quantize_dynamic_ref(const QuantizeDynamicArgs& p) {
+QuantizedRef quantize_dynamic_ref(const float* rows, std::int64_t m, std::int64_t k, std::int64_t x_stride) {
   QuantizedRef out;
-  for (std::int64_t i = 0; i < p.m; ++i) {
-    const float* x = p.x + i * p.x_stride;
+  for (std::int64_t i = 0; i < m; ++i) {
+    const float* x = rows + i * x_stride;
     float amax = 0.0F;
-    for (std::int64_t d = 0; d < p.k; ++d) amax = std::fmax(amax, std::fabs(x[d]));
+    for (std::int64_t d = 0; d < k; ++d) amax = std::fmax(amax, std::fabs(x[d]));
     const float scale = amax / 127.0F;
-    for (std::int64_t d = 0; d < p.k; ++d)
+    for (std::int64_t d = 0; d < k; ++d)
       out.q.push_back(scale > 0.0F ? code_of(x[d] / scale) : std::int8_t{0});
     out.scale.push_back(scale);
-    out.sum.push_back(sum_of(out.q.data() + i * p.k, p.k));
+    out.sum.push_back(sum_of(out.q.data() + i * k, k));
   }
   return out;
 }
 
-QuantizedRef quantize_static_ref(const QuantizeStaticArgs& p) {
+QuantizedRef quantize_static_ref(const float* x, std::int64_t m, std::int64_t k, std::int64_t x_stride,
+                                 float scale, float offset) {
   QuantizedRef out;
-  for (std::int64_t i = 0; i < p.m; ++i) {
-    for (std::int64_t d = 0; d < p.k; ++d)
-      out.q.push_back(code_of(p.x[i * p.x_stride + d] / p.scale + p.offset));
-    out.sum.push_back(sum_of(out.q.data() + i * p.k, p.k));
+  for (std::int64_t i = 0; i < m; ++i) {
+    for (std::int64_t d = 0; d < k; ++d) out.q.push_back(code_of(x[i * x_stride + d] / scale + offset));
+    out.sum.push_back(sum_of(out.q.data() + i * k, k));
   }
   return out;
 }

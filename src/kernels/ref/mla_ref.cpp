@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/kernel_table.h"
-
 namespace latent8 {
 namespace {
 
@@ -44,8 +42,8 @@ MlaRefResult mla_attend_s8_ref(const MlaRefArgs& a) {
     const double max = *std::max_element(s.begin(), s.end());
     double sum = 0, slack = 0;
     double* out = &result.out[static_cast<std::size_t>(row * a.rank)];
-    for (std::int64_t begin = 0; begin < std::ssize(s); begin += kTileKeys) {
-      const std::int64_t end = std::min<std::int64_t>(begin + kTileKeys, std::ssize(s));
+    for (std::int64_t begin = 0; begin < std::ssize(s); begin += a.tile_keys) {
+      const std::int64_t end = std::min<std::int64_t>(begin + a.tile_keys, std::ssize(s));
       const double tile_max = *std::max_element(s.begin() + begin, s.begin() + end);
       const double weight = std::exp(tile_max - max);
       for (std::int64_t key = begin; key < end; ++key) {

@@ -10,6 +10,7 @@ namespace latent8 {
 // i.
 struct MlaRefArgs {
   std::int64_t rows, rank, rope, n_keys, key_begin;
+  std::int64_t tile_keys;       // that share a maximum of P (s8 only)
   const double* q;              // [rows, rank] codes (s8) or absorbed queries times the softmax scale
   const double* qk_scale;       // [rows] (s8 only)
   const double* q_pe;           // [rows, rope] times the softmax scale
@@ -28,9 +29,9 @@ struct MlaRefResult {
   std::vector<double> tie_slack;
 };
 
-// The int8 form with P8 = rint(255 exp(S - tile max)) per tile of kTileKeys.
+// The int8 form with P8 = rint(255 exp(S - tile max)) per tile of tile_keys.
 MlaRefResult mla_attend_s8_ref(const MlaRefArgs& args);
-// Softmax attention without any rounding; qk_scale and v_scale are not read.
+// Softmax attention without any rounding; qk_scale, v_scale and tile_keys are not read.
 MlaRefResult mla_attend_ref(const MlaRefArgs& args);
 
 }  // namespace latent8

@@ -2,21 +2,24 @@
 
 #include <cmath>
 
+#include "kernels/activation_codes.h"
+#include "kernels/kernel_table.h"
+
 namespace latent8 {
 
 void DownError::add(CalibrationRun& run, const Linear& down, ConstMat<float> input,
                     std::span<const std::uint8_t> counts) {
   OpContext& ctx = run.ctx();
   const std::int64_t T = input.rows, n = input.cols;
-  ctx.codes.reserve(T, n);
   Matrix<float> rounding(T, n), change(T, down.out_features);
-  ctx.pool().parallel_for(T, 8, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.reserve_worker_scratch(n);
+  ctx.pool().parallel_for(T, 8, [&](std::int64_t begin, std::int64_t end, int worker) {
+    auto* q = static_cast<std::int8_t*>(ctx.worker_scratch(worker));
     for (std::int64_t t = begin; t < end; ++t) {
-      std::int8_t* q = ctx.codes.q.data() + t * n;
-      ctx.kernels().quantize_dynamic(
-          {input.row(t), q, ctx.codes.scale.data() + t, ctx.codes.sum.data() + t, 1, n, n});
+      float scale = 0.0F;
+      ctx.kernels().quantize_row_major({input.row(t), q, &scale, 1, n, n});
       for (std::int64_t c = 0; c < n; ++c)
-        rounding.row(t)[c] = static_cast<float>(q[c]) * ctx.codes.scale[t] - input.row(t)[c];
+        rounding.row(t)[c] = static_cast<float>(q[c]) * scale - input.row(t)[c];
     }
   });
   linear(ctx, down, rounding.view(), change.view());

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {

@@ -99,7 +99,7 @@ void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, Activation
     }
     if (!layer.has_common_mlp()) continue;
     layer.common_mlp(run.ctx(), s, h, rows(s.delta, step.tokens()));
-    visit(step, h, rows(s.mlp.gate, step.tokens()));  // gated_mlp() leaves it there
+    visit(step, h, s.mlp.gate.view());  // gated_mlp() leaves it there
     add_inplace(run.ctx(), stream, rows(s.delta, step.tokens()));
     next.write(step.begin, stream);
   }

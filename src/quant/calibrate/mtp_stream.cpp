@@ -1,6 +1,7 @@
 #include "quant/calibrate/mtp_stream.h"
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "model/deepseek_model.h"
 
 namespace latent8 {
@@ -17,16 +18,19 @@ std::vector<std::string> with_block_scales(const Checkpoint& source, std::vector
 ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, const ActivationStore& x) {
   const ModelConfig& config = run.config();
   const Checkpoint& source = context.source.checkpoint();
-  const std::string name = fmt::format("model.layers.{}", config.num_hidden_layers);
+  const LayerSchema outside = outside_schema(config), layer = layer_schema(config, config.num_hidden_layers);
+  const std::string final_norm = outside.weight(TensorRole::kFinalNorm);
   WorkingLayer working(config);
-  working.read(context.source, with_block_scales(source, {"model.norm.weight", name + ".enorm.weight",
-                                                          name + ".hnorm.weight", name + ".eh_proj.weight"}));
+  working.read(context.source, with_block_scales(source, {final_norm, layer.weight(TensorRole::kENorm),
+                                                          layer.weight(TensorRole::kHNorm),
+                                                          layer.weight(TensorRole::kEhProj)}));
   const Checkpoint tensors = working.checkpoint();
   WeightStorage storage;
   const MtpInputWeights weights = load_mtp_input(tensors, {}, storage);
-  const Matrix<float> norm = working.values("model.norm.weight");
-  const bool own = source.find(name + ".embed_tokens.weight") != nullptr;
-  const SourceTensor embedding(context.source, (own ? name : "model") + ".embed_tokens.weight");
+  const Matrix<float> norm = working.values(final_norm);
+  const std::string own = layer.weight(TensorRole::kMtpEmbedTokens);
+  const SourceTensor embedding(context.source,
+                               source.find(own) != nullptr ? own : outside.weight(TensorRole::kEmbedTokens));
   ActivationStore out = ActivationStore::temporary(context.budget, context.spill, x.rows(), x.cols());
   Scratch& s = run.scratch();
   for (const CalibrationStep& step : run.steps()) {

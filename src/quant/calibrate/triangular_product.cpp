@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
+
 namespace latent8 {
 
 void add_triangular_product(const KernelTable& table, ConstMat<float> e, ConstMat<float> l, std::int64_t c0,

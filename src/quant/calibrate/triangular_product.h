@@ -2,9 +2,10 @@
 // Products with the lower triangle L of a factor that is too large for any cache.
 
 #include "base/views.h"
-#include "kernels/kernel_table.h"
 
 namespace latent8 {
+
+struct KernelTable;
 
 // Channels of e that one pass over the rows of L takes up.
 inline constexpr std::int64_t kTriangleBlock = 64;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/gemm_args.h"
+#include "kernels/kernel_table.h"
 #include "ops/elementwise.h"
 #include "ops/expanded_attend.h"
 #include "quant/compat/recall_window.h"
@@ -41,7 +43,7 @@ HeadWeights AttentionForward::w_uv(const AttentionTensors& w) const {
 void AttentionForward::run(const AttentionTensors& w, const TokenBatch& batch, const AtInput& at_input,
                            Mat<float> x) {
   const std::int64_t T = batch.tokens(), rank = config_.kv_lora_rank, heads = config_.num_attention_heads;
-  const auto eps = static_cast<float>(config_.rms_norm_eps);
+  const auto eps = static_cast<float>(config_.latent_norm_eps);
   const auto norm = [&](const Norm& weights, Mat<float> values) {
     rms_norm(ctx_, values, weights, eps, values);
   };
@@ -52,7 +54,8 @@ void AttentionForward::run(const AttentionTensors& w, const TokenBatch& batch, c
   o_ = Matrix<float>(T, heads * config_.v_head_dim);
   delta_ = Matrix<float>(T, config_.hidden_size);
 
-  rms_norm(ctx_, x, {w.input_layernorm.weight, w.input_layernorm.bias}, eps, h_.view());
+  rms_norm(ctx_, x, {w.input_layernorm.weight, w.input_layernorm.bias},
+           static_cast<float>(config_.rms_norm_eps), h_.view());
   at_input(Group::kHidden, h_.view());
   linear(ctx_, view_of(w.q_a_proj.weight, w.q_a_proj.bias), h_.view(), c_q_.view());
   linear(ctx_, view_of(w.kv_a_proj_with_mqa.weight, w.kv_a_proj_with_mqa.bias), h_.view(), kv_.view());

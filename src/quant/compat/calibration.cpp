@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "model/gate.h"
 #include "ops/elementwise.h"
 #include "quant/compat/exponent_search.h"
@@ -80,7 +81,8 @@ Stream::Stream(const ModelConfig& config, OpContext& ctx, DType type, std::vecto
 }
 
 void Stream::embed(const TensorReader& reader) {
-  for (Call& call : calls_) call.x = reader.rows("model.embed_tokens.weight", call.batch.ids);
+  const std::string table = outside_schema(config_).weight(TensorRole::kEmbedTokens);
+  for (Call& call : calls_) call.x = reader.rows(table, call.batch.ids);
 }
 
 void Stream::begin_mlp(const NormTensors& norm) {
@@ -96,7 +98,7 @@ void Stream::route(const Matrix<float>& gate, const std::vector<float>& bias) {
   for (Call& call : calls_) {
     Matrix<float> logits(call.h.rows(), gate.rows());
     linear(ctx_, view_of(gate), call.h.view(), logits.view());
-    latent8::route(config_, logits.view(), bias, call.routing);
+    latent8::route(ctx_, routing_rule(config_), logits.view(), bias, call.routing);
   }
 }
 

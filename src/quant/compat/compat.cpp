@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "formats/atomic_file.h"
 #include "formats/files.h"
+#include "formats/layer_schema.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/compat/calibration.h"
 #include "quant/compat/layer_writer.h"
@@ -57,6 +58,7 @@ class Run {
         given_(given),
         source_(open_source(options)),
         config_(source_.config()),
+        outside_(outside_schema(config_)),
         plan_(make_plan(source_, options, layers_to_write(config_, options),
                         given.float_layers ? *given.float_layers : float_layers(options))),
         files_(source_),
@@ -133,7 +135,7 @@ class Run {
 
   void write_unit(std::int64_t unit) {
     if (unit == 0) {
-      layer_writer_->copy("model.embed_tokens.weight");
+      layer_writer_->copy(outside_.weight(TensorRole::kEmbedTokens));
       if (calibration_) calibration_->embed(reader_);
     } else if (unit <= layers()) {
       report(Stage::kQuantize, unit - 1, "attention");
@@ -141,9 +143,10 @@ class Run {
       report(Stage::kQuantize, unit - 1, "mlp");
       mlp(unit - 1);
     } else {
-      norm("model.norm");
-      if (!config_.tie_word_embeddings || source_.find("lm_head.weight") != nullptr)
-        layer_writer_->copy("lm_head.weight");
+      norm(outside_.name(TensorRole::kFinalNorm));
+      const TensorSchema& head = outside_.get(TensorRole::kLmHead);
+      if (!head.optional || source_.find(outside_.weight(head)) != nullptr)
+        layer_writer_->copy(outside_.weight(head));
       for (const PlannedTensor& planned : plan_.mtp) layer_writer_->stored(planned.tensor.name);
     }
   }
@@ -174,31 +177,32 @@ class Run {
   }
 
   void mlp(std::int64_t layer) {
-    const std::string name = fmt::format("model.layers.{}.", layer), inside = name + "mlp";
-    const NormTensors before = norm(name + "post_attention_layernorm");
+    const LayerSchema schema = layer_schema(config_, layer);
+    const NormTensors before = norm(schema.name(TensorRole::kPostAttentionNorm));
     if (calibration_) calibration_->begin_mlp(before);
-    if (config_.is_moe_layer(layer))
-      experts(inside);
+    if (schema.experts > 0)
+      experts(schema);
     else
-      gated_mlp(inside, kAllTokens);
+      gated_mlp(schema, LayerPart::kDenseMlp, kAllTokens);
     if (calibration_) calibration_->end_mlp();
   }
 
-  void experts(const std::string& name) {
-    const std::string gate = name + ".gate.weight", bias = name + ".gate.e_score_correction_bias";
+  void experts(const LayerSchema& layer) {
+    const std::string gate = layer.weight(TensorRole::kRouter);
+    const TensorSchema* router_bias = layer.find(TensorRole::kRouterBias);
+    const std::string bias = router_bias != nullptr ? layer.weight(*router_bias) : "";
     const bool biased = source_.find(bias) != nullptr;
     layer_writer_->copy(gate);
     if (biased) layer_writer_->copy(bias);
     if (calibration_)
       calibration_->route(reader_.matrix(gate), biased ? reader_.vector(bias) : std::vector<float>{});
-    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e)
-      gated_mlp(fmt::format("{}.experts.{}", name, e), e);
-    if (config_.n_shared_experts > 0) gated_mlp(name + ".shared_experts", kAllTokens);
+    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e) gated_mlp(layer, LayerPart::kExpert, e);
+    if (config_.n_shared_experts > 0) gated_mlp(layer, LayerPart::kSharedExpert, kAllTokens);
   }
 
-  void gated_mlp(const std::string& name, std::int64_t expert) {
-    MlpTensors tensors = reader_.mlp(name);
-    layer_writer_->mlp(name, tensors);
+  void gated_mlp(const LayerSchema& layer, LayerPart part, std::int64_t expert) {
+    MlpTensors tensors = reader_.mlp(layer, part, expert);
+    layer_writer_->mlp(layer, part, expert, tensors);
     if (calibration_) calibration_->mlp(std::move(tensors), expert);
   }
 
@@ -244,6 +248,7 @@ class Run {
   const Given& given_;
   const Checkpoint source_;
   const ModelConfig& config_;
+  const LayerSchema outside_;
   Plan plan_;
   const SourceReader files_;
   ThreadPool pool_;

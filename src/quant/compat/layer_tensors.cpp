@@ -63,23 +63,24 @@ std::vector<float> TensorReader::vector(const std::string& name) const {
 }
 
 AttentionTensors TensorReader::attention(std::int64_t layer) const {
-  const std::string name = fmt::format("model.layers.{}.", layer), inside = name + "self_attn.";
-  const auto linear = [&](const char* part) { return LinearTensors{matrix(inside + part + ".weight"), {}}; };
+  const LayerSchema schema = layer_schema(source_.checkpoint().config(), layer);
+  const auto linear = [&](TensorRole role) { return LinearTensors{matrix(schema.weight(role)), {}}; };
+  const auto norm = [&](TensorRole role) { return NormTensors{vector(schema.weight(role)), {}}; };
   AttentionTensors out;
-  out.input_layernorm.weight = vector(name + "input_layernorm.weight");
-  out.q_a_proj = linear("q_a_proj");
-  out.q_a_layernorm.weight = vector(inside + "q_a_layernorm.weight");
-  out.q_b_proj = linear("q_b_proj");
-  out.kv_a_proj_with_mqa = linear("kv_a_proj_with_mqa");
-  out.kv_a_layernorm.weight = vector(inside + "kv_a_layernorm.weight");
-  out.kv_b_proj = linear("kv_b_proj");
-  out.o_proj = linear("o_proj");
+  out.input_layernorm = norm(TensorRole::kInputNorm);
+  out.q_a_proj = linear(TensorRole::kQAProj);
+  out.q_a_layernorm = norm(TensorRole::kQANorm);
+  out.q_b_proj = linear(TensorRole::kQBProj);
+  out.kv_a_proj_with_mqa = linear(TensorRole::kKvAProj);
+  out.kv_a_layernorm = norm(TensorRole::kKvANorm);
+  out.kv_b_proj = linear(TensorRole::kKvBProj);
+  out.o_proj = linear(TensorRole::kOProj);
   return out;
 }
 
-MlpTensors TensorReader::mlp(const std::string& name) const {
-  return {matrix(name + ".gate_proj.weight"), matrix(name + ".up_proj.weight"),
-          matrix(name + ".down_proj.weight")};
+MlpTensors TensorReader::mlp(const LayerSchema& layer, LayerPart part, std::int64_t expert) const {
+  const auto weight = [&](TensorRole role) { return matrix(layer.weight(layer.get(role, part), expert)); };
+  return {weight(TensorRole::kGateProj), weight(TensorRole::kUpProj), weight(TensorRole::kDownProj)};
 }
 
 }  // namespace latent8::compat

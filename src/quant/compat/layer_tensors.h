@@ -9,6 +9,7 @@
 
 #include "base/aligned_buffer.h"
 #include "base/views.h"
+#include "formats/layer_schema.h"
 #include "source/source_reader.h"
 #include "source/source_tensor.h"
 
@@ -48,7 +49,8 @@ class TensorReader {
   Matrix<float> matrix(const std::string& name) const;       // a vector has one row
   std::vector<float> vector(const std::string& name) const;  // all elements
   AttentionTensors attention(std::int64_t layer) const;
-  MlpTensors mlp(const std::string& name) const;  // name: "model.layers.3.mlp.experts.7"
+  // part: kDenseMlp, kSharedExpert, or kExpert with its number.
+  MlpTensors mlp(const LayerSchema& layer, LayerPart part, std::int64_t expert = -1) const;
 
  private:
   void read(const SourceTensor& tensor, std::int64_t begin, Mat<float> out) const;

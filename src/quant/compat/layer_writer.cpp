@@ -23,28 +23,33 @@ std::span<const T> elements(const Matrix<T>& matrix) {
 
 void LayerWriter::attention(std::int64_t layer, bool fa, const AttentionTensors& tensors,
                             const LayerStatistics& statistics) const {
-  const std::string name = fmt::format("model.layers.{}.", layer), inside = name + "self_attn.";
+  using Role = TensorRole;
+  const LayerSchema schema = layer_schema(reader_.source().checkpoint().config(), layer);
   const auto input = [&](Group group) -> const MeanRange& {
     return statistics.inputs[static_cast<std::size_t>(group)];
   };
   if (fa) {
     LATENT8_CHECK(statistics.fa.has_value());
-    fa_scales(inside, *statistics.fa);
+    fa_scales(attention_name(layer) + ".", *statistics.fa);
   }
-  attention_linear(inside + "q_a_proj", tensors.q_a_proj, input(Group::kHidden));
-  norm(inside + "q_a_layernorm", tensors.q_a_layernorm);
-  attention_linear(inside + "q_b_proj", tensors.q_b_proj, input(Group::kCQ));
-  attention_linear(inside + "kv_a_proj_with_mqa", tensors.kv_a_proj_with_mqa, input(Group::kHidden));
-  norm(inside + "kv_a_layernorm", tensors.kv_a_layernorm);
-  writer_.write_floats(inside + "kv_b_proj.weight", elements(tensors.kv_b_proj.weight));
-  attention_linear(inside + "o_proj", tensors.o_proj, input(Group::kO));
-  norm(name + "input_layernorm", tensors.input_layernorm);
+  attention_linear(schema.name(Role::kQAProj), tensors.q_a_proj, input(Group::kHidden));
+  norm(schema.name(Role::kQANorm), tensors.q_a_layernorm);
+  attention_linear(schema.name(Role::kQBProj), tensors.q_b_proj, input(Group::kCQ));
+  attention_linear(schema.name(Role::kKvAProj), tensors.kv_a_proj_with_mqa, input(Group::kHidden));
+  norm(schema.name(Role::kKvANorm), tensors.kv_a_layernorm);
+  writer_.write_floats(schema.weight(Role::kKvBProj), elements(tensors.kv_b_proj.weight));
+  attention_linear(schema.name(Role::kOProj), tensors.o_proj, input(Group::kO));
+  norm(schema.name(Role::kInputNorm), tensors.input_layernorm);
 }
 
-void LayerWriter::mlp(const std::string& name, const MlpTensors& tensors) const {
-  linear(name + ".gate_proj", tensors.gate_proj, {});
-  linear(name + ".up_proj", tensors.up_proj, {});
-  linear(name + ".down_proj", tensors.down_proj, {});
+void LayerWriter::mlp(const LayerSchema& layer, LayerPart part, std::int64_t expert,
+                      const MlpTensors& tensors) const {
+  const auto write = [&](TensorRole role, const Matrix<float>& weight) {
+    linear(layer.name(layer.get(role, part), expert), weight, {});
+  };
+  write(TensorRole::kGateProj, tensors.gate_proj);
+  write(TensorRole::kUpProj, tensors.up_proj);
+  write(TensorRole::kDownProj, tensors.down_proj);
 }
 
 void LayerWriter::norm(const std::string& name, const NormTensors& norm) const {

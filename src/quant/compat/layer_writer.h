@@ -19,7 +19,8 @@ class LayerWriter {
   // latent where scales are planned
   void attention(std::int64_t layer, bool fa, const AttentionTensors& tensors,
                  const LayerStatistics& statistics) const;
-  void mlp(const std::string& name, const MlpTensors& tensors) const;
+  // part, expert: as of TensorReader::mlp().
+  void mlp(const LayerSchema& layer, LayerPart part, std::int64_t expert, const MlpTensors& tensors) const;
   // `name`.weight, and its bias where smoothing gives it one: zeros unless `norm` has values.
   void norm(const std::string& name, const NormTensors& norm) const;
   // A tensor of the source in the model's type.

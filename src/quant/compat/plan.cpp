@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "source/source_tensor.h"
 
 namespace latent8::compat {
@@ -30,16 +31,18 @@ class Planner {
       : source_(source), options_(options), config_(source.config()), plan_(plan) {}
 
   void run(std::int64_t layers) {
-    copy("model.embed_tokens.weight");
+    const LayerSchema outside = outside_schema(config_);
+    copy(outside.weight(TensorRole::kEmbedTokens));
     for (std::int64_t l = 0; l < layers; ++l) layer(l);
-    norm("model.norm");
-    if (!config_.tie_word_embeddings || source_.find("lm_head.weight") != nullptr) copy("lm_head.weight");
+    norm(outside.name(TensorRole::kFinalNorm));
+    const TensorSchema& head = outside.get(TensorRole::kLmHead);
+    if (!head.optional || source_.find(outside.weight(head)) != nullptr) copy(outside.weight(head));
   }
 
   // The source's index lists its tensors by name.
   void mtp() {
     for (std::int64_t n = 0; n < config_.num_nextn_predict_layers; ++n) {
-      const std::string prefix = fmt::format("model.layers.{}.", config_.num_hidden_layers + n);
+      const std::string prefix = layer_name(config_.num_hidden_layers + n) + ".";
       const TensorMap& tensors = source_.tensors();
       for (auto it = tensors.lower_bound(prefix); it != tensors.end() && it->first.starts_with(prefix);
            ++it) {
@@ -52,43 +55,24 @@ class Planner {
 
  private:
   void layer(std::int64_t index) {
-    const std::string name = fmt::format("model.layers.{}", index);
-    attention(name + ".self_attn", options_.fa_quant && !plan_.float_layers.contains(index));
-    if (config_.is_moe_layer(index))
-      moe(name + ".mlp");
-    else
-      mlp(name + ".mlp");
-    norm(name + ".input_layernorm");
-    norm(name + ".post_attention_layernorm");
+    if (options_.fa_quant && !plan_.float_layers.contains(index)) fa_scales(attention_name(index));
+    const LayerSchema schema = layer_schema(config_, index);
+    for_each_listed(schema, [&](const TensorSchema& tensor, std::int64_t expert) {
+      tensor_of(tensor, schema.name(tensor, expert));
+    });
   }
 
-  void attention(const std::string& name, bool fa) {
-    const bool shifted = options_.anti == Anti::kM4;
-    if (fa) fa_scales(name);
-    attention_linear(name + ".q_a_proj", shifted);
-    norm(name + ".q_a_layernorm");
-    attention_linear(name + ".q_b_proj", shifted);
-    attention_linear(name + ".kv_a_proj_with_mqa", shifted);
-    norm(name + ".kv_a_layernorm");
-    copy(name + ".kv_b_proj.weight");
-    attention_linear(name + ".o_proj", false);
-  }
-
-  void moe(const std::string& name) {
-    for (std::int64_t e = 0; e < config_.n_routed_experts; ++e) mlp(fmt::format("{}.experts.{}", name, e));
-    copy(name + ".gate.weight");
-    if (source_.find(name + ".gate.e_score_correction_bias") != nullptr)
-      copy(name + ".gate.e_score_correction_bias");
-    if (config_.n_shared_experts > 0) mlp(name + ".shared_experts");
-  }
-
-  void mlp(const std::string& name) {
-    for (const char* part : {".gate_proj", ".up_proj", ".down_proj"})
-      linear(name + part, false, QuantType::kW8A8Dynamic);
-  }
-
-  void attention_linear(const std::string& name, bool bias) {
-    linear(name, bias, options_.dynamic ? QuantType::kW8A8Dynamic : QuantType::kW8A8);
+  void tensor_of(const TensorSchema& tensor, const std::string& name) {
+    if (tensor.form == TensorForm::kNorm) return norm(name);
+    if (tensor.form == TensorForm::kMatrix) return copy(name + ".weight");
+    if (tensor.form == TensorForm::kVector) {
+      if (source_.find(name) != nullptr) copy(name);
+      return;
+    }
+    const bool attention = tensor.part == LayerPart::kAttention;
+    // m4 smooths, and so shifts, what reads the hidden state or the query's latent.
+    const bool shifted = attention && options_.anti == Anti::kM4 && tensor.reads != InputKind::kO;
+    linear(name, shifted, attention && !options_.dynamic ? QuantType::kW8A8 : QuantType::kW8A8Dynamic);
   }
 
   void linear(const std::string& name, bool bias, QuantType type) {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "formats/layer_schema.h"
 #include "quant/weights/rounding.h"
 
 namespace latent8 {
@@ -24,9 +25,13 @@ struct Tensors {
   LatentWeights view() { return {kv_a.view(), gamma.view().row_span(0), kv_b.view()}; }
 };
 
-std::string kv_a_name(const std::string& prefix) { return prefix + ".kv_a_proj_with_mqa.weight"; }
-std::string gamma_name(const std::string& prefix) { return prefix + ".kv_a_layernorm.weight"; }
-std::string kv_b_name(const std::string& prefix) { return prefix + ".kv_b_proj.weight"; }
+struct Names {
+  explicit Names(const LayerSchema& schema)
+      : kv_a(schema.weight(TensorRole::kKvAProj)),
+        gamma(schema.weight(TensorRole::kKvANorm)),
+        kv_b(schema.weight(TensorRole::kKvBProj)) {}
+  std::string kv_a, gamma, kv_b;
+};
 
 void round_rows(DType type, Matrix<float>& m) {
   for (std::int64_t r = 0; r < m.rows(); ++r) round_in_place(type, m.view().row_span(r));
@@ -44,16 +49,19 @@ Linear float_linear(const Matrix<float>& w, const float* bias) {
 // One layer's attention, of which fold() replaces what makes and what reads the latent.
 class FoldedAttention {
  public:
-  FoldedAttention(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
-                  const LatentChoices& choices, CalibrationRun& run)
-      : working_(working), prefix_(prefix), choices_(choices), run_(run), checkpoint_(working.checkpoint()) {
+  FoldedAttention(const WorkingLayer& working, std::int64_t layer, const LatentChoices& choices,
+                  CalibrationRun& run)
+      : working_(working),
+        names_(layer_schema(run.config(), layer)),
+        choices_(choices),
+        run_(run),
+        checkpoint_(working.checkpoint()) {
     load_attention_half(checkpoint_, layer, {}, storage_, weights_);
     kv_a_bias_ = weights_.attention.kv_a_proj_with_mqa.bias;
   }
 
   void fold(const LatentFold& fold) {
-    tensors_ = {working_.values(kv_a_name(prefix_)), working_.values(gamma_name(prefix_)),
-                working_.values(kv_b_name(prefix_))};
+    tensors_ = {working_.values(names_.kv_a), working_.values(names_.gamma), working_.values(names_.kv_b)};
     apply_fold(run_.ctx().pool(), fold, tensors_.view());
     if (choices_.float_weights) round_rows(choices_.dtype, tensors_.kv_a);
     round_rows(choices_.dtype, tensors_.gamma);
@@ -71,12 +79,13 @@ class FoldedAttention {
 
   MlaAttention attention() const { return {run_.config(), weights_.attention, run_.rope()}; }
   const AttentionWeights& weights() const { return weights_.attention; }
+  const Names& names() const { return names_; }
   const Tensors& tensors() const { return tensors_; }
   std::int64_t rank() const { return tensors_.gamma.cols(); }
 
  private:
   const WorkingLayer& working_;
-  const std::string& prefix_;
+  const Names names_;
   const LatentChoices& choices_;
   CalibrationRun& run_;
   const Checkpoint checkpoint_;
@@ -214,10 +223,10 @@ bool changes_nothing(const std::vector<float>& scale) {
 
 }  // namespace
 
-LatentChoice choose_latent(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
+LatentChoice choose_latent(const WorkingLayer& working, std::int64_t layer,
                            const AttentionActivations& activations, const ActivationStore& stream,
                            const LatentChoices& choices) {
-  FoldedAttention folded(working, prefix, layer, choices, activations.run());
+  FoldedAttention folded(working, layer, choices, activations.run());
   Trial trial(folded, activations, stream);
   LatentChoice best;
   const auto try_fold = [&](const LatentFold& fold) {
@@ -252,10 +261,10 @@ LatentChoice choose_latent(const WorkingLayer& working, const std::string& prefi
   return best;
 }
 
-void take_fold(WorkingLayer& working, const std::string& prefix, std::int64_t layer, const LatentFold& fold,
+void take_fold(WorkingLayer& working, std::int64_t layer, const LatentFold& fold,
                const LatentChoices& choices, AttentionActivations& activations) {
   if (!fold.rotate && fold.scale.empty()) return;
-  FoldedAttention folded(working, prefix, layer, choices, activations.run());
+  FoldedAttention folded(working, layer, choices, activations.run());
   folded.fold(fold);
   activations.update_each_step([&](Scratch& s, const CalibrationStep& step, std::span<const std::uint8_t>) {
     folded.project_latent(s, step);
@@ -264,9 +273,9 @@ void take_fold(WorkingLayer& working, const std::string& prefix, std::int64_t la
   const auto all = [](const Matrix<float>& m) {
     return std::span(m.row(0), static_cast<std::size_t>(m.rows() * m.cols()));
   };
-  working.replace(kv_a_name(prefix), all(t.kv_a));
-  working.replace(gamma_name(prefix), all(t.gamma));
-  working.replace(kv_b_name(prefix), all(t.kv_b));
+  working.replace(folded.names().kv_a, all(t.kv_a));
+  working.replace(folded.names().gamma, all(t.gamma));
+  working.replace(folded.names().kv_b, all(t.kv_b));
 }
 
 }  // namespace latent8

@@ -30,16 +30,15 @@ struct LatentChoices {
 
 // Errors are sqrt(mean over tokens of |attention(codes) - attention(float)|^2 / |residual stream|^2), of the
 // first prompts, with the int8 operator that runs later.
-//   prefix       "model.layers.3.self_attn"
 //   activations  of the float run
 //   stream       [tokens, hidden_size] residual stream behind attention
-LatentChoice choose_latent(const WorkingLayer& working, const std::string& prefix, std::int64_t layer,
+LatentChoice choose_latent(const WorkingLayer& working, std::int64_t layer,
                            const AttentionActivations& activations, const ActivationStore& stream,
                            const LatentChoices& choices);
 
 // Puts the folded weights into `working` (kv_a_proj_with_mqa, kv_a_layernorm, kv_b_proj), those that are
 // stored in float rounded, and the latent of the folded weights into `activations`.
-void take_fold(WorkingLayer& working, const std::string& prefix, std::int64_t layer, const LatentFold& fold,
+void take_fold(WorkingLayer& working, std::int64_t layer, const LatentFold& fold,
                const LatentChoices& choices, AttentionActivations& activations);
 
 }  // namespace latent8

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "quant/calibrate/down_error.h"
 #include "quant/calibrate/hessian.h"
 #include "quant/calibrate/routed_experts.h"
@@ -79,8 +80,7 @@ void LayerPipeline::write_attention(const Checkpoint& tensors, const AttentionAc
   for (std::size_t kind = 0; kind < kAttentionInputs.size(); ++kind) {
     std::vector<const PlannedModule*> readers;
     for (const PlannedModule* module : others)
-      if (is_int8(*module) && input_kind(module->name) == static_cast<InputKind>(kind))
-        readers.push_back(module);
+      if (is_int8(*module) && module->input == static_cast<InputKind>(kind)) readers.push_back(module);
     if (readers.empty()) continue;
     std::erase_if(others, [&](const PlannedModule* module) {
       return std::find(readers.begin(), readers.end(), module) != readers.end();
@@ -158,9 +158,8 @@ void LayerPipeline::decide_attention(AttentionActivations& activations, const Ac
   report_.latent_rms = report_.stored_rms = latent.rms;
   if (!unit_.fa) return;
   context_.progress(Stage::kCalibrate, "latent", 0);
-  const std::string name = fmt::format("model.layers.{}.self_attn", unit_.layer);
   const LatentChoices choices = latent_choices();
-  latent_ = choose_latent(working_, name, unit_.layer, activations, next, choices);
+  latent_ = choose_latent(working_, unit_.layer, activations, next, choices);
   if (context_.options.fallback == QuantizeOptions::Fallback::kAuto && latent_->error > kLargestError) {
     const auto scales = std::find_if(unit_.modules.begin(), unit_.modules.end(), [](const PlannedModule& m) {
       return m.kind == PlannedModule::Kind::kFaScales;
@@ -175,7 +174,7 @@ void LayerPipeline::decide_attention(AttentionActivations& activations, const Ac
     latent_.reset();
     return;
   }
-  take_fold(working_, name, unit_.layer, latent_->fold, choices, activations);
+  take_fold(working_, unit_.layer, latent_->fold, choices, activations);
   report_latent(activations, *latent_);
 }
 
@@ -205,8 +204,8 @@ LatentChoices LayerPipeline::latent_choices() const {
   // fp8 blocks that are kept as they are take no other values.
   const bool fixed = float_weights && std::any_of(attention.begin(), attention.end(), is_fp8);
   // Its bias would have to be rotated too, which no checkpoint has needed.
-  const bool biased = context_.source.checkpoint().find(fmt::format(
-                          "model.layers.{}.self_attn.kv_a_proj_with_mqa.bias", unit_.layer)) != nullptr;
+  const std::string kv_a = layer_schema(run_.config(), unit_.layer).name(TensorRole::kKvAProj);
+  const bool biased = context_.source.checkpoint().find(kv_a + ".bias") != nullptr;
   return {context_.options.rotate_latent && !biased, !fixed, float_weights, context_.dtype};
 }
 

@@ -69,14 +69,6 @@ std::span<const std::byte> bytes_of(const std::vector<T>& values) {
 
 }  // namespace
 
-InputKind input_kind(std::string_view linear) {
-  if (linear.ends_with(".q_b_proj")) return InputKind::kCQ;
-  if (linear.ends_with(".o_proj")) return InputKind::kO;
-  if (linear.ends_with(".gate_proj") || linear.ends_with(".up_proj")) return InputKind::kMlp;
-  if (linear.ends_with(".down_proj")) return InputKind::kDown;
-  return InputKind::kHidden;
-}
-
 void LayerObservers::observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts) {
   const auto rows = [&](const Matrix<float>& m) { return m.view().row_range(0, tokens); };
   for (std::size_t i = 0; i < kAttentionInputs.size(); ++i)
@@ -84,8 +76,8 @@ void LayerObservers::observe(const Scratch& s, std::int64_t tokens, std::span<co
   if (fa) fa->observe(rows(s.q_absorbed), counts);
 }
 
-const InputObserver& LayerObservers::input_of(std::string_view linear) const {
-  const std::optional<InputObserver>& observer = inputs[static_cast<std::size_t>(input_kind(linear))];
+const InputObserver& LayerObservers::input_of(InputKind kind) const {
+  const std::optional<InputObserver>& observer = inputs[static_cast<std::size_t>(kind)];
   LATENT8_CHECK(observer.has_value());
   return *observer;
 }
@@ -101,7 +93,7 @@ LayerObservers LayerQuantizer::observers(std::span<const PlannedModule* const> m
     if (module->kind == Kind::kFaScales) out.fa.emplace(tensors_.config().num_attention_heads);
     if (module->kind != Kind::kStatic) continue;
     const std::vector<double> columns = column_energy(pool_, tensor(module->name + ".weight"));
-    std::vector<double>& sum = energy[static_cast<std::size_t>(input_kind(module->name))];
+    std::vector<double>& sum = energy[static_cast<std::size_t>(module->input)];
     sum.resize(columns.size());
     for (std::size_t c = 0; c < columns.size(); ++c) sum[c] += columns[c];
   }
@@ -126,7 +118,7 @@ OutputErrors LayerQuantizer::write(std::span<const PlannedModule* const> modules
         write_static(*module, observers, errors);
         break;
       case Kind::kDynamic:
-        if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module->name))])
+        if (const auto& factor = observers.factors[static_cast<std::size_t>(module->input)])
           write_compensated(*module, *factor, errors);
         else
           dynamic.push_back(module);
@@ -216,11 +208,11 @@ void LayerQuantizer::write_compensated(const PlannedModule& module, const Hessia
 
 void LayerQuantizer::write_static(const PlannedModule& module, const LayerObservers& observers,
                                   OutputErrors& errors) const {
-  const StaticInput input = observers.input_of(module.name).best_input(dtype_);
+  const StaticInput input = observers.input_of(module.input).best_input(dtype_);
   const std::vector<float> bias = bias_of(module.name);
   const SourceTensor source = tensor(module.name + ".weight");
   QuantizedWeight weight;
-  if (const auto& factor = observers.factors[static_cast<std::size_t>(input_kind(module.name))]) {
+  if (const auto& factor = observers.factors[static_cast<std::size_t>(module.input)]) {
     const Matrix<float> values = values_of(source);
     const std::vector<float> scale = scales_of(pool_, source, values, dtype_);
     // What multiplies the codes when the model runs is deq_scale, which is rounded once more.

@@ -18,22 +18,12 @@
 
 namespace latent8 {
 
-// The inputs of linears. Static linears that read the same one share its observer, so that the step quantises
-// it once.
-enum class InputKind : std::uint8_t {
-  kHidden,  // of q_a_proj or q_proj, and of kv_a_proj_with_mqa
-  kCQ,      // of q_b_proj
-  kO,       // of o_proj
-  kMlp,     // of gate_proj and up_proj
-  kDown     // of down_proj
-};
-inline constexpr std::size_t kInputKinds = 5;
-InputKind input_kind(std::string_view linear);
 // Where attention keeps the inputs of its linears, by InputKind.
 inline constexpr std::array<Matrix<float> Scratch::*, 3> kAttentionInputs{&Scratch::h, &Scratch::c_q,
                                                                           &Scratch::o};
 
-// What is observed in one layer.
+// What is observed in one layer. Static linears that read the same input share its observer, so that the step
+// quantises it once.
 struct LayerObservers {
   std::array<std::optional<InputObserver>, kInputKinds> inputs;  // by InputKind; those that are needed
   std::optional<FaObserver> fa;
@@ -43,8 +33,8 @@ struct LayerObservers {
 
   // Rows [0, tokens) of kAttentionInputs and s.q_absorbed.
   void observe(const Scratch& s, std::int64_t tokens, std::span<const std::uint8_t> counts);
-  // REQUIRES: the input of `linear` is observed.
-  const InputObserver& input_of(std::string_view linear) const;
+  // REQUIRES: the input is observed.
+  const InputObserver& input_of(InputKind kind) const;
 };
 
 // Ownership: refers to its arguments, which must outlive it.

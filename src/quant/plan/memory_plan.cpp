@@ -49,7 +49,7 @@ std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit, Qu
   std::array<std::int64_t, 2> hessians{};  // of which attention has one at a time, the MLP two
   std::int64_t codes = 0, expert = 0, mtp_input = 0, smoothing = 0, smoothed = 0, hidden_rows = 0;
   for (const PlannedModule& module : unit.modules) {
-    if (module.name.ends_with(".eh_proj.weight")) mtp_input = source_bytes(source, module);
+    if (module.input == InputKind::kMtp) mtp_input = std::max(mtp_input, source_bytes(source, module));
     if (module.part == Part::kOther) continue;
     if (module.part == Part::kAttention) parts[0] += source_bytes(source, module);
     if (module.part == Part::kMlp) parts[1] += source_bytes(source, module);
@@ -60,7 +60,7 @@ std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit, Qu
     if (module.part == Part::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2) continue;
     // The weight in float32 beside its codes, and its input's second moment.
     const std::int64_t in = weight.shape[1], hessian = Hessian::bytes(in) + kFloat * weight.bytes();
-    const bool hidden = input_kind(module.name) == InputKind::kHidden;
+    const bool hidden = module.input == InputKind::kHidden;
     if (module.part == Part::kAttention && (anti == Anti::kM6 || (anti == Anti::kM4 && hidden))) {
       smoothed += kFloat * weight.bytes();  // they stay float32 until they are quantised
       hidden_rows += hidden ? weight.shape[0] : 0;

@@ -21,33 +21,35 @@ using Part = PlannedModule::Part;
 class Planner {
  public:
   Planner(const Checkpoint& source, const QuantizeOptions& options, DType dtype)
-      : source_(source), options_(options), config_(source.config()), dtype_(dtype) {}
+      : source_(source),
+        options_(options),
+        config_(source.config()),
+        outside_(outside_schema(config_)),
+        dtype_(dtype) {}
 
   std::vector<PlannedModule> embedding() {
-    copy("model.embed_tokens.weight");
+    copy(outside_.weight(TensorRole::kEmbedTokens));
     return take();
   }
 
   std::vector<PlannedModule> layer(std::int64_t index, bool fa) {
-    const std::string name = fmt::format("model.layers.{}", index);
+    const LayerSchema schema = layer_schema(config_, index);
     part_ = Part::kAttention;
-    attention(name + ".self_attn", fa);
-    part_ = Part::kMlp;
-    if (config_.is_moe_layer(index))
-      moe(name + ".mlp");
-    else
-      dense_mlp(name + ".mlp");
-    part_ = Part::kAttention;
-    copy(name + ".input_layernorm.weight");
-    part_ = Part::kMlp;
-    copy(name + ".post_attention_layernorm.weight");
+    if (fa) fa_scales(attention_name(index));
+    for_each_listed(schema, [&](const TensorSchema& tensor, std::int64_t expert) {
+      part_ = part_of(tensor);
+      expert_ = expert;
+      plan(tensor, schema.name(tensor, expert));
+    });
     part_ = Part::kOther;
+    expert_ = -1;
     return take();
   }
 
   std::vector<PlannedModule> head() {
-    copy("model.norm.weight");
-    if (!config_.tie_word_embeddings || has("lm_head.weight")) copy("lm_head.weight");
+    copy(outside_.weight(TensorRole::kFinalNorm));
+    const TensorSchema& head = outside_.get(TensorRole::kLmHead);
+    if (!head.optional || has(outside_.weight(head))) copy(outside_.weight(head));
     return take();
   }
 
@@ -80,54 +82,41 @@ class Planner {
   std::vector<PlannedModule> take() { return std::exchange(out_, {}); }
 
   template <class Visit>
-  void for_each_mtp_tensor(const Visit& visit) const {
+  void for_each_mtp_tensor(const Visit& visit) {
     for (std::int64_t n = 0; n < config_.num_nextn_predict_layers; ++n) {
-      const std::string prefix = fmt::format("model.layers.{}.", config_.num_hidden_layers + n);
+      const LayerSchema schema = layer_schema(config_, config_.num_hidden_layers + n);
+      const std::string prefix = layer_name(schema.layer) + ".", input = schema.weight(TensorRole::kEhProj);
       for (auto it = source_.tensors().lower_bound(prefix);
-           it != source_.tensors().end() && it->first.starts_with(prefix); ++it)
+           it != source_.tensors().end() && it->first.starts_with(prefix); ++it) {
+        input_ = it->first == input ? InputKind::kMtp : InputKind::kNone;
         visit(it->first, it->second);
+      }
     }
   }
 
-  void attention(const std::string& name, bool fa) {
-    if (fa) fa_scales(name);
-    const Kind kind = options_.dynamic ? Kind::kDynamic : Kind::kStatic;
-    if (config_.q_lora_rank) {
-      linear(name + ".q_a_proj", kind);
-      copy(name + ".q_a_layernorm.weight");
-      linear(name + ".q_b_proj", kind);
+  static Part part_of(const TensorSchema& tensor) {
+    if (tensor.part == LayerPart::kAttention) return Part::kAttention;
+    return tensor.part == LayerPart::kExpert ? Part::kExpert : Part::kMlp;
+  }
+
+  void plan(const TensorSchema& tensor, const std::string& name) {
+    input_ = tensor.reads;
+    if (tensor.form == TensorForm::kVector) {
+      if (has(name)) copy(name);
+    } else if (tensor.may_be_int8()) {
+      linear(name, part_ == Part::kAttention && !options_.dynamic ? Kind::kStatic : Kind::kDynamic);
+      if (tensor.part == LayerPart::kDenseMlp && tensor.role == TensorRole::kDownProj) may_stay_float(name);
     } else {
-      linear(name + ".q_proj", kind);
+      copy(name + ".weight");
     }
-    linear(name + ".kv_a_proj_with_mqa", kind);
-    copy(name + ".kv_a_layernorm.weight");
-    copy(name + ".kv_b_proj.weight");  // float: it is absorbed into the query
-    linear(name + ".o_proj", kind);
-  }
-
-  void mlp(const std::string& name) {
-    for (const char* part : {".gate_proj", ".up_proj", ".down_proj"}) linear(name + part, Kind::kDynamic);
   }
 
   // What passes every token of a dense layer may stay float where int8 inputs cost too much.
-  void dense_mlp(const std::string& name) {
-    mlp(name);
+  void may_stay_float(const std::string& down) {
     if (options_.fallback != QuantizeOptions::Fallback::kAuto || keep_weights()) return;
-    const std::string down = name + ".down_proj";
     if (has(down + ".bias")) return;
     out_.back().fallback = {
         {{down + ".weight", dtype_, source_.get(down + ".weight").shape}, QuantType::kFloat}};
-  }
-
-  void moe(const std::string& name) {
-    part_ = Part::kExpert;
-    for (expert_ = 0; expert_ < config_.n_routed_experts; ++expert_)
-      mlp(fmt::format("{}.experts.{}", name, expert_));
-    expert_ = -1;
-    part_ = Part::kMlp;
-    copy(name + ".gate.weight");
-    if (has(name + ".gate.e_score_correction_bias")) copy(name + ".gate.e_score_correction_bias");
-    if (config_.n_shared_experts > 0) mlp(name + ".shared_experts");
   }
 
   void linear(const std::string& name, Kind kind) {
@@ -183,7 +172,9 @@ class Planner {
     add(name, view.dtype, view.shape, QuantType::kFloat);
   }
 
-  void begin(Kind kind, const std::string& name) { out_.push_back({kind, name, {}, part_, expert_, {}}); }
+  void begin(Kind kind, const std::string& name) {
+    out_.push_back({kind, name, {}, part_, expert_, input_, {}});
+  }
   void add(const std::string& name, DType dtype, std::vector<std::int64_t> shape, QuantType type) {
     out_.back().tensors.push_back({{name, dtype, std::move(shape)}, type});
   }
@@ -191,9 +182,12 @@ class Planner {
   const Checkpoint& source_;
   const QuantizeOptions& options_;
   const ModelConfig& config_;
+  const LayerSchema outside_;
   DType dtype_;
-  Part part_ = Part::kOther;  // of the modules that are appended
+  // Of the modules that are appended:
+  Part part_ = Part::kOther;
   std::int64_t expert_ = -1;
+  InputKind input_ = InputKind::kNone;
   std::vector<PlannedModule> out_;
 };
 

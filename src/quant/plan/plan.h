@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "formats/checkpoint.h"
+#include "formats/layer_schema.h"
 #include "formats/safetensors_writer.h"
 #include "latent8/quantize.h"
 
@@ -33,8 +34,9 @@ struct PlannedModule {
   std::vector<PlannedTensor> tensors;  // in the order of the description
   // What has to be in memory with it while its values are decided.
   enum class Part { kOther, kAttention, kMlp, kExpert };
-  Part part = Part::kOther;  // kMlp: of a decoder layer, but not of a routed expert
-  std::int64_t expert = -1;  // kExpert: which
+  Part part = Part::kOther;            // kMlp: of a decoder layer, but not of a routed expert
+  std::int64_t expert = -1;            // kExpert: which
+  InputKind input = InputKind::kNone;  // what a linear multiplies
   // What the tensors become if a measurement says so (Fallback::kAuto): one float tensor, or none at all.
   // Such modules lie in the last shard, which is made when all is decided.
   std::optional<std::vector<PlannedTensor>> fallback;

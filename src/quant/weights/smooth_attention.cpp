@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "formats/layer_schema.h"
 #include "quant/layer/layer_quantizer.h"
 #include "quant/weights/rounding.h"
 #include "quant/weights/smoothing.h"
@@ -15,20 +16,21 @@ struct Group {
   std::vector<std::string> readers;  // weights
 };
 
-std::vector<Group> groups_of(const WorkingLayer& working, std::int64_t layer,
+std::vector<Group> groups_of(const WorkingLayer& working, const ModelConfig& config, std::int64_t layer,
                              std::span<const PlannedModule* const> attention, QuantizeOptions::Anti anti) {
   if (anti == QuantizeOptions::Anti::kNone) return {};
-  const std::string name = fmt::format("model.layers.{}", layer);
-  std::vector<Group> all{{InputKind::kHidden, &Scratch::h, name + ".input_layernorm.weight", {}}};
+  const LayerSchema schema = layer_schema(config, layer);
+  std::vector<Group> all{{InputKind::kHidden, &Scratch::h, schema.weight(TensorRole::kInputNorm), {}}};
   if (anti == QuantizeOptions::Anti::kM6) {
-    all.push_back({InputKind::kCQ, &Scratch::c_q, name + ".self_attn.q_a_layernorm.weight", {}});
-    all.push_back({InputKind::kO, &Scratch::o, name + ".self_attn.kv_b_proj.weight", {}});
+    if (const TensorSchema* norm = schema.find(TensorRole::kQANorm))
+      all.push_back({InputKind::kCQ, &Scratch::c_q, schema.weight(*norm), {}});
+    all.push_back({InputKind::kO, &Scratch::o, schema.weight(TensorRole::kKvBProj), {}});
   }
   for (const PlannedModule* module : attention) {
     if (module->kind != PlannedModule::Kind::kStatic && module->kind != PlannedModule::Kind::kDynamic)
       continue;
     for (Group& group : all)
-      if (group.kind == input_kind(module->name)) group.readers.push_back(module->name + ".weight");
+      if (group.kind == module->input) group.readers.push_back(module->name + ".weight");
   }
   std::erase_if(all, [&](const Group& group) { return group.readers.empty() || !working.has(group.source); });
   return all;
@@ -141,7 +143,7 @@ std::vector<LayerReport::Smoothed> smooth_attention(WorkingLayer& working, std::
   CalibrationRun& run = activations.run();
   std::vector<LayerReport::Smoothed> done;
   std::vector<std::pair<Matrix<float> Scratch::*, std::vector<float>>> scales;
-  for (const Group& group : groups_of(working, layer, attention, anti)) {
+  for (const Group& group : groups_of(working, run.config(), layer, attention, anti)) {
     Smoothing best = choose_smoothing(run.ctx(), sample_input(activations, group).view(),
                                       sample_weights(working, group.readers).view(), target);
     if (best.scale.empty()) continue;

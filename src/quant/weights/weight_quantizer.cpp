@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/kernel_table.h"
 #include "quant/weights/expert_stream.h"
 #include "quant/weights/rounding.h"
 #include "sys/parallel.h"
