@@ -29,9 +29,9 @@ struct EngineOptions {
 
 // How a checkpoint becomes a model.
 struct ModelOptions {
-  bool accept_unit_scales = false;  // FA scales that are all 1.0 are an error otherwise
-  bool copy_weights = false;        // into huge pages, instead of using them where the file is mapped
-  bool load_mtp = false;            // the MTP layer, where the checkpoint has one, with its cache
+  bool accept_unit_scales = false;     // FA scales that are all 1.0 are an error otherwise
+  bool copy_weights = false;           // into huge pages, instead of using them where the file is mapped
+  bool load_mtp = false;               // the MTP layer, where the checkpoint has one, with its cache
   bool ignore_unread_tensors = false;  // tensors that the model does not read are an error otherwise
 };
 
@@ -82,6 +82,8 @@ class Engine {
   // Throws: Error{kInvalidArgument} for an empty prompt, one that the context or the cache cannot hold, a
   // token id out of range, or sampling parameters out of range.
   RequestId submit(Request request, TokenSink& sink);
+  // What submit() would refuse. Throws: as submit().
+  void check(const Request& request) const;
   // Ends a request with kCancelled before its next step; nothing happens if it has finished.
   void cancel(RequestId id);
 

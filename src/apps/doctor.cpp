@@ -174,9 +174,10 @@ void print_checkpoint(const Json& c) {
     print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
   if (c.contains("chat_template"))
     print_result(fmt::format("chat template   {}\n", c["chat_template"].get<bool>() ? "yes" : "no"));
-  print_result(fmt::format("checksums       {}\n", c["sha256sums"].get<bool>()
-                                                       ? "SHA256SUMS is there (verify and run --check read it)"
-                                                       : "none: there is no SHA256SUMS"));
+  print_result(
+      fmt::format("checksums       {}\n", c["sha256sums"].get<bool>()
+                                              ? "SHA256SUMS is there (verify and run --check read it)"
+                                              : "none: there is no SHA256SUMS"));
   print_advice(c["advice"]);
   if (!c["problems"].empty()) print_result("problems\n");
   for (const Json& problem : c["problems"])

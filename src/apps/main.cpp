@@ -24,6 +24,7 @@ void add_subcommands(CLI::App& root) {
   latent8::add_run(root);
   latent8::add_chat(root);
   latent8::add_run_pa(root);
+  latent8::add_serve(root);
   latent8::add_inspect(root);
   latent8::add_tokenize(root);
   latent8::add_eval(root);

@@ -7,6 +7,7 @@
 namespace latent8 {
 
 void add_inspect(CLI::App& root);
+void add_serve(CLI::App& root);
 void add_tokenize(CLI::App& root);
 void add_eval(CLI::App& root);
 void add_quantize(CLI::App& root);

@@ -68,8 +68,7 @@ class TokenizeCommand {
                   line["messages"].type_name());
     for (const OrderedJson& message : line["messages"])
       if (!message.is_object())
-        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}",
-                    shown_json(message));
+        throw_error(ErrorCode::kInvalidArgument, "'messages': objects expected, got {}", shown_json(message));
     const OrderedJson flag = line.value("add_generation_prompt", OrderedJson(false));
     if (!flag.is_boolean())
       throw_error(ErrorCode::kInvalidArgument, "'add_generation_prompt': true or false expected, got {}",

@@ -46,7 +46,7 @@ class Engine::Impl {
   Impl& operator=(const Impl&) = delete;
 
   RequestId submit(Request request, TokenSink& sink) {
-    check_request(request, info_.vocab_size, options_);
+    check(request);
     const auto prompt = static_cast<std::int64_t>(request.token_ids.size());
     const std::int64_t room = info_.max_model_len - prompt, wanted = request.sampling.max_tokens;
     const std::int64_t limit = prompt + (wanted > 0 ? std::min(wanted, room) : room);
@@ -54,6 +54,8 @@ class Engine::Impl {
     loop_.submit(std::make_unique<Sequence>(id, std::move(request), sink, limit, info_.block_size));
     return id;
   }
+
+  void check(const Request& request) const { check_request(request, info_.vocab_size, options_); }
 
   void cancel(RequestId id) { loop_.cancel(id); }
   EngineStats stats() const { return loop_.stats(); }
@@ -90,6 +92,7 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 
 RequestId Engine::submit(Request request, TokenSink& sink) { return impl_->submit(std::move(request), sink); }
+void Engine::check(const Request& request) const { impl_->check(request); }
 void Engine::cancel(RequestId id) { impl_->cancel(id); }
 EngineStats Engine::stats() const { return impl_->stats(); }
 const EngineInfo& Engine::info() const { return impl_->info(); }

@@ -115,8 +115,8 @@ Prompt Frontend::raw_prompt(std::string_view text) const {
   return prompt;
 }
 
-TextAnswer Frontend::start(TextRequest request, TextSink& sink) {
-  TextOptions options{.stop = std::move(request.stop),
+TextOptions Frontend::text_options(const TextRequest& request) const {
+  TextOptions options{.stop = request.stop,
                       .silent = request.sampling.stop_token_ids,
                       .split_reasoning = request.split_reasoning,
                       .starts_in_reasoning = request.prompt.opens_reasoning,
@@ -125,8 +125,12 @@ TextAnswer Frontend::start(TextRequest request, TextSink& sink) {
     const std::vector<std::int32_t>& eos = engine_->info().eos_token_ids;
     options.silent.insert(options.silent.end(), eos.begin(), eos.end());
   }
+  return options;
+}
+
+TextAnswer Frontend::start(TextRequest request, TextSink& sink) {
   auto state = std::make_unique<TextAnswer::State>(*engine_, sink);
-  state->stream.emplace(*tokenizer_, std::move(options), *state);
+  state->stream.emplace(*tokenizer_, text_options(request), *state);
   state->id = engine_->submit({.token_ids = std::move(request.prompt.ids),
                                .sampling = std::move(request.sampling),
                                .mask = std::move(request.mask),

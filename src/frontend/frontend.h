@@ -83,6 +83,8 @@ class Frontend {
   // Throws: Error{kInvalidArgument} naming the byte offset where text is not UTF-8.
   Prompt raw_prompt(std::string_view text) const;
 
+  // How the answer to a request becomes text.
+  TextOptions text_options(const TextRequest& request) const;
   // The sink must live until its on_finish. Throws: as Engine::submit.
   [[nodiscard]] TextAnswer start(TextRequest request, TextSink& sink);
   // Waits for the whole answer.

@@ -60,6 +60,8 @@ class TextStream : public TokenSink {
 
   bool on_token(const SampledToken& token) noexcept override;
   void on_finish(const Finish& finish) noexcept override;
+  // Whether text that comes now would be reasoning.
+  bool in_reasoning() const { return reasoning_ && reasoning_->inside(); }
 
  private:
   bool has_text(std::int32_t id) const;

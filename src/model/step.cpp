@@ -58,8 +58,8 @@ std::int64_t Scratch::bytes(const ModelConfig& c, std::int64_t tokens) {
   for (const std::int64_t cols :
        {c.hidden_size, c.hidden_size, c.hidden_size, c.kv_lora_rank + c.qk_rope_head_dim,
         c.q_lora_rank.value_or(0), heads * c.qk_head_dim(), heads * c.kv_lora_rank,
-        heads * c.qk_rope_head_dim, heads, heads * c.kv_lora_rank, heads * c.v_head_dim,
-        c.n_routed_experts, shared ? c.hidden_size : 0, mtp ? 2 * c.hidden_size : 0})
+        heads * c.qk_rope_head_dim, heads, heads * c.kv_lora_rank, heads * c.v_head_dim, c.n_routed_experts,
+        shared ? c.hidden_size : 0, mtp ? 2 * c.hidden_size : 0})
     bytes += aligned_size(tokens * cols * 4);
   return bytes;
 }

@@ -28,9 +28,9 @@ std::int64_t code_bytes(const ModelConfig& c, std::int64_t tokens) {
   const KernelTable& table = kernels();
   const std::int64_t slots = tokens * c.num_experts_per_tok;
   const std::int64_t expert_rows = slots + table.code_rows * std::min(slots, c.n_routed_experts);
-  const std::int64_t widest = std::max({c.hidden_size, c.intermediate_size, c.q_lora_rank.value_or(0),
-                                        c.n_shared_experts * c.moe_intermediate_size,
-                                        c.num_attention_heads * c.v_head_dim});
+  const std::int64_t widest =
+      std::max({c.hidden_size, c.intermediate_size, c.q_lora_rank.value_or(0),
+                c.n_shared_experts * c.moe_intermediate_size, c.num_attention_heads * c.v_head_dim});
   const std::int64_t codes =
       std::max(table.code_bytes(tokens + table.code_rows, widest),
                table.code_bytes(expert_rows, std::max(c.hidden_size, c.moe_intermediate_size)));
@@ -41,9 +41,10 @@ std::int64_t code_bytes(const ModelConfig& c, std::int64_t tokens) {
 std::int64_t worker_bytes(const ModelConfig& c, int threads) {
   const KernelTable& table = kernels();
   const std::int64_t attend = table.attend_scratch_bytes(c.kv_lora_rank, c.qk_rope_head_dim) + 8 * kRunKeys;
-  const std::int64_t widest = std::max({c.hidden_size, c.intermediate_size, c.num_attention_heads * c.v_head_dim});
-  return threads *
-         aligned_size(std::max(attend, table.gemm_s8_scratch_bytes(table.gemm_rows, table.gemm_cols, widest)));
+  const std::int64_t widest =
+      std::max({c.hidden_size, c.intermediate_size, c.num_attention_heads * c.v_head_dim});
+  return threads * aligned_size(std::max(
+                       attend, table.gemm_s8_scratch_bytes(table.gemm_rows, table.gemm_cols, widest)));
 }
 
 // Partial results of attention, see mla_attend(): two for each thread, or where there are fewer than 4 blocks

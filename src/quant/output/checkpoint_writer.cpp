@@ -120,7 +120,8 @@ void mark(Json& config, bool mtp_mix, const QuantizeOptions& options) {
 
 bool is_lfs_pointer(const fs::path& path) {
   constexpr std::string_view kFirst = "version https://git-lfs.github.com/spec/";
-  constexpr std::uintmax_t kLargest = 1024;  // of a pointer file. Source: the pointer file specification of git-lfs
+  constexpr std::uintmax_t kLargest =
+      1024;  // of a pointer file. Source: the pointer file specification of git-lfs
   return fs::file_size(path) < kLargest && read_text_file(path).starts_with(kFirst);
 }
 

@@ -1,0 +1,69 @@
+#include "server/answer_fields.h"
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "server/service.h"
+
+namespace latent8 {
+namespace {
+
+constexpr std::size_t kMaxStops = 1024;
+constexpr double kMaxTemperature = 100.0, kMaxPenalty = 2.0, kMaxRepetition = 100.0;
+
+std::uint64_t random_seed() {
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  return random();
+}
+
+// The penalties and cuts of the distribution.
+void read_distribution(const Fields& body, SamplingParams& sampling) {
+  const auto set = [&](const char* key, double low, double high, float& to) {
+    if (const std::optional<double> value = body.number(key, low, high)) to = static_cast<float>(*value);
+  };
+  set("temperature", 0.0, kMaxTemperature, sampling.temperature);
+  set("min_p", 0.0, 1.0, sampling.min_p);
+  set("presence_penalty", -kMaxPenalty, kMaxPenalty, sampling.presence_penalty);
+  set("frequency_penalty", -kMaxPenalty, kMaxPenalty, sampling.frequency_penalty);
+  set("repetition_penalty", 0.0, kMaxRepetition, sampling.repetition_penalty);
+  if (!(sampling.repetition_penalty > 0.0F)) body.refuse("repetition_penalty", "a number above 0");
+  set("top_p", 0.0, 1.0, sampling.top_p);
+  if (!(sampling.top_p > 0.0F)) body.refuse("top_p", "a number above 0 and at most 1");
+  if (!(sampling.min_p < 1.0F)) body.refuse("min_p", "a number of at least 0 and below 1");
+  constexpr std::int64_t kAll = -1;  // 0 too
+  if (const auto top_k = body.integer("top_k", kAll, std::numeric_limits<std::int32_t>::max()))
+    sampling.top_k = *top_k > 0 ? static_cast<std::int32_t>(*top_k) : 0;
+}
+
+void read_ends(const Fields& body, SamplingParams& sampling) {
+  if (const auto most = body.integer("max_tokens", 1)) sampling.max_tokens = *most;
+  if (const auto most = body.integer("max_completion_tokens", 1)) sampling.max_tokens = *most;
+  sampling.ignore_eos = body.boolean("ignore_eos").value_or(false);
+  const nlohmann::ordered_json* ids = body.array("stop_token_ids");
+  for (std::size_t i = 0; ids != nullptr && i < ids->size(); ++i) {
+    const nlohmann::ordered_json& id = (*ids)[i];
+    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max())
+      body.refuse("stop_token_ids", "a list of token ids");
+    sampling.stop_token_ids.push_back(id.get<std::int32_t>());
+  }
+}
+
+}  // namespace
+
+AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options) {
+  AnswerFields out;
+  out.sampling = options.defaults;
+  read_distribution(body, out.sampling);
+  read_ends(body, out.sampling);
+  const auto seed = body.integer("seed", std::numeric_limits<std::int64_t>::min());
+  out.sampling.seed = seed ? static_cast<std::uint64_t>(*seed) : random_seed();
+  out.stop = body.texts("stop", kMaxStops);
+  out.n = body.integer("n", 1, options.max_n).value_or(1);
+  out.stream = body.boolean("stream").value_or(false);
+  out.keep_special = !body.boolean("skip_special_tokens").value_or(true);
+  if (const nlohmann::ordered_json* stream = body.object("stream_options"))
+    out.include_usage = Fields(*stream, "stream_options").boolean("include_usage").value_or(false);
+  return out;
+}
+
+}  // namespace latent8

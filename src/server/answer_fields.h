@@ -1,0 +1,29 @@
+#pragma once
+// The fields of a body that say how an answer is made, alike in every OpenAI route.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "frontend/frontend.h"
+#include "server/fields.h"
+
+namespace latent8 {
+
+struct ServiceOptions;
+
+struct AnswerFields {
+  SamplingParams sampling;
+  std::vector<std::string> stop;
+  std::int64_t n = 1;
+  bool stream = false;
+  bool include_usage = false;  // stream_options: one more event with the usage
+  bool keep_special = false;   // skip_special_tokens is false
+};
+
+// temperature, top_p, top_k, min_p, the penalties, seed, n, stop, stop_token_ids, max_tokens,
+// max_completion_tokens, ignore_eos, stream, stream_options, skip_special_tokens. A body without a seed gets
+// a random one. Throws: ApiError naming the field.
+AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options);
+
+}  // namespace latent8

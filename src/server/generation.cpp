@@ -1,0 +1,119 @@
+#include "server/generation.h"
+
+#include <boost/asio/post.hpp>
+#include <utility>
+
+#include "frontend/text_stream.h"
+#include "server/service.h"
+
+namespace latent8 {
+
+// One answer: the engine's side posts to the text's side.
+class Generation::Choice final : public TokenSink {
+ public:
+  Choice(Generation& owner, std::size_t index, TextOptions options)
+      : owner_(owner), text_{*this, index}, stream_(owner.frontend_.tokenizer(), std::move(options), text_) {}
+
+  // Engine thread.
+  bool on_token(const SampledToken& token) noexcept override {
+    AnsweredToken answered{token.id, token.logprob, {token.top.begin(), token.top.end()}};
+    boost::asio::post(owner_.strand_, [self = owner_.shared_from_this(), this,
+                                       answered = std::move(answered)] { take(answered); });
+    return true;
+  }
+  void on_finish(const Finish& finish) noexcept override {
+    boost::asio::post(owner_.strand_, [self = owner_.shared_from_this(), this, finish] { end(finish); });
+  }
+
+  // Text side.
+  void set_id(RequestId id) { id_ = id; }
+  void cancel() {
+    if (id_ != 0 && !ended_) owner_.frontend_.engine().cancel(id_);
+  }
+
+ private:
+  struct Text final : TextSink {
+    Text(Choice& c, std::size_t i) : choice(c), index(i) {}
+    void on_text(std::string_view delta, bool is_reasoning) noexcept override {
+      choice.owner_.on_text(index, delta, is_reasoning);
+    }
+    void on_finish(const TextFinish& finish) noexcept override { choice.owner_.on_finish(index, finish); }
+    Choice& choice;
+    std::size_t index;
+  };
+
+  // Tokens that were under way when a stop string had come are not part of the answer.
+  void take(const AnsweredToken& token) {
+    const std::lock_guard lock(owner_.mutex_);
+    if (stopped_ || owner_.refused_) return;
+    ++tokens_;
+    owner_.on_token(text_.index, token, stream_.in_reasoning());
+    stopped_ = !stream_.on_token({.id = token.id, .logprob = token.logprob, .top = token.top});
+    if (stopped_) cancel();
+  }
+
+  void end(Finish finish) {
+    const std::lock_guard lock(owner_.mutex_);
+    ended_ = true;
+    const bool last = --owner_.running_ == 0;
+    if (!owner_.refused_) {
+      finish.usage.completion_tokens = tokens_;
+      if (stopped_) finish.reason = FinishReason::kStop;
+      stream_.on_finish(finish);
+      if (last) owner_.on_end();
+    }
+    if (last) owner_.self_.reset();  // the caller holds another one
+  }
+
+  Generation& owner_;
+  Text text_;
+  TextStream stream_;
+  RequestId id_ = 0;
+  std::int64_t tokens_ = 0;
+  bool stopped_ = false, ended_ = false;
+};
+
+Generation::Generation(Service& service)
+    : service_(service),
+      frontend_(service.frontend()),
+      strand_(boost::asio::make_strand(service.threads().get_executor())) {
+  service_.generation_began();
+}
+
+Generation::~Generation() {
+  choices_.clear();
+  service_.generation_ended();
+}
+
+void Generation::start(TextRequest request, std::int64_t n) {
+  const TextOptions options = frontend_.text_options(request);
+  const std::lock_guard lock(mutex_);
+  for (std::int64_t i = 0; i < n; ++i)
+    choices_.push_back(std::make_unique<Choice>(*this, static_cast<std::size_t>(i), options));
+  try {
+    for (const std::unique_ptr<Choice>& choice : choices_) {
+      choice->set_id(frontend_.engine().submit({.token_ids = request.prompt.ids,
+                                                .sampling = request.sampling,
+                                                .mask = nullptr,
+                                                .priority = request.priority},
+                                               *choice));
+      ++running_;
+      self_ = shared_from_this();
+      ++request.sampling.seed;
+    }
+  } catch (...) {
+    refused_ = true;
+    for (const std::unique_ptr<Choice>& choice : choices_) choice->cancel();
+    throw;
+  }
+  on_start();
+}
+
+void Generation::cancel() {
+  boost::asio::post(strand_, [self = shared_from_this(), this] {
+    const std::lock_guard lock(mutex_);
+    for (const std::unique_ptr<Choice>& choice : choices_) choice->cancel();
+  });
+}
+
+}  // namespace latent8

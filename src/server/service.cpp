@@ -1,0 +1,242 @@
+#include "server/service.h"
+
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "latent8/version.h"
+#include "server/fields.h"
+#include "server/reply_parts.h"
+
+namespace latent8 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kMaxRequestId = 128;
+
+// A client's own id where it is harmless in a header and a log line, else a new one.
+std::string request_id(const HttpRequest& request) {
+  const std::string_view given = request.header("x-request-id");
+  const bool usable = !given.empty() && given.size() <= kMaxRequestId &&
+                      std::all_of(given.begin(), given.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+  if (usable) return std::string(given);
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  return fmt::format("{:016x}{:016x}", random(), random());
+}
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+int status_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kUnsupported:
+      return 400;
+    case ErrorCode::kUnavailable:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+// In the time that depends on the lengths alone.
+bool same_key(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+}  // namespace
+
+Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route)
+    : service_(&service),
+      exchange_(std::move(exchange)),
+      id_(std::move(id)),
+      route_(std::move(route)),
+      start_(std::chrono::steady_clock::now()) {}
+
+void Call::reply(HttpReply reply) const {
+  reply.headers.emplace_back("x-request-id", id_);
+  const int status = reply.status;
+  exchange_->reply(std::move(reply));
+  log(status);
+}
+
+void Call::reply(const Json& json, int status) const {
+  reply({.status = status, .body = dump(json), .headers = {}});
+}
+
+void Call::refuse(const ApiError& error) const { reply(to_reply(error)); }
+
+void Call::begin_events() const {
+  exchange_->begin(
+      {.status = 200,
+       .content_type = "text/event-stream",
+       .body = "",
+       .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"x-request-id", id_}}});
+}
+
+bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
+
+void Call::end_events(bool done_mark) const {
+  if (done_mark) exchange_->write("data: [DONE]\n\n");
+  exchange_->end();
+  log(200);
+}
+
+void Call::log(int status) const {
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
+  service_->metrics().count_request(route_, status);
+  log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
+                       shown(Json(request().path)), status, took.count(), id_));
+}
+
+Service::Service(Frontend& frontend, ServiceOptions options)
+    : frontend_(frontend),
+      options_(std::move(options)),
+      metrics_(options_.model_names.front(), frontend.engine()),
+      start_time_(unix_time()),
+      threads_(static_cast<std::size_t>(options_.text_threads)) {
+  add_routes();
+}
+
+// REQUIRES: the server is gone, so that what was under way has been cancelled.
+Service::~Service() {
+  {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return generations_ == 0; });
+  }
+  threads_.join();
+}
+
+void Service::generation_began() {
+  const std::lock_guard lock(mutex_);
+  ++generations_;
+}
+
+void Service::generation_ended() {
+  const std::lock_guard lock(mutex_);
+  --generations_;
+  idle_.notify_all();
+}
+
+void Service::add_routes() {
+  const auto add = [this](const char* method, const char* path, Route route) {
+    routes_[path][method] = std::move(route);
+  };
+  add("POST", "/v1/chat/completions", chat_completions);
+  add("POST", "/v1/completions", completions);
+  add("GET", "/v1/models", list_models);
+  add("POST", "/tokenize", tokenize);
+  add("POST", "/detokenize", detokenize);
+  add("GET", "/health", [](const Call& call) { call.reply(Json{{"status", "ok"}}); });
+  add("GET", "/ready", [](const Call& call) {
+    const bool ready = !call.service().draining();
+    call.reply(Json{{"status", ready ? "ready" : "draining"}}, ready ? 200 : 503);
+  });
+  add("GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); });
+  add("GET", "/metrics", [](const Call& call) {
+    call.reply({.status = 200,
+                .content_type = "text/plain; version=0.0.4",
+                .body = call.service().metrics().text(),
+                .headers = {}});
+  });
+}
+
+void Service::handle(std::shared_ptr<Exchange> exchange) {
+  const auto methods = routes_.find(exchange->request().path);
+  std::string id = request_id(exchange->request());
+  const Call call(*this, std::move(exchange), std::move(id),
+                  methods == routes_.end() ? "other" : methods->first);
+  const HttpRequest& request = call.request();
+  if (methods == routes_.end())
+    return call.refuse({.status = 404,
+                        .message = fmt::format("no route '{}'", shown(Json(request.path))),
+                        .param = "",
+                        .code = "not_found"});
+  auto route = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
+  if (route == methods->second.end()) {
+    std::string allowed;
+    for (const auto& [method, unused] : methods->second) allowed += (allowed.empty() ? "" : ", ") + method;
+    HttpReply reply = to_reply({.status = 405,
+                                .message = fmt::format("{} expected for {}", allowed, request.path),
+                                .param = "",
+                                .code = "method_not_allowed"});
+    reply.headers.emplace_back("allow", allowed);
+    return call.reply(std::move(reply));
+  }
+  ++routed_;
+  boost::asio::post(threads_, [this, route = &route->second, call] {
+    run(*route, call);
+    --routed_;
+  });
+}
+
+void Service::run(const Route& route, const Call& call) {
+  try {
+    route(call);
+  } catch (const ApiError& error) {
+    call.refuse(error);
+  } catch (const Error& error) {
+    call.refuse({.status = status_of(error.code()), .message = error.what(), .param = "", .code = ""});
+  } catch (const std::bad_alloc&) {
+    call.refuse({.status = 503, .message = "not enough memory for this request", .param = "", .code = ""});
+  } catch (const std::exception& error) {
+    log_error(fmt::format("request {}: {}", call.id(), error.what()));
+    call.refuse({.status = 500, .message = "internal error", .param = "", .code = ""});
+  }
+}
+
+std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
+  if (request.path == "/health" || request.path == "/ready") return {};
+  if (!has_key(request)) {
+    HttpReply reply =
+        to_reply({.status = 401,
+                  .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
+                  .param = "",
+                  .code = "invalid_api_key"});
+    reply.headers.emplace_back("www-authenticate", "Bearer");
+    return reply;
+  }
+  if (request.method == "POST" && routed_ >= options_.max_queue) return to_reply(queue_full());
+  return {};
+}
+
+bool Service::has_key(const HttpRequest& request) const {
+  if (options_.api_keys.empty()) return true;
+  std::string_view given = request.header("x-api-key");
+  constexpr std::string_view kBearer = "Bearer ";
+  const std::string_view authorization = request.header("authorization");
+  if (given.empty() && authorization.starts_with(kBearer)) given = authorization.substr(kBearer.size());
+  bool known = false;
+  for (const std::string& key : options_.api_keys) known |= same_key(key, given);
+  return known;
+}
+
+ApiError Service::queue_full() const {
+  return {.status = 429,
+          .message = fmt::format("the queue is full: {} requests wait", options_.max_queue),
+          .param = "",
+          .code = "queue_full",
+          .retry_after_s = 1};
+}
+
+void Service::admit(const Json& body) const {
+  const std::optional<std::string> model = Fields(body).text("model");
+  const std::vector<std::string>& names = options_.model_names;
+  if (model && std::find(names.begin(), names.end(), *model) == names.end())
+    throw ApiError{.status = 404,
+                   .message = fmt::format("the model {} is not served here; '{}' is", shown(Json(*model)),
+                                          names.front()),
+                   .param = "model",
+                   .code = "model_not_found"};
+  if (draining_)
+    throw ApiError{
+        .status = 503, .message = "the server is shutting down", .param = "", .code = "", .retry_after_s = 5};
+  if (frontend_.engine().stats().waiting >= options_.max_queue) throw queue_full();
+}
+
+}  // namespace latent8

@@ -1,0 +1,119 @@
+#pragma once
+// What the server answers with: a model behind its routes.
+
+#include <atomic>
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "frontend/frontend.h"
+#include "server/api_error.h"
+#include "server/http.h"
+#include "server/metrics.h"
+
+namespace latent8 {
+
+struct ServiceOptions {
+  std::vector<std::string> model_names;  // the first is what replies say; at least one
+  SamplingParams defaults;               // what the checkpoint advises
+  std::int64_t max_queue = 4096;         // requests that wait for the engine; more are told 429
+  std::int64_t max_n = 128;
+  std::vector<std::string> api_keys;  // none: every request may come
+  int text_threads = 2;
+};
+
+class Service;
+
+// One request on its way through a route. Copies are cheap. Thread-safety: as Exchange.
+class Call {
+ public:
+  // route: as metrics name it.
+  Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route);
+
+  Service& service() const { return *service_; }
+  const HttpRequest& request() const { return exchange_->request(); }
+  const std::string& id() const { return id_; }
+  Exchange& exchange() const { return *exchange_; }
+
+  // These add X-Request-Id, count, and write the access log.
+  void reply(HttpReply reply) const;
+  void reply(const nlohmann::ordered_json& json, int status = 200) const;
+  void refuse(const ApiError& error) const;
+  void begin_events() const;                             // server-sent events
+  bool event(const nlohmann::ordered_json& json) const;  // "data: ..."
+  void end_events(bool done_mark) const;                 // "data: [DONE]" where the API has it
+
+ private:
+  void log(int status) const;
+
+  Service* service_;
+  std::shared_ptr<Exchange> exchange_;
+  std::string id_, route_;
+  std::chrono::steady_clock::time_point start_;
+};
+
+using Route = std::function<void(const Call&)>;  // on a text thread; may throw ApiError or Error
+
+// Thread-safety: handle() belongs to the network thread.
+class Service {
+ public:
+  Service(Frontend& frontend, ServiceOptions options);
+  ~Service();
+
+  void handle(std::shared_ptr<Exchange> exchange);
+  // Refuses a request without a key that is known, and more requests than may wait, before its body is read.
+  std::optional<HttpReply> guard(const HttpRequest& request) const;
+  // From now on /ready says 503 and new answers are refused.
+  void drain() { draining_ = true; }
+
+  Frontend& frontend() { return frontend_; }
+  const ServiceOptions& options() const { return options_; }
+  Metrics& metrics() { return metrics_; }
+  boost::asio::thread_pool& threads() { return threads_; }
+  bool draining() const { return draining_; }
+
+  std::int64_t start_time() const { return start_time_; }
+
+  // Called by every Generation; the destructor waits for the last one.
+  void generation_began();
+  void generation_ended();
+
+  // Throws: ApiError 404 for a model that is not served here, 503 while draining, 429 with a full queue.
+  void admit(const nlohmann::ordered_json& body) const;
+
+ private:
+  void add_routes();
+  void run(const Route& route, const Call& call);
+  bool has_key(const HttpRequest& request) const;
+  ApiError queue_full() const;
+
+  Frontend& frontend_;
+  ServiceOptions options_;
+  Metrics metrics_;
+  std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;  // path, method
+  std::atomic<bool> draining_{false};
+  std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
+  std::int64_t start_time_;
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  std::int64_t generations_ = 0;      // guarded by mutex_
+  boost::asio::thread_pool threads_;  // last: its work refers to the rest
+};
+
+// The routes, one file each.
+void chat_completions(const Call& call);
+void completions(const Call& call);
+void list_models(const Call& call);
+void tokenize(const Call& call);
+void detokenize(const Call& call);
+
+}  // namespace latent8
