@@ -1,5 +1,7 @@
 #include "server/answer_fields.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -48,9 +50,31 @@ void read_ends(const Fields& body, SamplingParams& sampling) {
   }
 }
 
+// Fields that change an answer and that this server does not have yet: ignoring them would be a wrong answer.
+void refuse_what_is_missing(const Fields& body) {
+  using Json = nlohmann::ordered_json;
+  const auto missing = [&](const char* key, const char* instead) {
+    body.refuse(key, fmt::format("{} (this server does not have it yet)", instead));
+  };
+  if (const Json* format = body.object("response_format"))
+    if (Fields(*format, "response_format").text("type").value_or("text") != "text")
+      missing("response_format", "no format but text");
+  for (const char* key :
+       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
+    if (body.find(key) != nullptr) missing(key, "nothing");
+  if (const Json* bias = body.object("logit_bias"); bias != nullptr && !bias->empty())
+    missing("logit_bias", "nothing");
+  if (body.integer("min_tokens", 0).value_or(0) > 0) missing("min_tokens", "0");
+  if (body.find("prompt_logprobs") != nullptr) missing("prompt_logprobs", "nothing");
+  if (const Json* choice = body.find("tool_choice");
+      choice != nullptr && *choice != "auto" && *choice != "none")
+    missing("tool_choice", "\"auto\" or \"none\"");
+}
+
 }  // namespace
 
 AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options) {
+  refuse_what_is_missing(body);
   AnswerFields out;
   out.sampling = options.defaults;
   read_distribution(body, out.sampling);

@@ -23,7 +23,8 @@ struct AnswerFields {
 
 // temperature, top_p, top_k, min_p, the penalties, seed, n, stop, stop_token_ids, max_tokens,
 // max_completion_tokens, ignore_eos, stream, stream_options, skip_special_tokens. A body without a seed gets
-// a random one. Throws: ApiError naming the field.
+// a random one. Throws: ApiError naming the field, and
+// for fields that would change an answer and are not there yet.
 AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options);
 
 }  // namespace latent8

@@ -31,7 +31,8 @@ ChatRequest read_request(const Call& call, const Json& json) {
   const std::int64_t top = body.integer("top_logprobs", 0, kMaxTopLogprobs).value_or(0);
   if (top > 0 && !request.logprobs) body.refuse("top_logprobs", "'logprobs': true beside it");
   if (request.logprobs) request.fields.sampling.logprobs = static_cast<std::int32_t>(top);
-  request.prompt = call.service().frontend().chat_prompt(read_messages(body), read_tools(body));
+  request.prompt =
+      call.service().frontend().chat_prompt(read_messages(body), read_tools(body), read_variables(body));
   return request;
 }
 

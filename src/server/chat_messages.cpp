@@ -88,4 +88,9 @@ Json read_tools(const Fields& body) {
   return *tools;
 }
 
+Json read_variables(const Fields& body) {
+  const Json* variables = body.object("chat_template_kwargs");
+  return variables == nullptr ? Json(nullptr) : *variables;
+}
+
 }  // namespace latent8

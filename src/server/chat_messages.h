@@ -15,4 +15,7 @@ nlohmann::ordered_json read_messages(const Fields& body);
 // body.tools; null where there are none or tool_choice is "none". Throws: ApiError naming the field.
 nlohmann::ordered_json read_tools(const Fields& body);
 
+// body.chat_template_kwargs: variables of the chat template, or null. Throws: ApiError naming the field.
+nlohmann::ordered_json read_variables(const Fields& body);
+
 }  // namespace latent8
