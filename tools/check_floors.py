@@ -16,7 +16,7 @@ SOURCES = {".h", ".hpp", ".cpp"}
 
 
 def read_tables():
-    floors, homes, words = {}, [], []
+    floors, homes, words, calls = {}, [], [], []
     for line in TABLES.read_text().splitlines():
         kind, *rest = line.split() or ["#"]
         if kind == "floor":
@@ -25,9 +25,11 @@ def read_tables():
             homes.append((re.compile(rest[0]), rest[1:]))
         elif kind == "word":
             words.append((rest[0], rest[1:]))
+        elif kind == "call":
+            calls.append((re.compile(r"\b" + rest[0] + r"\s*[(<]"), rest[0], rest[1:]))
         elif not kind.startswith("#"):
-            raise SystemExit(f"{TABLES}: a line starts with floor, home, word or #, got {line!r}")
-    return floors, homes, words
+            raise SystemExit(f"{TABLES}: a line starts with floor, home, word, call or #, got {line!r}")
+    return floors, homes, words, calls
 
 
 def at_home(name, places):
@@ -57,7 +59,7 @@ def check_own(name, target, floors, root):
 
 
 def check(root):
-    floors, homes, words = read_tables()
+    floors, homes, words, calls = read_tables()
     found = []
     for path in sources(root / "src"):
         name = path.relative_to(root / "src").as_posix()
@@ -74,6 +76,8 @@ def check(root):
         text = path.read_text(errors="replace")
         found += [f"src/{name}: says '{word}'; only {' '.join(places)} may" for word, places in words
                   if word in text and name not in places]
+        found += [f"src/{name}: calls {word}(); only {' '.join(places)} may" for pattern, word, places in calls
+                  if not at_home(name, places) and pattern.search(text)]
     for path in sources(root / "include"):
         for number, quoted, target in includes(path):
             if quoted and not target.startswith("latent8/") or not quoted and re.search(r"[/.]", target):
@@ -95,6 +99,8 @@ def self_test():
         "src/attic/a.h": "",
         "src/eval/google.cpp": "#include <benchmark/benchmark.h>",
         "src/apps/name.cpp": "// tiny-r1",
+        "src/model/loop.cpp": "ctx.pool().parallel_for(n, 1, body);",
+        "src/engine/start.cpp": "parallel_for_or_throw(pool, n, 1, body);",
         "src/base/gone.h": '#include "latent8/gone.h"',
         "include/latent8/fmt.h": "#include <fmt/core.h>",
     }
@@ -104,6 +110,8 @@ def self_test():
         "src/formats/b.h": "#include <nlohmann/json_fwd.hpp>",
         "src/base/log.cpp": "#include <spdlog/spdlog.h>",
         "src/sys/cpu.cpp": "#include <cpuid.h>",
+        "src/ops/loop.cpp": "ctx.pool().parallel_for(n, 1, body);",
+        "src/model/says.cpp": "// as parallel_for cuts it",
         "src/benchmark/a.h": '#include "benchmark/a.h"',
         "src/model/shapes.h": "// tiny-r1",
         "include/latent8/error.h": "#include <string>",

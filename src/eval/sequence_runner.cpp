@@ -65,9 +65,9 @@ std::int64_t largest_step(const Steps& steps) {
 }
 
 // One run_sequences().
-class Run {
+class SequenceSteps {
  public:
-  Run(const DeepseekModel& model, OpContext& ctx, std::span<const std::vector<std::int32_t>> sequences,
+  SequenceSteps(const DeepseekModel& model, OpContext& ctx, std::span<const std::vector<std::int32_t>> sequences,
       const EvalOptions& options, bool with_mtp, const EvalProgress& progress)
       : sequences_(sequences), options_(options), with_mtp_(with_mtp), progress_(progress) {
     const std::int64_t hidden_size = model.config().hidden_size;
@@ -186,7 +186,7 @@ std::vector<SequenceHidden> run_sequences(const DeepseekModel& model, OpContext&
                                           const EvalOptions& options, bool with_mtp,
                                           const EvalProgress& progress) {
   if (sequences.empty()) return {};
-  return Run(model, ctx, sequences, options, with_mtp, progress).run();
+  return SequenceSteps(model, ctx, sequences, options, with_mtp, progress).run();
 }
 
 }  // namespace latent8
