@@ -1,5 +1,7 @@
 // latent8 tokenize: text to token ids, ids to text, messages to both. JSON lines in, JSON lines out.
 
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +11,8 @@
 #include "apps/template_flags.h"
 #include "base/error.h"
 #include "base/printable.h"
+#include "formats/files.h"
+#include "formats/model_config.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -28,7 +32,13 @@ class TokenizeCommand {
       : dir_(flags.model),
         add_special_tokens_(flags.add_special_tokens),
         tokenizer_(Tokenizer::load(dir_)),
-        template_(ChatTemplate::load(dir_)) {
+        template_(ChatTemplate::load(dir_)),
+        vocab_size_(tokenizer_.vocab_size()) {
+    // A model's vocabulary may be padded; a folder may have a tokenizer and no model.
+    const std::filesystem::path config = std::filesystem::path(dir_) / "config.json";
+    if (std::filesystem::exists(config))
+      vocab_size_ =
+          std::max(vocab_size_, parse_model_config(read_text_file(config), config.string()).vocab_size);
     if (!flags.chat.given()) return;
     if (!template_)
       throw_error(ErrorCode::kNotFound, "{} has no chat template, whose variables are given", dir_);
@@ -53,9 +63,9 @@ class TokenizeCommand {
   std::vector<std::int32_t> known_ids(const OrderedJson& value) const {
     std::vector<std::int32_t> ids = token_ids_from(value);
     for (const std::int32_t id : ids)
-      if (id >= tokenizer_.vocab_size())
+      if (id >= vocab_size_)
         throw_error(ErrorCode::kInvalidArgument, "'ids': token ids from 0 to {} expected, got {}",
-                    tokenizer_.vocab_size() - 1, id);
+                    vocab_size_ - 1, id);
     return ids;
   }
 
@@ -97,6 +107,7 @@ class TokenizeCommand {
   bool add_special_tokens_;
   Tokenizer tokenizer_;
   std::optional<ChatTemplate> template_;
+  std::int64_t vocab_size_;
   OrderedJson variables_ = OrderedJson::object();
 };
 
