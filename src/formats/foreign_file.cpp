@@ -65,6 +65,18 @@ std::string beginning(std::string_view text) {
   return out;
 }
 
+// What copying and downloading leave of a file.
+std::optional<std::string> lost_content(std::string_view bytes) {
+  if (bytes.empty()) return "an empty file; fetch it again";
+  constexpr std::size_t kLongestLink = 255;
+  if (bytes.size() <= kLongestLink && bytes.starts_with("../") && bytes.find('\n') == std::string_view::npos)
+    return "the path of a symbolic link instead of the file; copy the file that it names";
+  constexpr std::size_t kProbe = 4096;
+  if (bytes.find_first_not_of('\0') >= std::min(bytes.size(), kProbe))
+    return "filled with zero bytes; fetch it again";
+  return std::nullopt;
+}
+
 struct Method {
   std::string_view name, tool;
 };
@@ -105,7 +117,7 @@ std::optional<std::string> foreign_kind(std::span<const std::byte> bytes) {
   for (const Signature& s : kPages)
     if (first.starts_with(s.begins))
       return std::string(s.what) + "; fetch it again, logged in if it needs that";
-  return std::nullopt;
+  return lost_content({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& where) {

@@ -10,28 +10,10 @@
 
 namespace latent8 {
 
-std::string disguise(std::string_view bytes) {
-  if (bytes.empty()) return "empty; download it again";
-  if (bytes.starts_with("version https://git-lfs.github.com/spec/"))
-    return "a Git LFS pointer and not the file; fetch it with 'git lfs pull'";
-  const std::size_t text = bytes.find_first_not_of(" \t\r\n");
-  if (text != std::string_view::npos && bytes[text] == '<')
-    return "a web page and not the file; download it again";
-  constexpr std::size_t kLongestLink = 255;
-  if (bytes.size() <= kLongestLink && bytes.starts_with("../") && bytes.find('\n') == std::string_view::npos)
-    return "the path of a symbolic link and not the file; copy the file that it names";
-  constexpr std::size_t kProbe = 4096;
-  if (bytes.find_first_not_of('\0') >= std::min(bytes.size(), kProbe))
-    return "filled with zero bytes; download it again";
-  return "";
-}
-
 nlohmann::json read_json_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-  if (const std::string is = disguise(text); !is.empty())
-    throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got {} bytes that are {}", path.string(),
-                text.size(), is);
+  refuse_foreign(text, path.string());
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {

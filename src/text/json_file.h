@@ -12,10 +12,6 @@ namespace latent8 {
 // instead: a Git LFS pointer, a web page, empty, cut short, or the byte that is no JSON.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
-// What a file is that should be something else, from its first bytes: "a Git LFS pointer (...)"; empty if
-// none of what is known.
-std::string disguise(std::string_view bytes);
-
 // A value as JSON for a message: ASCII, cut after 80 bytes.
 std::string shown(const nlohmann::json& value);
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "formats/foreign_file.h"
 #include "formats/json.h"
 #include "sys/mapped_file.h"
 #include "text/json_file.h"
@@ -121,11 +122,7 @@ VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const Json
   const std::string where = path.string();
   const MappedFile mapped(path);
   std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  if (const std::string is = disguise(text); !is.empty())
-    throw_error(ErrorCode::kCorrupt,
-                "{}: a token in base64 and its rank per line expected, got {} bytes that are "
-                "{}",
-                where, text.size(), is);
+  refuse_foreign(text, where);
   const std::string tokenizer_class =
       config.is_object() ? JsonFields(config, where).text("tokenizer_class", "TikTokenTokenizer")
                          : "TikTokenTokenizer";
