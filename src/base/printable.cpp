@@ -32,8 +32,9 @@ Character first_character(std::string_view text) {
 // C0, DEL, C1; line and paragraph separators; marks and overrides of direction.
 bool acts_on_terminals(std::uint32_t code) {
   if (code == '\n' || code == '\t') return false;
-  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c || (code >= 0x200e && code <= 0x200f) ||
-         (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+  return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x61c ||
+         (code >= 0x200e && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
+         (code >= 0x2066 && code <= 0x2069);
 }
 
 bool continues(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80; }

@@ -7,8 +7,8 @@
 
 namespace latent8 {
 
-// `text` without anything that a terminal acts on: control characters (but newline and tab), characters that turn
-// the direction of writing, and bytes that are not UTF-8 become \x1b, \u202e and the like.
+// `text` without anything that a terminal acts on: control characters (but newline and tab), characters that
+// turn the direction of writing, and bytes that are not UTF-8 become \x1b, \u202e and the like.
 std::string printable(std::string_view text);
 
 // Longer texts without their middle, with the number of bytes that are missing. `most` >= 64.

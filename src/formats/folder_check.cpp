@@ -30,8 +30,8 @@ class Checker {
     for (const std::string& name : names_)
       if (name.ends_with(kIndexEnding) && !is_hidden_name(name)) indices.push_back(name);
     for (const std::string& name : indices) attempt(name, [&] { read_index(name); });
-    if (indices.size() > 1) problem(fmt::format("'{}': one *{} expected, got {}", dir_.string(), kIndexEnding,
-                                                indices.size()));
+    if (indices.size() > 1)
+      problem(fmt::format("'{}': one *{} expected, got {}", dir_.string(), kIndexEnding, indices.size()));
     for (const std::string& name : names_)
       if (is_weight_file(name)) attempt(name, [&] { read_shard(name); });
     if (std::none_of(names_.begin(), names_.end(), is_weight_file))
@@ -62,7 +62,8 @@ class Checker {
     std::error_code error;
     if (fs::is_directory(dir_ / name, error)) return;
     if (name.starts_with("._")) {
-      out_.notes.push_back(fmt::format("'{}' is an AppleDouble file, which macOS leaves; it is not read", name));
+      out_.notes.push_back(
+          fmt::format("'{}' is an AppleDouble file, which macOS leaves; it is not read", name));
       return;
     }
     if (is_hidden_name(name)) return;
@@ -70,8 +71,7 @@ class Checker {
       problem(fmt::format("'{}': a download that has not ended; fetch it again", (dir_ / name).string()));
     const bool read = is_weight_file(name) || name.ends_with(".json") || name.ends_with(".jinja") ||
                       name.ends_with(".model");
-    if (read)
-      attempt(name, [&] { refuse_foreign(MappedFile(dir_ / name).bytes(), (dir_ / name).string()); });
+    if (read) attempt(name, [&] { refuse_foreign(MappedFile(dir_ / name).bytes(), (dir_ / name).string()); });
   }
 
   void read_config() {
@@ -85,9 +85,10 @@ class Checker {
     });
     attempt("quant_model_description", [&] {
       if (!read_quant_description(dir_, config.quantize) && !config.quantize.empty())
-        throw_error(ErrorCode::kNotFound,
-                    "'{}': quant_model_description*.json expected (config.json has 'quantize'), got no such file",
-                    dir_.string());
+        throw_error(
+            ErrorCode::kNotFound,
+            "'{}': quant_model_description*.json expected (config.json has 'quantize'), got no such file",
+            dir_.string());
     });
   }
 
@@ -138,7 +139,7 @@ class Checker {
   FolderCheck out_;
   std::set<std::string> broken_;  // files with a problem of their own
   SafetensorsIndex index_;
-  std::string index_name_;  // "" without an index that can be read
+  std::string index_name_;                                  // "" without an index that can be read
   std::map<std::string, std::vector<std::string>> places_;  // tensor -> files that have it
   std::int64_t bytes_ = 0;
 };

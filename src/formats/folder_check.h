@@ -13,8 +13,8 @@ struct FolderCheck {
   bool opens() const { return problems.empty(); }
 };
 
-// Looks at every file: what it is, config.json, generation_config.json, the quantisation description, the index and
-// the header of every shard, whether or not the index names it. Values of tensors are not read.
+// Looks at every file: what it is, config.json, generation_config.json, the quantisation description, the
+// index and the header of every shard, whether or not the index names it. Values of tensors are not read.
 // Throws: Error if `dir` is no folder, or cannot be listed.
 FolderCheck check_folder(const std::filesystem::path& dir);
 

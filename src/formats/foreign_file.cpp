@@ -21,10 +21,12 @@ constexpr std::array kSignatures{
               "a Git LFS pointer instead of the content; fetch it with 'git lfs pull' or a download tool"sv},
     Signature{"version https://hawser"sv,
               "a Git LFS pointer instead of the content; fetch it with 'git lfs pull' or a download tool"sv},
-    Signature{"\0\5\x16\7"sv,
-              "an AppleDouble file (what macOS keeps beside a file as '._name'); remove it, and copy the file itself"sv},
+    Signature{
+        "\0\5\x16\7"sv,
+        "an AppleDouble file (what macOS keeps beside a file as '._name'); remove it, and copy the file itself"sv},
     Signature{"\0\5\x16\0"sv, "an AppleSingle file of macOS; copy the file itself"sv},
-    Signature{"GGUF"sv, "a GGUF file (llama.cpp); this program reads the safetensors checkpoint it was made of"sv},
+    Signature{"GGUF"sv,
+              "a GGUF file (llama.cpp); this program reads the safetensors checkpoint it was made of"sv},
     Signature{"PK\3\4"sv,
               "a zip archive, as torch.save writes pickles; this program reads safetensors: convert it"sv},
     Signature{"\x80\2"sv, "a Python pickle; this program reads safetensors: convert it"sv},
@@ -67,17 +69,28 @@ struct Method {
   std::string_view name, tool;
 };
 constexpr std::array kMethods{
-    Method{"compressed-tensors", "llm-compressor"}, Method{"gptq", "AutoGPTQ or GPTQModel"},
-    Method{"gptqmodel", "GPTQModel"},               Method{"awq", "AutoAWQ"},
-    Method{"bitsandbytes", "bitsandbytes"},         Method{"modelopt", "NVIDIA ModelOpt"},
-    Method{"quark", "AMD Quark"},                   Method{"auto-round", "Intel AutoRound"},
-    Method{"intel/auto-round", "Intel AutoRound"},  Method{"inc", "Intel Neural Compressor"},
-    Method{"torchao", "torchao"},                   Method{"hqq", "HQQ"},
-    Method{"eetq", "EETQ"},                         Method{"quanto", "Optimum Quanto"},
-    Method{"fbgemm_fp8", "FBGEMM"},                 Method{"aqlm", "AQLM"},
-    Method{"vptq", "VPTQ"},                         Method{"exl2", "ExLlamaV2"},
-    Method{"exl3", "ExLlamaV3"},                    Method{"mxfp4", "OpenAI's MXFP4"},
-    Method{"ascend", "vllm-ascend"},                Method{"w8a8_int8", "SGLang"},
+    Method{"compressed-tensors", "llm-compressor"},
+    Method{"gptq", "AutoGPTQ or GPTQModel"},
+    Method{"gptqmodel", "GPTQModel"},
+    Method{"awq", "AutoAWQ"},
+    Method{"bitsandbytes", "bitsandbytes"},
+    Method{"modelopt", "NVIDIA ModelOpt"},
+    Method{"quark", "AMD Quark"},
+    Method{"auto-round", "Intel AutoRound"},
+    Method{"intel/auto-round", "Intel AutoRound"},
+    Method{"inc", "Intel Neural Compressor"},
+    Method{"torchao", "torchao"},
+    Method{"hqq", "HQQ"},
+    Method{"eetq", "EETQ"},
+    Method{"quanto", "Optimum Quanto"},
+    Method{"fbgemm_fp8", "FBGEMM"},
+    Method{"aqlm", "AQLM"},
+    Method{"vptq", "VPTQ"},
+    Method{"exl2", "ExLlamaV2"},
+    Method{"exl3", "ExLlamaV3"},
+    Method{"mxfp4", "OpenAI's MXFP4"},
+    Method{"ascend", "vllm-ascend"},
+    Method{"w8a8_int8", "SGLang"},
     Method{"gguf", "llama.cpp"},
 };
 
@@ -90,12 +103,14 @@ std::optional<std::string> foreign_kind(std::span<const std::byte> bytes) {
     if (text.starts_with(s.begins)) return std::string(s.what);
   const std::string first = beginning(text);
   for (const Signature& s : kPages)
-    if (first.starts_with(s.begins)) return std::string(s.what) + "; fetch it again, logged in if it needs that";
+    if (first.starts_with(s.begins))
+      return std::string(s.what) + "; fetch it again, logged in if it needs that";
   return std::nullopt;
 }
 
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& where) {
-  if (const auto kind = foreign_kind(bytes)) throw_error(ErrorCode::kCorrupt, "{}: the file is {}", where, *kind);
+  if (const auto kind = foreign_kind(bytes))
+    throw_error(ErrorCode::kCorrupt, "{}: the file is {}", where, *kind);
 }
 
 void refuse_foreign(std::string_view bytes, const std::string& where) {

@@ -18,10 +18,12 @@ std::optional<std::string> foreign_kind(std::span<const std::byte> bytes);
 void refuse_foreign(std::string_view bytes, const std::string& where);
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& where);
 
-// Files that a system or a download tool puts beside others and nobody asked for: "._x" (AppleDouble), ".DS_Store".
+// Files that a system or a download tool puts beside others and nobody asked for: "._x" (AppleDouble),
+// ".DS_Store".
 bool is_hidden_name(std::string_view name);
 
-// The tool that writes checkpoints with this quantization_config.quant_method: "llm-compressor". "" if unknown.
+// The tool that writes checkpoints with this quantization_config.quant_method: "llm-compressor". "" if
+// unknown.
 std::string_view tool_of_method(std::string_view method);
 
 }  // namespace latent8

@@ -10,10 +10,11 @@ namespace latent8 {
 void check_range(const std::string& name, std::span<const float> values, float low, float high) {
   for (std::size_t i = 0; i < values.size(); ++i)
     if (!(values[i] >= low && values[i] <= high))
-      throw_error(ErrorCode::kCorrupt,
-                  "tensor '{}': values from {:g} to {:g} expected, element {} is {:g}; the file is damaged, or was "
-                  "written by a run that went wrong",
-                  name, low, high, i, values[i]);
+      throw_error(
+          ErrorCode::kCorrupt,
+          "tensor '{}': values from {:g} to {:g} expected, element {} is {:g}; the file is damaged, or was "
+          "written by a run that went wrong",
+          name, low, high, i, values[i]);
 }
 
 // Most biases are far from the bound that holds for any weights; only where one is not, its row is read.
@@ -29,10 +30,11 @@ void check_quant_bias(const std::string& name, std::span<const std::int32_t> bia
     for (const std::byte code : weight.subspan(row * cols, cols))
       codes += std::abs(int{static_cast<std::int8_t>(std::to_integer<std::uint8_t>(code))});
     if (size + kCode * codes > kLimit)
-      throw_error(ErrorCode::kCorrupt,
-                  "tensor '{}': element {} is {}, and with the row's weights a sum can leave int32; the file is "
-                  "damaged",
-                  name, row, bias[row]);
+      throw_error(
+          ErrorCode::kCorrupt,
+          "tensor '{}': element {} is {}, and with the row's weights a sum can leave int32; the file is "
+          "damaged",
+          name, row, bias[row]);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Values that no model can have: they are refused where they are read, because int8 rounding and norms swallow
-// them, and the answer is wrong without a word.
+// Values that no model can have: they are refused where they are read, because int8 rounding and norms
+// swallow them, and the answer is wrong without a word.
 
 #include <cstdint>
 #include <span>
@@ -8,11 +8,12 @@
 
 namespace latent8 {
 
-// The largest magnitude of a norm's weight, a bias, a scale. Checkpoints of the family stay below 1e3; what is
-// beyond fp16 and a margin is a broken file.
+// The largest magnitude of a norm's weight, a bias, a scale. Checkpoints of the family stay below 1e3; what
+// is beyond fp16 and a margin is a broken file.
 inline constexpr float kLargestPlausible = 1e6F;
 
-// Throws: Error{kCorrupt} naming the tensor, an element and the range for a value outside of [low, high] or NaN.
+// Throws: Error{kCorrupt} naming the tensor, an element and the range for a value outside of [low, high] or
+// NaN.
 void check_range(const std::string& name, std::span<const float> values, float low = -kLargestPlausible,
                  float high = kLargestPlausible);
 

@@ -34,8 +34,11 @@ bool is_spare_mtp_layer(const Checkpoint& checkpoint, std::int64_t layer) {
 bool is_harmless(const Checkpoint& checkpoint, std::string_view name) {
   constexpr std::array kEndings{
       ".rotary_emb.inv_freq",  // computed from config.json
-      ".k_scale", ".v_scale", ".kv_scale",  // of an fp8 cache, which this program does not have
-      ".q_scale", ".prob_output_scale",     // of fp8 attention
+      ".k_scale",
+      ".v_scale",
+      ".kv_scale",  // of an fp8 cache, which this program does not have
+      ".q_scale",
+      ".prob_output_scale",  // of fp8 attention
   };
   if (std::any_of(kEndings.begin(), kEndings.end(), [&](const char* end) { return name.ends_with(end); }))
     return true;
@@ -64,15 +67,15 @@ std::string unread_text(const std::vector<std::string>& names) {
   if (names.empty()) return "";
   std::string text = fmt::format("{} tensor{} that no part of the model reads: ", names.size(),
                                  names.size() == 1 ? "" : "s");
-  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    text += (i == 0 ? "'" : ", '") + names[i] + "'";
   return text + (names.size() > kShown ? ", ..." : "");
 }
 
 void refuse_unread_tensors(const Checkpoint& checkpoint, bool ignore, std::int64_t layers) {
   const UnreadTensors unread = unread_tensors(checkpoint, layers);
   if (unread.unknown.empty()) return;
-  const std::string what =
-      fmt::format("'{}': {}", checkpoint.dir().string(), unread_text(unread.unknown));
+  const std::string what = fmt::format("'{}': {}", checkpoint.dir().string(), unread_text(unread.unknown));
   if (ignore) return log_warn(what + "; answers are those of a model without them");
   throw_error(ErrorCode::kUnsupported,
               "{}; the model has parts that are not known, or config.json does not describe these weights "

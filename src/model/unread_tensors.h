@@ -26,8 +26,8 @@ std::string unread_text(const std::vector<std::string>& names);
 // unread_tensors().
 void refuse_unread_tensors(const Checkpoint& checkpoint, bool ignore, std::int64_t layers = 0);
 
-// Whether a tensor that nothing reads changes nothing by its name: what torch modules save of constants, scales of
-// fp8 caches, a head that is tied to the embedding, and MTP layers beyond the first.
+// Whether a tensor that nothing reads changes nothing by its name: what torch modules save of constants,
+// scales of fp8 caches, a head that is tied to the embedding, and MTP layers beyond the first.
 bool is_harmless(const Checkpoint& checkpoint, std::string_view name);
 
 }  // namespace latent8

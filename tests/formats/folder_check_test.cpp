@@ -49,16 +49,19 @@ TEST_F(FolderCheckOf, EveryProblemIsToldAndNotOnlyTheFirst) {
 }
 
 TEST_F(FolderCheckOf, AllMissingShardsAreNamed) {
-  index({{"model.norm.weight", "model.safetensors"}, {"a", "model-2.safetensors"}, {"b", "model-3.safetensors"}});
+  index({{"model.norm.weight", "model.safetensors"},
+         {"a", "model-2.safetensors"},
+         {"b", "model-3.safetensors"}});
 
-  EXPECT_THAT(check().problems, Contains(HasSubstr("2 files that the index names are not there: "
+  EXPECT_THAT(check().problems, Contains(HasSubstr("the index names 2 files that are not there: "
                                                    "'model-2.safetensors', 'model-3.safetensors'")));
 }
 
 TEST_F(FolderCheckOf, TensorsThatTheIndexPromisesInVainAreCounted) {
   index({{"model.norm.weight", "model.safetensors"}, {"none.weight", "model.safetensors"}});
 
-  EXPECT_THAT(check().problems, Contains(HasSubstr("1 tensors are not in the files that it names, 'none.weight'")));
+  EXPECT_THAT(check().problems,
+              Contains(HasSubstr("1 tensors are not in the files that it names, 'none.weight'")));
 }
 
 TEST_F(FolderCheckOf, AppleDoubleFilesAreNotReadAndSaidToBeThere) {

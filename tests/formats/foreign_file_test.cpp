@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "formats/json.h"
@@ -36,8 +37,9 @@ TEST(ForeignFile, IsNamedInsteadOfItsBytes) {
   for (const Case& c : kCases) {
     const auto bytes = std::as_bytes(std::span(c.bytes));
 
-    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_safetensors_header(bytes, "w.safetensors"); }),
-                testing::AllOf(testing::StartsWith("w.safetensors: the file is"), testing::HasSubstr(c.said)));
+    EXPECT_THAT(
+        error_of(ErrorCode::kCorrupt, [&] { parse_safetensors_header(bytes, "w.safetensors"); }),
+        testing::AllOf(testing::StartsWith("w.safetensors: the file is"), testing::HasSubstr(c.said)));
     EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_json(c.bytes, "config.json"); }),
                 testing::AllOf(testing::StartsWith("config.json: the file is"), testing::HasSubstr(c.said)));
   }
@@ -51,7 +53,8 @@ TEST(ForeignFile, JsonThatEndsEarlyIsCalledTruncated) {
 }
 
 TEST(ForeignFile, AWrongCharacterHasItsPlaceAndNoEscapes) {
-  const std::string error = error_of(ErrorCode::kCorrupt, [] { parse_json("{\"a\": \x1b]0;x\x07}", "c.json"); });
+  const std::string error =
+      error_of(ErrorCode::kCorrupt, [] { parse_json("{\"a\": \x1b]0;x\x07}", "c.json"); });
 
   EXPECT_THAT(error, testing::HasSubstr("line 1, column 7"));
   EXPECT_THAT(error, testing::Not(testing::HasSubstr("\x1b")));
@@ -59,7 +62,8 @@ TEST(ForeignFile, AWrongCharacterHasItsPlaceAndNoEscapes) {
 }
 
 TEST(ForeignFile, EmptyJsonIsCalledEmpty) {
-  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [] { parse_json(" \n", "c.json"); }), testing::HasSubstr("an empty file"));
+  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [] { parse_json(" \n", "c.json"); }),
+              testing::HasSubstr("an empty file"));
 }
 
 TEST(ForeignFile, ToolsOfOtherMethodsAreKnown) {

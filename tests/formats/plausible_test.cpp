@@ -15,8 +15,9 @@ TEST(Plausible, ValuesOutOfTheRangeAreNamedWithTheirPlace) {
   for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(), -3e7F, 1e30F}) {
     const std::vector<float> values{1.0F, bad};
 
-    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { check_range("a.norm.weight", values); }),
-                testing::HasSubstr("tensor 'a.norm.weight': values from -1e+06 to 1e+06 expected, element 1 is"));
+    EXPECT_THAT(
+        error_of(ErrorCode::kCorrupt, [&] { check_range("a.norm.weight", values); }),
+        testing::HasSubstr("tensor 'a.norm.weight': values from -1e+06 to 1e+06 expected, element 1 is"));
   }
   EXPECT_NO_THROW(check_range("a", std::vector<float>{-65504.0F, 0.0F, 400.0F}));
 }
@@ -28,7 +29,8 @@ TEST(Plausible, NegativeScalesAreRefused) {
 
 TEST(Plausible, QuantBiasMayReachTheLimitOfInt32AndNotPassIt) {
   constexpr std::int32_t kLimit = std::numeric_limits<std::int32_t>::max();
-  const std::vector<std::byte> weights{std::byte{2}, std::byte{0xff}, std::byte{0}, std::byte{1}};  // 2 -1; 0 1
+  const std::vector<std::byte> weights{std::byte{2}, std::byte{0xff}, std::byte{0},
+                                       std::byte{1}};  // 2 -1; 0 1
   const auto check = [&](std::int32_t first, std::int32_t second) {
     check_quant_bias("b", std::vector<std::int32_t>{first, second}, weights);
   };

@@ -13,7 +13,8 @@ namespace {
 // The tensors of models/tiny-r1 with others beside them, in memory.
 class UnreadTensorsOf : public testing::Test {
  protected:
-  UnreadTensorsOf() : original_(Checkpoint::open(source_path("models/tiny-r1"))), config_(original_.config()) {}
+  UnreadTensorsOf()
+      : original_(Checkpoint::open(source_path("models/tiny-r1"))), config_(original_.config()) {}
 
   void add(const std::string& name) { extra_.push_back(name); }
   Checkpoint checkpoint() const {
@@ -36,7 +37,8 @@ TEST_F(UnreadTensorsOf, PartsThatAreNotKnownAreNamed) {
   add("model.layers.1.self_attn.indexer.wk.weight");
   add("model.layers.0.post_mlp_layernorm.weight");
 
-  const std::string error = error_of(ErrorCode::kUnsupported, [&] { refuse_unread_tensors(checkpoint(), false); });
+  const std::string error =
+      error_of(ErrorCode::kUnsupported, [&] { refuse_unread_tensors(checkpoint(), false); });
 
   EXPECT_THAT(error, testing::HasSubstr("2 tensors that no part of the model reads: "
                                         "'model.layers.0.post_mlp_layernorm.weight', "
@@ -59,8 +61,9 @@ TEST_F(UnreadTensorsOf, ConstantsAndScalesOfOtherCachesAreHarmless) {
 TEST_F(UnreadTensorsOf, FewerLayersThanTheFileHasAreNoticed) {
   config_.num_hidden_layers -= 1;
 
-  EXPECT_THAT(unread_tensors(checkpoint()).unknown,
-              testing::Contains(fmt::format("model.layers.{}.input_layernorm.weight", config_.num_hidden_layers)));
+  EXPECT_THAT(
+      unread_tensors(checkpoint()).unknown,
+      testing::Contains(fmt::format("model.layers.{}.input_layernorm.weight", config_.num_hidden_layers)));
 }
 
 TEST_F(UnreadTensorsOf, MoreLayersThanTheFileHasAreNoticed) {  // the MTP layer would be a decoder layer
@@ -107,12 +110,14 @@ TEST_F(UnreadTensorsOf, LayersThatAreNotWrittenAreNotLookedAt) {
 
 TEST(UnreadTensors, EveryTensorOfTheReferencesCheckpointHasAReader) {
   for (const char* name : {"tests/data/golden/msmodelslim/a_mindie_m4_static"})
-    EXPECT_EQ(unread_tensors(Checkpoint::open(source_path(name))).unknown, std::vector<std::string>()) << name;
+    EXPECT_EQ(unread_tensors(Checkpoint::open(source_path(name))).unknown, std::vector<std::string>())
+        << name;
 }
 
 TEST(UnreadTensors, EverySmallModelIsReadWhole) {
   for (const char* name : {"kimi-k2-small", "v2-lite-small", "v2-small", "v3-fp8-small"})
-    EXPECT_EQ(unread_tensors(Checkpoint::open(small_model(name))).unknown, std::vector<std::string>()) << name;
+    EXPECT_EQ(unread_tensors(Checkpoint::open(small_model(name))).unknown, std::vector<std::string>())
+        << name;
 }
 
 }  // namespace

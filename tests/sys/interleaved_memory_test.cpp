@@ -20,9 +20,10 @@ TEST(InterleavedMemory, IsWritableZeroAndStartsOnAHugePage) {
 }
 
 TEST(InterleavedMemory, MoreThanTheMachineHasIsAnErrorThatSaysWhatFor) {
-  EXPECT_THAT(error_of(ErrorCode::kUnavailable,
-                       [] { const InterleavedMemory memory(std::int64_t{1} << 60, "a copy of the weights"); }),
-              testing::HasSubstr("a copy of the weights: 1073741824.00 GiB of memory expected, but"));
+  EXPECT_THAT(
+      error_of(ErrorCode::kUnavailable,
+               [] { const InterleavedMemory memory(std::int64_t{1} << 60, "a copy of the weights"); }),
+      testing::HasSubstr("a copy of the weights: 1073741824.00 GiB of memory expected, but"));
 }
 
 }  // namespace
