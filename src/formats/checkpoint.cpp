@@ -85,9 +85,10 @@ std::string missing_text(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
     text += (i == 0 ? "'" : ", '") + names[i] + "'";
-  return fmt::format("{} file{} that the index names {} not there: {}{}; fetch {} again", names.size(),
-                     names.size() == 1 ? "" : "s", names.size() == 1 ? "is" : "are", text,
-                     names.size() > kShown ? ", ..." : "", names.size() == 1 ? "it" : "them");
+  if (names.size() == 1)
+    return fmt::format("the index names {}, but there is no such file; fetch it again", text);
+  return fmt::format("the index names {} files that are not there: {}{}; fetch them again", names.size(),
+                     text, names.size() > kShown ? ", ..." : "");
 }
 
 Checkpoint Checkpoint::open(const fs::path& dir) {

@@ -19,7 +19,7 @@ namespace latent8 {
 
 // Files of `dir` that the index names and that are not there, in rising order.
 std::vector<std::string> missing_shards(const std::filesystem::path& dir, const SafetensorsIndex& index);
-// "2 files that the index names are not there: 'a', 'b'; fetch them again", with up to five names.
+// "the index names 2 files that are not there: 'a', 'b'; fetch them again", with up to five names.
 std::string missing_text(const std::vector<std::string>& names);
 
 // Where the bytes of a stored tensor lie.

@@ -69,16 +69,18 @@ class Checker : public nlohmann::json_sax<json> {
   }
   bool end_array() override { return close(); }
   bool parse_error(std::size_t position, const std::string& last,
-                   const nlohmann::detail::exception&) override {
+                   const nlohmann::detail::exception& e) override {
     constexpr std::size_t kLongest = 80;
     refuse_foreign(text_, where_);
     if (text_.find_first_not_of(" \t\r\n") == std::string_view::npos)
       throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got an empty file; fetch it again", where_);
-    const bool ended = position >= text_.size();
+    const bool not_utf8 = std::string_view(e.what()).find("UTF-8") != std::string_view::npos;
+    const bool ended = !not_utf8 && position >= text_.size();
     throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got something else at {}{}", where_,
                 place_of(text_, position),
                 ended ? std::string(", where it ends; it is truncated: fetch it again")
-                      : fmt::format(" ('{}')", cut_middle(printable(last), kLongest)));
+                      : fmt::format(" ('{}'{})", cut_middle(printable(last), kLongest),
+                                    not_utf8 ? ", which is no UTF-8" : ""));
   }
 
  private:

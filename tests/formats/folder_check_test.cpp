@@ -53,7 +53,7 @@ TEST_F(FolderCheckOf, AllMissingShardsAreNamed) {
          {"a", "model-2.safetensors"},
          {"b", "model-3.safetensors"}});
 
-  EXPECT_THAT(check().problems, Contains(HasSubstr("2 files that the index names are not there: "
+  EXPECT_THAT(check().problems, Contains(HasSubstr("the index names 2 files that are not there: "
                                                    "'model-2.safetensors', 'model-3.safetensors'")));
 }
 
