@@ -67,8 +67,9 @@ std::int64_t largest_step(const Steps& steps) {
 // One run_sequences().
 class SequenceSteps {
  public:
-  SequenceSteps(const DeepseekModel& model, OpContext& ctx, std::span<const std::vector<std::int32_t>> sequences,
-      const EvalOptions& options, bool with_mtp, const EvalProgress& progress)
+  SequenceSteps(const DeepseekModel& model, OpContext& ctx,
+                std::span<const std::vector<std::int32_t>> sequences, const EvalOptions& options,
+                bool with_mtp, const EvalProgress& progress)
       : sequences_(sequences), options_(options), with_mtp_(with_mtp), progress_(progress) {
     const std::int64_t hidden_size = model.config().hidden_size;
     std::vector<std::int64_t> lengths;
