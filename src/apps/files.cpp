@@ -53,8 +53,8 @@ void check_output_file(const std::string& flag, const fs::path& file, const std:
                        const std::function<bool(const fs::path&)>& ours) {
   for (const fs::path& folder : folders)
     if (lies_in(file, folder))
-      throw_error(ErrorCode::kInvalidArgument, "{}: '{}': a file outside of '{}' expected", flag, file.string(),
-                  folder.string());
+      throw_error(ErrorCode::kInvalidArgument, "{}: '{}': a file outside of '{}' expected", flag,
+                  file.string(), folder.string());
   if (fs::exists(file) && !(fs::is_regular_file(file) && ours(file)))
     throw_error(ErrorCode::kInvalidArgument,
                 "{}: '{}' exists and is none that this command has written; choose another name or remove it",

@@ -35,10 +35,10 @@ FileWatch::State FileWatch::state_of(const fs::path& path) {
 FileWatch::FileWatch(const fs::path& dir) {
   std::error_code error;
   if (!fs::is_directory(dir, error))
-    throw_error(error && error != std::errc::no_such_file_or_directory ? ErrorCode::kIo
-                                                                       : ErrorCode::kNotFound,
-                "'{}': a checkpoint folder expected, got none{}", dir.string(),
-                error ? fmt::format(" ({})", error.message()) : "");
+    throw_error(
+        error && error != std::errc::no_such_file_or_directory ? ErrorCode::kIo : ErrorCode::kNotFound,
+        "'{}': a checkpoint folder expected, got none{}", dir.string(),
+        error ? fmt::format(" ({})", error.message()) : "");
   // A folder that may not be entered has nothing that is read here.
   fs::recursive_directory_iterator it(dir, fs::directory_options::skip_permission_denied, error);
   for (; !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
@@ -57,7 +57,8 @@ void FileWatch::check_unchanged() const {
   for (const auto& [path, then] : files_) {
     const State now = state_of(path);
     if (now.inode != then.inode) refuse_change(path, "another file has its name");
-    if (now.bytes != then.bytes) refuse_change(path, fmt::format("from {} to {} bytes", then.bytes, now.bytes));
+    if (now.bytes != then.bytes)
+      refuse_change(path, fmt::format("from {} to {} bytes", then.bytes, now.bytes));
     if (now.modified_ns != then.modified_ns) refuse_change(path, "it was written to");
     if (now.changed_ns != then.changed_ns)
       refuse_change(path, "it was written to, or its owner, mode or links changed");

@@ -36,7 +36,8 @@ void leave_out_defaults(Json& config) {
 // Rotary parameters and the type as transformers 5 names them, and nowhere else.
 void rename_as_transformers_5(Json& config) {
   Json parameters = Json::object();
-  if (config.contains("rope_scaling") && config["rope_scaling"].is_object()) parameters = config["rope_scaling"];
+  if (config.contains("rope_scaling") && config["rope_scaling"].is_object())
+    parameters = config["rope_scaling"];
   if (parameters.contains("type")) parameters["rope_type"] = parameters["type"];
   parameters.erase("type");
   if (!parameters.contains("rope_type")) parameters["rope_type"] = "default";
@@ -113,11 +114,27 @@ TEST_P(WrittenConfig, SaysEverythingThatAReaderWouldHaveToAssume) {
   for (const Format format : {Format::kMindie, Format::kAscendV1}) {
     quantize(float_weights(format));
     const auto written = json("config.json");
-    for (const char* key :
-         {"scoring_func", "topk_method", "norm_topk_prob", "n_group", "topk_group", "routed_scaling_factor",
-          "first_k_dense_replace", "n_shared_experts", "num_experts_per_tok", "moe_layer_freq", "rope_theta",
-          "rope_scaling", "rope_parameters", "torch_dtype", "dtype", "max_position_embeddings", "rms_norm_eps",
-          "q_lora_rank", "num_nextn_predict_layers", "tie_word_embeddings", "num_key_value_heads"})
+    for (const char* key : {"scoring_func",
+                            "topk_method",
+                            "norm_topk_prob",
+                            "n_group",
+                            "topk_group",
+                            "routed_scaling_factor",
+                            "first_k_dense_replace",
+                            "n_shared_experts",
+                            "num_experts_per_tok",
+                            "moe_layer_freq",
+                            "rope_theta",
+                            "rope_scaling",
+                            "rope_parameters",
+                            "torch_dtype",
+                            "dtype",
+                            "max_position_embeddings",
+                            "rms_norm_eps",
+                            "q_lora_rank",
+                            "num_nextn_predict_layers",
+                            "tie_word_embeddings",
+                            "num_key_value_heads"})
       EXPECT_TRUE(written.contains(key)) << key;
     EXPECT_EQ(written.at("torch_dtype"), written.at("dtype"));
     EXPECT_EQ(written.at("rope_parameters").at("rope_theta"), written.at("rope_theta"));
@@ -158,10 +175,11 @@ TEST_F(QuantizeTest, CopiesWhatBelongsToTheModelAndSaysWhatItLeavesOut) {
   fs::create_directories(source / "additional_chat_templates");
   fs::create_directories(source / "__pycache__");
   fs::create_directories(source / ".cache/huggingface");
-  for (const char* name : {"tiktoken.model", "tokenizer.model", "merges.txt", "tokenization_kimi.py", "LICENSE",
-                           "additional_chat_templates/tool_use.jinja", "__pycache__/x.cpython-311.pyc",
-                           ".cache/huggingface/lock", ".gitattributes", "pytorch_model.bin",
-                           "pytorch_model.bin.index.json", "quant_model_description.json.old"})
+  for (const char* name :
+       {"tiktoken.model", "tokenizer.model", "merges.txt", "tokenization_kimi.py", "LICENSE",
+        "additional_chat_templates/tool_use.jinja", "__pycache__/x.cpython-311.pyc",
+        ".cache/huggingface/lock", ".gitattributes", "pytorch_model.bin", "pytorch_model.bin.index.json",
+        "quant_model_description.json.old"})
     source.write(name, name);
   source.write("vocab.json", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n");
   QuantizeOptions o = options(source.path());
@@ -171,9 +189,9 @@ TEST_F(QuantizeTest, CopiesWhatBelongsToTheModelAndSaysWhatItLeavesOut) {
   const QuantizeResult result = quantize(o);
 
   EXPECT_THAT(result.copied,
-              testing::IsSupersetOf({"tiktoken.model", "tokenizer.model", "merges.txt", "tokenization_kimi.py",
-                                     "LICENSE", "additional_chat_templates/tool_use.jinja", "tokenizer.json",
-                                     "tokenizer_config.json"}));
+              testing::IsSupersetOf(
+                  {"tiktoken.model", "tokenizer.model", "merges.txt", "tokenization_kimi.py", "LICENSE",
+                   "additional_chat_templates/tool_use.jinja", "tokenizer.json", "tokenizer_config.json"}));
   for (const std::string& name : result.copied) EXPECT_EQ(read_file(o.out / name), read_file(source / name));
   for (const char* name : {"__pycache__", ".cache", ".gitattributes", "pytorch_model.bin", "vocab.json",
                            "pytorch_model.bin.index.json"})

@@ -28,14 +28,15 @@ ShardLayout shard_layout(const CheckpointPlan& plan, const QuantizeOptions& opti
     std::int64_t& bytes = layout.undecided[planned.tensor.name];
     bytes = std::max(bytes, planned.tensor.bytes());
   };
-  for_each_tensor(plan, [&](const PlannedUnit& unit, const PlannedModule& module, const PlannedTensor& planned) {
-    if (unit.kind == Unit::kMtpFloat)
-      layout.mtp_float.push_back(planned.tensor);
-    else if (module.fallback)
-      undecided(planned);
-    else
-      layout.tensors.push_back(planned.tensor);
-  });
+  for_each_tensor(plan,
+                  [&](const PlannedUnit& unit, const PlannedModule& module, const PlannedTensor& planned) {
+                    if (unit.kind == Unit::kMtpFloat)
+                      layout.mtp_float.push_back(planned.tensor);
+                    else if (module.fallback)
+                      undecided(planned);
+                    else
+                      layout.tensors.push_back(planned.tensor);
+                  });
   for (const PlannedUnit& unit : plan.units)
     for (const PlannedModule& module : unit.modules)
       if (module.fallback && unit.kind != Unit::kMtpFloat)

@@ -48,14 +48,17 @@ OwnFiles own_files(const fs::path& dir) {
   own.complete = false;
   const std::vector<std::string> names = list_folder(dir);
   for (const std::string& name : names)
-    if (is_description(name)) if_readable([&] {
+    if (is_description(name))
+      if_readable([&] {
         if (!parse_quant_description(read_text_file(dir / name), name).entries().empty())
           own.names.insert(name);
       });
   if (own.names.empty()) return own;
   for (const std::string& name : names)
-    if (name.ends_with(".safetensors.index.json")) if_readable([&] {
-        for (const auto& [tensor, file] : parse_safetensors_index(read_text_file(dir / name), name).weight_map)
+    if (name.ends_with(".safetensors.index.json"))
+      if_readable([&] {
+        for (const auto& [tensor, file] :
+             parse_safetensors_index(read_text_file(dir / name), name).weight_map)
           own.names.insert(file);
         own.names.insert(name);
       });

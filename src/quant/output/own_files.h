@@ -19,6 +19,7 @@ OwnFiles own_files(const std::filesystem::path& dir);
 // Moves every file of `from` that is not among `own` to the same place below `to`. Where `to` has a file of
 // that name, it goes beside it as NAME.former if `own` is complete, and is left in `from` otherwise.
 // Throws: Error{kIo} naming the file.
-void keep_other_files(const std::filesystem::path& from, const OwnFiles& own, const std::filesystem::path& to);
+void keep_other_files(const std::filesystem::path& from, const OwnFiles& own,
+                      const std::filesystem::path& to);
 
 }  // namespace latent8

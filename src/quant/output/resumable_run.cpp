@@ -90,15 +90,14 @@ void ResumableRun::read_back(const Ending& ending, ThreadPool& pool) {
     if (ending.progress) ending.progress(count - static_cast<std::int64_t>(names.size()), count);
     const std::size_t group = std::min(names.size(), static_cast<std::size_t>(pool.threads()));
     std::vector<std::string> sums(group);
-    parallel_for_or_throw(pool, static_cast<std::int64_t>(group), 1,
-                          [&](std::int64_t i, std::int64_t, int) {
-                            const auto at = static_cast<std::size_t>(i);
-                            Sha256 sum;
-                            writer_->read_back(names[at], [&](std::span<const std::byte> bytes) {
-                              if (ending.sums) sum.add(bytes);
-                            });
-                            sums[at] = sum.hex();
-                          });
+    parallel_for_or_throw(pool, static_cast<std::int64_t>(group), 1, [&](std::int64_t i, std::int64_t, int) {
+      const auto at = static_cast<std::size_t>(i);
+      Sha256 sum;
+      writer_->read_back(names[at], [&](std::span<const std::byte> bytes) {
+        if (ending.sums) sum.add(bytes);
+      });
+      sums[at] = sum.hex();
+    });
     for (std::size_t i = 0; i < group; ++i) manifest_.sums.emplace_back(names[i], sums[i]);
     names.erase(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(group));
     write_manifest(folder_.state(), manifest_);
@@ -109,16 +108,14 @@ void ResumableRun::write_sums(ThreadPool& pool) {
   std::vector<FileSum> files;
   for (std::string& name : files_below(folder_.partial()))
     if (!name.starts_with("state/")) files.push_back({std::move(name), ""});
-  parallel_for_or_throw(pool, static_cast<std::int64_t>(files.size()), 1,
-                        [&](std::int64_t i, std::int64_t, int) {
-                          FileSum& file = files[static_cast<std::size_t>(i)];
-                          const auto known =
-                              std::find_if(manifest_.sums.begin(), manifest_.sums.end(),
-                                           [&](const auto& sum) { return sum.first == file.name; });
-                          file.sha256 = known != manifest_.sums.end()
-                                            ? known->second
-                                            : sha256_of_file(folder_.partial() / file.name);
-                        });
+  parallel_for_or_throw(
+      pool, static_cast<std::int64_t>(files.size()), 1, [&](std::int64_t i, std::int64_t, int) {
+        FileSum& file = files[static_cast<std::size_t>(i)];
+        const auto known = std::find_if(manifest_.sums.begin(), manifest_.sums.end(),
+                                        [&](const auto& sum) { return sum.first == file.name; });
+        file.sha256 =
+            known != manifest_.sums.end() ? known->second : sha256_of_file(folder_.partial() / file.name);
+      });
   write_file_atomically(folder_.partial() / kSumsFile, sha256sums_text(files));
 }
 

@@ -50,9 +50,9 @@ class ResumableRun {
 
   // What makes a folder of shards a checkpoint.
   struct Ending {
-    std::vector<TensorToWrite> tensors;                              // in the order of the index
-    std::function<void(const std::filesystem::path& dir)> files;    // writes what lies beside the shards
-    bool sums = true;                                                // with SHA256SUMS
+    std::vector<TensorToWrite> tensors;                                // in the order of the index
+    std::function<void(const std::filesystem::path& dir)> files;       // writes what lies beside the shards
+    bool sums = true;                                                  // with SHA256SUMS
     std::function<void(std::int64_t done, std::int64_t of)> progress;  // files read back
   };
   // Writes what is missing, reads the shards back, and gives the folder its name. Throws: as ShardWriter and
