@@ -10,7 +10,8 @@ namespace latent8 {
 void add_template_flags(CLI::App& app, TemplateFlags& flags) {
   app.add_option("--chat-template-kwargs", flags.kwargs,
                  "JSON object of variables for the chat template, e.g. '{\"thinking\": true}'");
-  auto* think = app.add_flag("--think", flags.think, "have the model reason, where its chat template can switch that");
+  auto* think =
+      app.add_flag("--think", flags.think, "have the model reason, where its chat template can switch that");
   app.add_flag("--no-think", flags.no_think, "have the model answer at once")->excludes(think);
 }
 

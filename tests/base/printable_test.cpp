@@ -5,16 +5,19 @@
 namespace latent8 {
 namespace {
 
-TEST(Printable, KeepsTextOfAnyScript) { EXPECT_EQ(printable("a \xC3\xA4 \xE6\xB7\xB1 \xF0\x9F\x98\x80 'x'"), "a \xC3\xA4 \xE6\xB7\xB1 \xF0\x9F\x98\x80 'x'"); }
+TEST(Printable, KeepsTextOfAnyScript) {
+  EXPECT_EQ(printable("a \xC3\xA4 \xE6\xB7\xB1 \xF0\x9F\x98\x80 'x'"),
+            "a \xC3\xA4 \xE6\xB7\xB1 \xF0\x9F\x98\x80 'x'");
+}
 
 TEST(Printable, EscapesWhatATerminalObeys) {
   EXPECT_EQ(printable("\x1B]0;x\x07\n\t\r\x7F"), "\\x1b]0;x\\x07\\n\\t\\x0d\\x7f");
   EXPECT_EQ(printable("\xC2\x9B"
                       "31m"),
-            "\\x9b31m");                                       // the one-character form of ESC [
+            "\\x9b31m");  // the one-character form of ESC [
   EXPECT_EQ(printable("a\xE2\x80\xAE"
                       "b"),
-            "a\\u202eb");                                      // turns the direction
+            "a\\u202eb");  // turns the direction
 }
 
 TEST(Printable, EscapesBytesThatAreNoUtf8) {
@@ -36,7 +39,8 @@ TEST(Printable, CutsBetweenCharacters) {
   std::string text;
   for (int i = 0; i < 1000; ++i) text += "\xE6\xB7\xB1";
 
-  for (std::size_t most = 20; most < 40; ++most) EXPECT_EQ(printable(text, most).find("\\x"), std::string::npos) << most;
+  for (std::size_t most = 20; most < 40; ++most)
+    EXPECT_EQ(printable(text, most).find("\\x"), std::string::npos) << most;
 }
 
 }  // namespace
