@@ -99,6 +99,12 @@ using CodePoints = std::basic_string<char32_t, std::char_traits<char32_t>, Count
 template <class T>
 using Vector = std::vector<T, Counted<T>>;
 
+// container.reserve(count) that refuses a count beyond all memory like any other that is too large.
+template <class Container>
+void reserve(Container& container, std::size_t count) {
+  container.reserve(count < container.max_size() ? count : container.max_size());
+}
+
 template <class T, class... Args>
 std::shared_ptr<T> make_counted(Args&&... args) {
   return std::allocate_shared<T>(Counted<T>(), std::forward<Args>(args)...);

@@ -144,7 +144,7 @@ void Interpreter::bind_parameters(const Callable& macro, const Arguments& argume
   for (const auto& [name, value] : arguments.keywords) {
     bool known = false;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (parameters[i].first != name) continue;
+      if (parameters[i].first != std::string_view(name)) continue;
       if (i < count) fail("macro '{}': argument '{}' is given twice", macro.name, printable(name));
       scope_->set(parameters[i].first, value);
       known = true;

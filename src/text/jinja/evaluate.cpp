@@ -119,7 +119,8 @@ Arguments Interpreter::evaluate_arguments(const Expression& call) {
   if (call.spread != nullptr) {
     for (Value& value : iterate(evaluate(*call.spread))) arguments.positional.push_back(std::move(value));
   }
-  for (const auto& [name, value] : call.keywords) arguments.keywords.emplace_back(name, evaluate(*value));
+  for (const auto& [name, value] : call.keywords)
+    arguments.keywords.emplace_back(String(name.data(), name.size()), evaluate(*value));
   if (call.spread_keywords != nullptr) {
     const Value more = evaluate(*call.spread_keywords);
     if (!more.is_dict()) fail("'**' needs a dict, got a {}", more.type_name());

@@ -14,7 +14,7 @@ namespace latent8::jinja {
 
 struct Arguments {
   Vector<Value> positional;
-  Vector<std::pair<std::string, Value>> keywords;
+  Vector<std::pair<String, Value>> keywords;
 
   // All but the first positional argument. REQUIRES: there is one.
   Arguments without_first() const;

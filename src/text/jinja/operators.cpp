@@ -76,7 +76,7 @@ Value repeat(const Value& sequence, std::int64_t count) {
   std::size_t total = 0;
   if (__builtin_mul_overflow(once.size(), times, &total)) fail("a repetition of {} times", count);
   Vector<Value> items;
-  items.reserve(total);
+  reserve(items, total);
   for (std::size_t i = 0; i < times && total > 0; ++i) items.insert(items.end(), once.begin(), once.end());
   return Value::sequence(sequence.sequence_if()->kind, std::move(items));
 }

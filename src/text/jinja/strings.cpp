@@ -255,7 +255,7 @@ String repeat_text(std::string_view text, std::size_t times) {
   String out;
   std::size_t total = 0;
   if (__builtin_mul_overflow(text.size(), times, &total)) fail("a repetition of {} times", times);
-  out.reserve(total);
+  reserve(out, total);
   step(total == 0 ? 0 : times / 8);
   for (std::size_t i = 0; i < times && total > 0; ++i) append(out, text);
   return out;

@@ -89,8 +89,8 @@ std::uint32_t height_above(const Vector<Value>& values) {
   return checked_height(1 + highest);
 }
 
-Value Value::undefined(std::string message) {
-  return Value(Data(std::shared_ptr<const Undefined>(make_counted<Undefined>(std::move(message)))));
+Value Value::undefined(std::string_view message) {
+  return Value(Data(std::shared_ptr<const Undefined>(make_counted<Undefined>(String(message)))));
 }
 
 Value Value::sequence(SequenceKind kind, Vector<Value> items) {
@@ -112,10 +112,10 @@ Value Value::dict(Dict dict) {
   return Value(Data(std::shared_ptr<const Dict>(make_counted<Dict>(std::move(dict)))));
 }
 
-Value Value::builtin(std::string name) {
+Value Value::builtin(std::string_view name) {
   auto made = make_counted<Callable>();
   made->kind = Callable::Kind::kBuiltin;
-  made->name = std::move(name);
+  made->name = name;
   return Value(Data(std::shared_ptr<const Callable>(std::move(made))));
 }
 

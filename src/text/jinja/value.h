@@ -24,7 +24,7 @@ inline constexpr std::uint32_t kMaxHeight = 250;
 
 struct None {};
 struct Undefined {
-  std::string message;  // what an operation on it reports
+  String message;  // what an operation on it reports
 };
 
 // UTF-8 whose characters are reached by number in constant time.
@@ -92,7 +92,7 @@ struct Namespace {
 
 struct Callable {
   enum class Kind { kBuiltin, kMethod, kMacro } kind;
-  std::string name;
+  String name;
   std::uint32_t height = 1;
   std::shared_ptr<const Value> object;    // kMethod
   const Statement* definition = nullptr;  // kMacro; owned by the template, which outlives a rendering
@@ -128,14 +128,14 @@ class Value {
   Value(std::string_view value) : Value(String(value)) {}
   Value(const char* value) : Value(String(value)) {}
 
-  static Value undefined(std::string message);
+  static Value undefined(std::string_view message);
   // Throws, like all that make containers: Error{kInvalidArgument} if the value nests too deeply.
   static Value list(Vector<Value> items) { return sequence(SequenceKind::kList, std::move(items)); }
   static Value tuple(Vector<Value> items) { return sequence(SequenceKind::kTuple, std::move(items)); }
   static Value sequence(SequenceKind kind, Vector<Value> items);
   static Value iterator(Vector<Value> items, std::optional<Error> failure = std::nullopt);
   static Value dict(Dict dict);
-  static Value builtin(std::string name);
+  static Value builtin(std::string_view name);
   static Value method(const Value& object, std::string_view name);
 
   template <class T>

@@ -109,7 +109,7 @@ TEST(JinjaLimits, AsksBeforeItMakesALargeText) {
                                 "b.zfill(10 ** 9)",
                                 "b.ljust(10 ** 9)",
                                 "('\t' * 1000000).expandtabs(10 ** 6)",
-                                "('\n' * 1000000) | indent(10 ** 6)",
+                                "('\n' * 1000000) | indent(10 ** 6, blank=true)",
                                 "[b] * 10 ** 18",
                                 "b * 10 ** 18",
                                 "[1, 2] | tojson(indent=10 ** 9)",
@@ -169,11 +169,12 @@ TEST(JinjaLimits, FindsKeysOfLargeDictionariesQuickly) {
       "1249975000");
 }
 
-TEST(JinjaLimits, CountsNestedFilters) {
+TEST(JinjaLimits, BoundsTheDepthOfNestedFilters) {
   std::string names;
   for (int i = 0; i < 1500; ++i) names += "'map', ";
 
-  EXPECT_THAT(failure("{{ 'a' | map(" + names + "'upper') | list }}"), IsRefused());
+  // The generators are made and never asked.
+  EXPECT_EQ(render("{{ 'a' | map(" + names + "'upper') | list | length }}"), "1");
 }
 
 TEST(JinjaLimits, NamesTheLine) {
