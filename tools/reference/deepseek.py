@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 from tensors import Checkpoint
 
+# The published modeling code gives rms_norm_eps to every norm but the two of the latents, which keep their class's default.
+LATENT_NORM_EPS = 1e-6
+
 
 def rms_norm(x, weight, eps):
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps) * weight
@@ -95,19 +98,22 @@ class Model:
     def norm(self, x, name):
         return rms_norm(x, self.w(name + ".weight"), self.eps)
 
+    def latent_norm(self, x, name):
+        return rms_norm(x, self.w(name + ".weight"), LATENT_NORM_EPS)
+
     def attention(self, h, p, positions):
         c, tokens = self.config, len(h)
         heads, nope, rope, v_dim = (c[k] for k in ("num_attention_heads", "qk_nope_head_dim", "qk_rope_head_dim",
                                                    "v_head_dim"))
         if c.get("q_lora_rank"):
-            c_q = self.norm(self.linear(h, p + ".q_a_proj"), p + ".q_a_layernorm")
+            c_q = self.latent_norm(self.linear(h, p + ".q_a_proj"), p + ".q_a_layernorm")
             q = self.linear(c_q, p + ".q_b_proj")
         else:
             q = self.linear(h, p + ".q_proj")
         q = q.reshape(tokens, heads, nope + rope)
         q_nope, q_pe = q[..., :nope], self.rope(q[..., nope:], positions)
         kv = self.linear(h, p + ".kv_a_proj_with_mqa")
-        c_kv = self.norm(kv[:, :c["kv_lora_rank"]], p + ".kv_a_layernorm")
+        c_kv = self.latent_norm(kv[:, :c["kv_lora_rank"]], p + ".kv_a_layernorm")
         c_kv, k_pe = self.round_latent(c_kv, self.rope(kv[:, c["kv_lora_rank"]:], positions))
         expanded = self.linear(c_kv, p + ".kv_b_proj").reshape(tokens, heads, nope + v_dim)
 
