@@ -187,8 +187,7 @@ std::optional<ModelSchema::Found> find_in(const LayerSchema& schema, std::string
     if (!path.starts_with(tensor.path)) continue;
     const std::string_view suffix = path.substr(tensor.path.size());
     const bool vector = tensor.form == Form::kVector;
-    if (vector ? suffix.empty()
-               : std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end())
+    if (vector ? suffix.empty() : std::find(kSuffixes.begin(), kSuffixes.end(), suffix) != kSuffixes.end())
       return ModelSchema::Found{&tensor, schema.layer, expert.value_or(-1), suffix};
   }
   return std::nullopt;
@@ -203,9 +202,8 @@ const TensorSchema* LayerSchema::find(Role role) const {
 }
 
 const TensorSchema* LayerSchema::find(Role role, Part part) const {
-  const auto it = std::find_if(tensors.begin(), tensors.end(), [&](const TensorSchema& t) {
-    return t.role == role && t.part == part;
-  });
+  const auto it = std::find_if(tensors.begin(), tensors.end(),
+                               [&](const TensorSchema& t) { return t.role == role && t.part == part; });
   return it == tensors.end() ? nullptr : &*it;
 }
 

@@ -46,15 +46,15 @@ std::vector<std::string> weights(const LayerSchema& schema) {
 std::vector<std::int64_t> shape(const TensorSchema& tensor) { return {tensor.rows, tensor.cols}; }
 
 TEST(LayerSchema, NamesADenseLayerInTheOrderOfComputation) {
-  EXPECT_THAT(weights(layer_schema(small(), 0)),
-              ElementsAre("model.layers.0.input_layernorm.weight", "model.layers.0.self_attn.q_a_proj.weight",
-                          "model.layers.0.self_attn.q_a_layernorm.weight",
-                          "model.layers.0.self_attn.q_b_proj.weight",
-                          "model.layers.0.self_attn.kv_a_proj_with_mqa.weight",
-                          "model.layers.0.self_attn.kv_a_layernorm.weight",
-                          "model.layers.0.self_attn.kv_b_proj.weight", "model.layers.0.self_attn.o_proj.weight",
-                          "model.layers.0.post_attention_layernorm.weight", "model.layers.0.mlp.gate_proj.weight",
-                          "model.layers.0.mlp.up_proj.weight", "model.layers.0.mlp.down_proj.weight"));
+  EXPECT_THAT(
+      weights(layer_schema(small(), 0)),
+      ElementsAre("model.layers.0.input_layernorm.weight", "model.layers.0.self_attn.q_a_proj.weight",
+                  "model.layers.0.self_attn.q_a_layernorm.weight", "model.layers.0.self_attn.q_b_proj.weight",
+                  "model.layers.0.self_attn.kv_a_proj_with_mqa.weight",
+                  "model.layers.0.self_attn.kv_a_layernorm.weight",
+                  "model.layers.0.self_attn.kv_b_proj.weight", "model.layers.0.self_attn.o_proj.weight",
+                  "model.layers.0.post_attention_layernorm.weight", "model.layers.0.mlp.gate_proj.weight",
+                  "model.layers.0.mlp.up_proj.weight", "model.layers.0.mlp.down_proj.weight"));
 }
 
 TEST(LayerSchema, AModelWithoutQLoraHasOneQueryProjection) {
@@ -183,7 +183,8 @@ TEST(ModelSchema, KnowsNoTensorOfAnotherModel) {
         "model.layers.-1.input_layernorm.weight", "model.layers.1", "model.layers.", "",
         "model.layers.0.self_attn.indexer.wq_b.weight", "model.layers.0.post_mlp_layernorm.weight",
         "model.layers.0.self_attn.q_proj.weight", "model.layers.0.self_attn.q_a_proj",
-        "model.layers.1.mlp.gate.e_score_correction_bias.weight", "model.layers.0.self_attn.rotary_emb.inv_freq",
+        "model.layers.1.mlp.gate.e_score_correction_bias.weight",
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
         "model.layers.1.mlp.experts.99999999999999999999.up_proj.weight", "language_model.model.norm.weight"})
     EXPECT_FALSE(schema.knows(name)) << name;
 }
