@@ -9,6 +9,7 @@
 #include "formats/checkpoint.h"
 #include "formats/files.h"
 #include "formats/layer_schema.h"
+#include "formats/model_family.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/calibrate/mtp_stream.h"
 #include "quant/compat/compat.h"
@@ -278,8 +279,10 @@ class Pipeline {
     writer_->finish(plan_);
     result().fa_layers = plan_.fa_layers();
     write_description(folder_.partial(), plan_, options_);
-    write_file_atomically(folder_.partial() / "config.json",
-                          quantized_config(read_text_file(options_.model / "config.json"), plan_, options_));
+    write_file_atomically(
+        folder_.partial() / "config.json",
+        quantized_config(language_model_config(read_text_file(options_.model / "config.json")), plan_,
+                         options_));
     copy_other_files(options_.model, folder_.partial());
     result().bytes_out = writer_->total();
     result().tensors = writer_->tensors();

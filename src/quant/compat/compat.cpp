@@ -9,6 +9,7 @@
 #include "formats/atomic_file.h"
 #include "formats/files.h"
 #include "formats/layer_schema.h"
+#include "formats/model_family.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/compat/calibration.h"
 #include "quant/compat/layer_writer.h"
@@ -223,8 +224,9 @@ class Run {
     result().tensors = writer_->tensors();
     result().peak_memory = peak_resident_bytes();
     write_description(folder_->partial(), plan_, options_);
-    write_file_atomically(folder_->partial() / "config.json",
-                          marked_config(read_text_file(options_.model / "config.json"), options_));
+    write_file_atomically(
+        folder_->partial() / "config.json",
+        marked_config(language_model_config(read_text_file(options_.model / "config.json")), options_));
     copy_other_files(options_.model, folder_->partial());
     write_manifest(folder_->state(), manifest_);
     set_modes(folder_->partial());
