@@ -21,7 +21,10 @@ using Json = nlohmann::ordered_json;
 // The kind of tensor that sizes are summed by.
 std::string kind_of(std::string_view name, const ModelSchema& schema, const ModelConfig& config) {
   const auto found = schema.find(name);
-  if (found && found->layer >= config.num_hidden_layers) return "mtp";
+  const std::string mtp = layer_name(config.num_hidden_layers) + ".";  // FA scales are its too
+  if (found ? found->layer >= config.num_hidden_layers
+            : config.num_nextn_predict_layers > 0 && name.starts_with(mtp))
+    return "mtp";
   if (!found) return schema.knows(name) ? "fa_scales" : "other";
   if (found->tensor->form == TensorForm::kNorm) return "norms";
   switch (found->tensor->part) {

@@ -106,6 +106,7 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
     checkpoint.map_all(shards);
   else
     refuse_without_weights(dir);
+  if (checkpoint.config_.nested) checkpoint.keep_language_model();
   if (checkpoint.quant_) checkpoint.leave_out_unlisted();
   return checkpoint;
 }
@@ -178,6 +179,35 @@ void Checkpoint::map_all(const std::vector<fs::path>& paths) {
             "that do not belong here",
             dir_.string(), name, path.filename().string());
   }
+}
+
+// Models with images have their language model's tensors under a prefix, the others beside it.
+void Checkpoint::keep_language_model() {
+  constexpr std::string_view kOurs = "language_model.", kTheirs = "model.language_model.";
+  const auto any = [&](std::string_view prefix) {
+    const auto it = tensors_.lower_bound(prefix);
+    return it != tensors_.end() && it->first.starts_with(prefix);
+  };
+  const bool hub = any(kOurs), transformers5 = !hub && any(kTheirs);
+  if (!hub && !transformers5) return;  // the language model alone
+  TensorMap kept;
+  std::size_t others = 0;
+  std::string example;
+  for (const auto& [name, view] : tensors_) {
+    const std::string_view text = name;
+    if (hub && text.starts_with(kOurs))
+      kept.emplace(text.substr(kOurs.size()), view);
+    else if (transformers5 && text.starts_with(kTheirs))
+      kept.emplace("model." + std::string(text.substr(kTheirs.size())), view);
+    else if (transformers5 && text.starts_with("lm_head."))
+      kept.emplace(name, view);
+    else if (others++ == 0)
+      example = name;
+  }
+  tensors_ = std::move(kept);
+  if (others > 0)
+    log_info(fmt::format("'{}': {} tensors beside the language model's are left alone, '{}' for one",
+                         dir_.string(), others, example));
 }
 
 void Checkpoint::leave_out_unlisted() {

@@ -34,9 +34,9 @@ class Checkpoint {
  public:
   // Shards come from the only *.safetensors.index.json, else all *.safetensors of the folder are read.
   // Tensors of a quantised checkpoint that its description does not list are left out: nobody says in which
-  // form they are. Throws: Error{kNotFound} for a missing folder, config.json, shard or description;
-  // {kCorrupt} for a tensor that is not in the shard its index names, or in two files; and what the readers
-  // of each file throw.
+  // form they are. Of a model with images the language model is read: its tensors without their prefix.
+  // Throws: Error{kNotFound} for a missing folder, config.json, shard or description; {kCorrupt} for a tensor
+  // that is not in the shard its index names, or in two files; and what the readers of each file throw.
   static Checkpoint open(const std::filesystem::path& dir);
   // A checkpoint in memory, without files and without a folder: views of bytes that the caller owns and keeps
   // while this object lives. REQUIRES: every view has the bytes that its shape and type ask for, or none:
@@ -63,6 +63,7 @@ class Checkpoint {
   void read_json_files();
   void map_indexed(const std::filesystem::path& path);
   void map_all(const std::vector<std::filesystem::path>& paths);
+  void keep_language_model();
   void leave_out_unlisted();
 
   std::filesystem::path dir_;

@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "formats/foreign_file.h"
 #include "formats/json.h"
+#include "formats/model_family.h"
 
 namespace latent8 {
 namespace {
@@ -19,28 +20,6 @@ constexpr std::int64_t kMaxLayers = 4096;
 constexpr std::int64_t kMaxPositions = std::int64_t{1}
                                        << 24;  // what the family has: 163,840; others ten million
 
-// What Hugging Face's classes assume where a key is absent and the two families differ.
-struct FamilyDefaults {
-  std::int64_t moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group,
-      topk_group, first_k_dense_replace, max_position_embeddings;
-  double routed_scaling_factor;
-  const char* scoring_func;
-  const char* topk_method;
-  bool norm_topk_prob;
-};
-constexpr FamilyDefaults kV3Defaults = {2048, 1, 256, 8, 8, 4, 3, 4096, 2.5, "sigmoid", "noaux_tc", true};
-constexpr FamilyDefaults kV2Defaults = {1407, 2, 64, 6, 1, 1, 0, 2048, 1.0, "softmax", "greedy", false};
-
-// The reference writes "deepseekv2" for V2 and V3 alike; only the gate tells them apart.
-std::string family_of(const JsonFields& fields) {
-  const std::string type =
-      fields.one_of("model_type", {"deepseek_v3", "deepseek_v2", "kimi_k2", "deepseekv2"});
-  if (type != "deepseekv2") return type;
-  const bool v3 =
-      fields.text("scoring_func", "") == "sigmoid" || fields.text("topk_method", "") == "noaux_tc";
-  return v3 ? "deepseek_v3" : "deepseek_v2";
-}
-
 void read_sizes(const JsonFields& fields, ModelConfig& c) {
   c.vocab_size = fields.integer("vocab_size", 1, kMaxSize);
   c.hidden_size = fields.integer("hidden_size", 1, kMaxSize);
@@ -52,14 +31,15 @@ void read_sizes(const JsonFields& fields, ModelConfig& c) {
     fields.refuse("num_key_value_heads", fmt::format("num_attention_heads ({})", c.num_attention_heads));
 }
 
-void read_attention(const JsonFields& fields, ModelConfig& c) {
-  if (!fields.is_null("q_lora_rank")) c.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxSize, 1536);
-  c.kv_lora_rank = fields.integer("kv_lora_rank", 16, kMaxSize, 512);
+void read_attention(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  if (fields.has("q_lora_rank") || (!fields.is_null("q_lora_rank") && defaults.q_lora_rank > 0))
+    c.q_lora_rank = fields.integer("q_lora_rank", 1, kMaxSize, defaults.q_lora_rank);
+  c.kv_lora_rank = fields.integer("kv_lora_rank", 16, kMaxSize, defaults.kv_lora_rank);
   if (c.kv_lora_rank % 16 != 0) fields.refuse("kv_lora_rank", "a multiple of 16");
-  c.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxSize, 128);
-  c.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxSize, 64);
+  c.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxSize, defaults.qk_nope_head_dim);
+  c.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxSize, defaults.qk_rope_head_dim);
   if (c.qk_rope_head_dim % 2 != 0) fields.refuse("qk_rope_head_dim", "an even number");
-  c.v_head_dim = fields.integer("v_head_dim", 1, kMaxSize, 128);
+  c.v_head_dim = fields.integer("v_head_dim", 1, kMaxSize, defaults.v_head_dim);
   if (fields.boolean("attention_bias", false)) fields.refuse("attention_bias", "false");
   if (!fields.boolean("rope_interleave", true)) fields.refuse("rope_interleave", "true");
 }
@@ -89,12 +69,13 @@ void read_groups(const JsonFields& fields, const FamilyDefaults& defaults, Model
 }
 
 void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
-  c.scoring_func = fields.one_of("scoring_func", {"sigmoid", "softmax"}, defaults.scoring_func);
+  c.scoring_func = fields.one_of("scoring_func", {"sigmoid", "softmax"}, std::string(defaults.scoring_func));
   const std::vector<std::string> methods = c.scoring_func == "sigmoid"
                                                ? std::vector<std::string>{"noaux_tc"}
                                                : std::vector<std::string>{"greedy", "group_limited_greedy"};
-  c.topk_method = fields.one_of("topk_method", methods,
-                                c.scoring_func == defaults.scoring_func ? defaults.topk_method : methods[0]);
+  const bool usual = c.scoring_func == defaults.scoring_func;
+  c.topk_method =
+      fields.one_of("topk_method", methods, usual ? std::string(defaults.topk_method) : methods[0]);
   c.norm_topk_prob = fields.boolean("norm_topk_prob", defaults.norm_topk_prob);
   c.routed_scaling_factor =
       fields.positive_number("routed_scaling_factor", defaults.routed_scaling_factor, 1e6);
@@ -153,10 +134,11 @@ std::vector<std::int64_t> read_eos(const JsonFields& fields, std::int64_t vocab_
   return ids;
 }
 
-void read_tokens(const JsonFields& fields, const std::string& where, ModelConfig& c) {
+void read_tokens(const JsonFields& fields, const FamilyDefaults& defaults, const std::string& where,
+                 ModelConfig& c) {
   if (fields.has("bos_token_id")) c.bos_token_id = fields.integer("bos_token_id", 0, c.vocab_size - 1);
   c.eos_token_ids = read_eos(fields, c.vocab_size, where);
-  c.tie_word_embeddings = fields.boolean("tie_word_embeddings", false);
+  c.tie_word_embeddings = fields.boolean("tie_word_embeddings", defaults.tie_word_embeddings);
 }
 
 void read_dtype(const JsonFields& fields, ModelConfig& c) {
@@ -204,11 +186,12 @@ void read_quantization(const JsonFields& fields, const std::string& where, Model
 }  // namespace
 
 ModelConfig parse_model_config(std::string_view json_text, const std::string& where) {
-  const json object = parse_json(json_text, where);
-  const JsonFields fields(object, where);
   ModelConfig c;
-  c.model_type = family_of(fields);
-  const FamilyDefaults& defaults = c.model_type == "deepseek_v2" ? kV2Defaults : kV3Defaults;
+  const json object = language_model_config(parse_json(json_text, where), where, c.nested);
+  const JsonFields fields(object, where);
+  const FamilyDefaults& defaults = family_defaults(object, fields, where);
+  c.model_type = fields.text("model_type");
+  if (c.model_type == "deepseekv2") c.model_type = defaults.model_type;
   if (const json* names = fields.find("architectures")) {
     if (!names->is_array()) fields.refuse("architectures", "a list");
     for (const json& name : *names) {
@@ -218,13 +201,13 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   }
   fields.one_of("hidden_act", {"silu"}, "silu");
   read_sizes(fields, c);
-  read_attention(fields, c);
+  read_attention(fields, defaults, c);
   read_experts(fields, defaults, c);
-  c.rms_norm_eps = fields.positive_number("rms_norm_eps", 1e-6, 1.0);
+  c.rms_norm_eps = fields.positive_number("rms_norm_eps", defaults.rms_norm_eps, 1.0);
   c.max_position_embeddings =
       fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
   read_rope(object, fields, where, c);
-  read_tokens(fields, where, c);
+  read_tokens(fields, defaults, where, c);
   read_dtype(fields, c);
   read_quantization(fields, where, c);
   return c;

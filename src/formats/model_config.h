@@ -26,9 +26,11 @@ struct RopeScaling {
 };
 
 struct ModelConfig {
-  // "deepseek_v3", "deepseek_v2" or "kimi_k2". The reference's "deepseekv2" becomes one of the first two, by
-  // the gate that it describes.
+  // As config.json has it ("deepseek_v3", "glm4_moe_lite", ...), for people: what is computed depends on the
+  // other members. The reference's "deepseekv2" becomes "deepseek_v3" or "deepseek_v2", by the gate that it
+  // describes.
   std::string model_type;
+  bool nested = false;  // the language model of a larger one, whose tensors have a prefix ("language_model.")
   std::vector<std::string> architectures;
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;

@@ -9,6 +9,7 @@
 #include "formats/checkpoint.h"
 #include "formats/files.h"
 #include "formats/layer_schema.h"
+#include "formats/model_family.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/calibrate/mtp_stream.h"
 #include "quant/compat/compat.h"
@@ -265,7 +266,8 @@ class Pipeline {
     write_description(dir, described_tensors(plan_), options_);
     write_file_atomically(
         dir / "config.json",
-        quantized_config(read_text_file(options_.model / "config.json"), config(), made, options_));
+        quantized_config(language_model_config(read_text_file(options_.model / "config.json")), config(),
+                         made, options_));
   }
 
   void report(Stage stage, const std::string& part, std::int64_t bytes) {

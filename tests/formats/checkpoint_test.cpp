@@ -63,6 +63,37 @@ TEST(Checkpoint, LeavesOutTheNormDoublesOfTheReference) {
   EXPECT_EQ(checkpoint.files()[0].tensors().count("model.layers.0.input_layernorm.module.bias"), 1U);
 }
 
+std::string nested_config() {
+  return std::string(R"({"model_type": "kimi_k25", "text_config": )") + kConfig + "}";
+}
+
+TEST(Checkpoint, ReadsTheLanguageModelOfAModelWithImages) {
+  const TempDir dir;
+  dir.write("config.json", nested_config());
+  write_shard(dir, "a.safetensors",
+              {"language_model.model.norm.weight", "language_model.lm_head.weight",
+               "vision_tower.norm.weight", "mm_projector.linear.weight"},
+              5);
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+
+  EXPECT_EQ(checkpoint.tensors().size(), 2U);
+  EXPECT_EQ(value_of(checkpoint, "model.norm.weight"), 5);
+  EXPECT_EQ(value_of(checkpoint, "lm_head.weight"), 5);
+  EXPECT_EQ(checkpoint.place_of("lm_head.weight").file, 0U);
+}
+
+TEST(Checkpoint, ReadsTheLanguageModelAsTransformers5NamesIt) {
+  const TempDir dir;
+  dir.write("config.json", nested_config());
+  write_shard(dir, "a.safetensors",
+              {"model.language_model.norm.weight", "lm_head.weight", "model.vision_tower.norm.weight"}, 6);
+  const Checkpoint checkpoint = Checkpoint::open(dir.path());
+
+  EXPECT_EQ(checkpoint.tensors().size(), 2U);
+  EXPECT_EQ(value_of(checkpoint, "model.norm.weight"), 6);
+  EXPECT_EQ(value_of(checkpoint, "lm_head.weight"), 6);
+}
+
 TEST(Checkpoint, ReadsAllFilesWithoutAnIndex) {
   const TempDir dir;
   dir.write("config.json", kConfig);

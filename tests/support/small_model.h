@@ -7,7 +7,7 @@
 
 namespace latent8 {
 
-// The folder of a model, whole: "kimi-k2-small", "v2-lite-small", "v2-small" or "v3-fp8-small". Written at
+// The folder of a model, whole, by its name in tests/data/golden ("kimi-k2-small"). Written at
 // the first call; lives as long as the program.
 std::filesystem::path small_model(const std::string& name);
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes the goldens of tests/model for configs that models/tiny-r1 lacks: the logits of small random models.
 
-usage: make_small_models.py [OUT]        default OUT: tests/data/golden; needs numpy.
+usage: make_small_models.py [OUT [NAME..]]        default: tests/data/golden and every model; needs numpy.
 
-OUT/<name>/config.json, tensors.txt: the model without its weights, which tests/support/small_model.h draws as draw() does
+OUT/<name>/config.json, tensors.txt: the model without its weights, its config as its publishers write it (PUBLISHED), which tests/support/small_model.h draws as draw() does
 here. tensors.txt: the attempt, then a tensor per line: name, form (see FORMS), exponent, shape.
 OUT/<name>.golden.safetensors: N.ids [S] i64; N.logits [S, vocab_size] f32 of every position; with an MTP layer
 N.mtp [S-1, vocab_size] f32. Computed in float64 by deepseek.py from the drawn weights.
@@ -20,6 +20,7 @@ from recipe import bell, bits
 from tensors import BLOCK, to_bf16, write
 
 LENGTHS = [1, 2, 29, 130]
+FEW_LENGTHS = [1, 29]  # of models that differ from others by their configs and names alone
 SMALLEST_MARGIN = 2e-5
 
 COMMON = {
@@ -79,6 +80,68 @@ MODELS = {
     },
 }
 
+SMALL = COMMON | {
+    "vocab_size": 96, "hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 96, "moe_intermediate_size": 24,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "kv_lora_rank": 64, "qk_nope_head_dim": 48, "qk_rope_head_dim": 32,
+    "v_head_dim": 64, "n_shared_experts": 1, "num_experts_per_tok": 3, "n_group": 1, "topk_group": 1,
+    "scoring_func": "sigmoid", "topk_method": "noaux_tc", "norm_topk_prob": True, "routed_scaling_factor": 2.5,
+    "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "rope_scaling": None, "num_nextn_predict_layers": 0,
+}
+# Members of the family with other names: the config that the reference computes by, and what is left out of it or said
+# otherwise in the one that the publishers write: a key with None is absent there.
+MODELS |= {
+    # GLM-4.7-Flash: no scoring_func and no topk_method, layers by name, rope_parameters, an MTP layer.
+    "glm4-flash-small": SMALL | {
+        "model_type": "glm4_moe_lite", "architectures": ["Glm4MoeLiteForCausalLM"], "q_lora_rank": 48,
+        "routed_scaling_factor": 1.8, "rms_norm_eps": 1e-5, "rope_theta": 1000000.0, "num_nextn_predict_layers": 1,
+    },
+    # Youtu-LLM: no experts, the head is the embedding.
+    "youtu-small": SMALL | {
+        "model_type": "youtu", "architectures": ["YoutuForCausalLM"], "q_lora_rank": 48, "tie_word_embeddings": True,
+        "n_routed_experts": 0, "first_k_dense_replace": 2, "rope_theta": 1600000.0,
+    },
+    # Sarvam: no q_lora, other names for experts and for YaRN.
+    "sarvam-small": SMALL | {
+        "model_type": "sarvam_mla", "architectures": ["SarvamMLAForCausalLM"], "q_lora_rank": None,
+        "n_shared_experts": 2, "rope_scaling": yarn(40.0, 64, 1.0),
+    },
+    # GigaChat 3: V3's gate without q_lora, values wider than keys, an MTP layer.
+    "gigachat3-small": SMALL | {
+        "model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"], "q_lora_rank": None, "v_head_dim": 96,
+        "rope_theta": 100000.0, "rope_scaling": yarn(64.0, 64, 1.0), "num_nextn_predict_layers": 1,
+    },
+    # Kimi K2.5: K2 as the language model of a larger one.
+    "kimi-k25-small": SMALL | {
+        "model_type": "kimi_k2", "architectures": ["DeepseekV3ForCausalLM"], "q_lora_rank": 48,
+        "routed_scaling_factor": 2.827, "rope_theta": 50000.0, "rope_scaling": yarn(64.0, 64, 1.0, beta_fast=32.0),
+    },
+}
+ABSENT_IN_TRANSFORMERS = {"scoring_func": None, "topk_method": None, "moe_layer_freq": None}
+PUBLISHED = {
+    "glm4-flash-small": ABSENT_IN_TRANSFORMERS | {
+        "first_k_dense_replace": None, "mlp_layer_types": ["dense", "sparse"], "routed_scaling_factor": None,
+        "rms_norm_eps": None, "rope_theta": None, "rope_scaling": None, "norm_topk_prob": None, "torch_dtype": None,
+        "dtype": "bfloat16", "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}},
+    "youtu-small": ABSENT_IN_TRANSFORMERS | dict.fromkeys([
+        "n_routed_experts", "n_shared_experts", "moe_intermediate_size", "num_experts_per_tok", "n_group", "topk_group",
+        "norm_topk_prob", "routed_scaling_factor", "first_k_dense_replace", "tie_word_embeddings"]),
+    "sarvam-small": ABSENT_IN_TRANSFORMERS | {
+        "q_lora_rank": None, "n_routed_experts": None, "num_experts": 8, "n_shared_experts": None, "num_shared_experts": 2,
+        "n_group": None, "topk_group": None, "num_nextn_predict_layers": None, "head_dim": 96, "q_head_dim": 80,
+        "rope_scaling": yarn(40.0, 64, 1.0) | {"type": "deepseek_yarn"}},
+}
+LANGUAGE_MODEL = "language_model."  # the prefix of nested models' tensors
+
+
+def published(name, config):
+    """The config.json that the publishers write."""
+    said = PUBLISHED.get(name, {})
+    out = {key: value for key, value in (config | said).items() if not (key in said and said[key] is None)}
+    if name != "kimi-k25-small":
+        return out
+    return {"model_type": "kimi_k25", "architectures": ["KimiK25ForConditionalGeneration"], "bos_token_id": out.pop("bos_token_id"),
+            "eos_token_id": out.pop("eos_token_id"), "text_config": out, "vision_config": {"hidden_size": 32}}
+
 
 def layer_shapes(c, index):
     """name -> shape of one decoder layer; a rank-1 shape is a norm."""
@@ -109,8 +172,9 @@ def layer_shapes(c, index):
 
 def all_shapes(c):
     layers, hidden, mtp = c["num_hidden_layers"], c["hidden_size"], c.get("num_nextn_predict_layers") or 0
-    shapes = {"model.embed_tokens": [c["vocab_size"], hidden], "model.norm": [hidden],
-              "lm_head": [c["vocab_size"], hidden]}
+    shapes = {"model.embed_tokens": [c["vocab_size"], hidden], "model.norm": [hidden]}
+    if not c["tie_word_embeddings"]:
+        shapes |= {"lm_head": [c["vocab_size"], hidden]}
     for index in range(layers + mtp):
         shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer_shapes(c, index).items()}
     for index in range(layers, layers + mtp):
@@ -201,13 +265,15 @@ class MarginModel(Model):
 
 def make(name, config, out, attempt=0):
     lines, folder = recipe(config), out / name
+    lengths = LENGTHS if config["vocab_size"] == COMMON["vocab_size"] else FEW_LENGTHS
+    prefix = LANGUAGE_MODEL if "text_config" in published(name, config) else ""
     rng = np.random.default_rng([list(MODELS).index(name), attempt])
     golden = {}
     with tempfile.TemporaryDirectory() as whole:
         (Path(whole) / "config.json").write_text(json.dumps(config))
         write(Path(whole) / "model.safetensors", draw(lines, attempt))
         model = MarginModel(whole)
-        for n, length in enumerate(LENGTHS):
+        for n, length in enumerate(lengths):
             ids = rng.integers(2, config["vocab_size"], length)
             logits, mtp = model.logits(ids, length)
             golden |= {f"{n}.ids": ids.astype(np.int64), f"{n}.logits": logits.astype(np.float32)}
@@ -216,15 +282,18 @@ def make(name, config, out, attempt=0):
     if model.margin < SMALLEST_MARGIN:
         return make(name, config, out, attempt + 1)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    text = [f"{tensor} {form} {power} {' '.join(map(str, shape))}\n" for tensor, form, power, shape in lines]
+    (folder / "config.json").write_text(json.dumps(published(name, config), indent=2) + "\n")
+    if prefix:
+        lines = lines + [("vision_tower.norm.weight", "norm", -7, [32])]  # drawn last: it changes no other
+    text = [f"{'' if tensor.startswith('vision') else prefix}{tensor} {form} {power} {' '.join(map(str, shape))}\n"
+            for tensor, form, power, shape in lines]
     (folder / "tensors.txt").write_text(f"{attempt}\n{''.join(text)}")
     write(out / f"{name}.golden.safetensors", golden)
-    spread = golden[f"{len(LENGTHS) - 1}.logits"].std()
+    spread = golden[f"{len(lengths) - 1}.logits"].std()
     print(f"{name}: attempt {attempt}, margin of the routing {model.margin:.2g}, logits' deviation {spread:.2f}")
 
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[2] / "tests" / "data" / "golden"
-    for model_name, model_config in MODELS.items():
-        make(model_name, model_config, target)
+    for model_name in sys.argv[2:] or MODELS:
+        make(model_name, MODELS[model_name], target)

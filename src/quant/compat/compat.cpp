@@ -8,6 +8,7 @@
 #include "formats/atomic_file.h"
 #include "formats/files.h"
 #include "formats/layer_schema.h"
+#include "formats/model_family.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/compat/calibration.h"
 #include "quant/compat/files.h"
@@ -218,7 +219,8 @@ class Pipeline {
     write_description(dir, described, options_);
     write_file_atomically(
         dir / "config.json",
-        quantized_config(read_text_file(options_.model / "config.json"), config_, {}, options_));
+        quantized_config(language_model_config(read_text_file(options_.model / "config.json")), config_, {},
+                         options_));
     result().copied = copy_other_files(options_.model, dir, /*as_reference=*/true).copied;
     set_modes(dir);
   }

@@ -1,0 +1,43 @@
+#pragma once
+// Models of the family by their config.json: other spellings of the same keys, what each model's own class assumes
+// where a key is absent, and the keys of computations that latent8 does not know. CONTRIBUTING.md, "Add a model".
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+#include "formats/json.h"
+
+namespace latent8 {
+
+// The values of absent keys. Source: the configuration classes of transformers 5.24.
+struct FamilyDefaults {
+  std::string_view model_type;
+  std::int64_t q_lora_rank;  // 0: none
+  std::int64_t kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
+  std::int64_t moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group,
+      topk_group, first_k_dense_replace, max_position_embeddings;
+  double routed_scaling_factor, rms_norm_eps;
+  std::string_view scoring_func, topk_method;
+  bool norm_topk_prob, tie_word_embeddings;
+};
+
+// The language model's part of a config.json, with the keys that ModelConfig has: that of a model with images
+// stands in 'text_config' (or 'language_config', 'llm_config'); num_experts and the like get their usual names,
+// mlp_layer_types becomes first_k_dense_replace. `nested`: whether there was such a part.
+// Throws: Error{kUnsupported | kCorrupt} for spellings that contradict each other, and for layers that are
+// neither dense nor sparse, or dense behind a sparse one.
+nlohmann::json language_model_config(nlohmann::json object, const std::string& where, bool& nested);
+
+// The same part of config.json as text, its keys as they are and in their order; the text itself if nothing is
+// nested. REQUIRES: a JSON object.
+std::string language_model_config(std::string_view json_text);
+
+// What is assumed for the model. A model_type that is not known is taken by its keys: it has to have all that
+// models differ by, and none that is not known. fields: of language_model_config().
+// Throws: Error{kUnsupported} saying which keys are missing, or not known, or mean another computation.
+const FamilyDefaults& family_defaults(const nlohmann::json& object, const JsonFields& fields,
+                                      const std::string& where);
+
+}  // namespace latent8
