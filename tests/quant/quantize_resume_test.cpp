@@ -235,8 +235,7 @@ TEST_F(QuantizeResume, RefusesASourceThatChangesMeanwhile) {
 // Every file of the state and every shard; a run of the bad bytes would be a result that nobody can tell from
 // the right one.
 TEST_F(QuantizeResume, NeverUsesABitThatFlippedWhileItWasInterrupted) {
-  QuantizeOptions o = sharded();
-  o.max_memory = 90 << 20;  // activations go to the disk
+  const QuantizeOptions o = sharded();
   const auto expected = undisturbed(o);
   stop_before(o, 3);
   const fs::path partial = dir_ / "out.partial";
