@@ -21,33 +21,36 @@ using nlohmann::json;
 //   moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group, topk_group,
 //   first_k_dense_replace, max_position_embeddings, routed_scaling_factor, rms_norm_eps,
 //   scoring_func, topk_method, norm_topk_prob, tie_word_embeddings
-constexpr FamilyDefaults kV3 = {"deepseek_v3", 1536, 512, 128,        64,   128, 2048, 1,         256,        8,    8,
-                                4,             3,    4096, 2.5, 1e-6, "sigmoid", "noaux_tc", true, false};
-constexpr FamilyDefaults kV2 = {"deepseek_v2", 1536, 512, 128,        64,   128, 1407, 2,         64,        6,     1,
-                                1,             0,    2048, 1.0, 1e-6, "softmax", "greedy", false, false};
+constexpr FamilyDefaults kV3 = {"deepseek_v3", 1536,       512,  128,  64, 128,  2048, 1,
+                                256,           8,          8,    4,    3,  4096, 2.5,  1e-6,
+                                "sigmoid",     "noaux_tc", true, false};
+constexpr FamilyDefaults kV2 = {
+    "deepseek_v2", 1536, 512,  128,       64,       128,   1407, 2, 64, 6, 1, 1, 0,
+    2048,          1.0,  1e-6, "softmax", "greedy", false, false};
 constexpr FamilyDefaults kGlm4MoeLite = {
-    "glm4_moe_lite", 768, 512, 192, 64, 256, 1536, 1, 64, 4, 1, 1, 1, 202752, 1.8, 1e-5, "sigmoid", "noaux_tc",
-    true,            false};
-constexpr FamilyDefaults kSarvamMla = {
-    "sarvam_mla", 0, 512, 128, 64, 128, 2048, 1, 128, 8, 1, 1, 1, 4096, 2.5, 1e-6, "sigmoid", "noaux_tc",
-    true,         false};
-constexpr FamilyDefaults kYoutu = {
-    "youtu", 1536, 512, 128, 64, 128, 0, 0, 0, 0, 1, 1, 0, 131072, 1.0, 1e-6, "sigmoid", "noaux_tc", true, true};
+    "glm4_moe_lite", 768, 512,  192,       64,         256,  1536, 1, 64, 4, 1, 1, 1,
+    202752,          1.8, 1e-5, "sigmoid", "noaux_tc", true, false};
+constexpr FamilyDefaults kSarvamMla = {"sarvam_mla", 0,          512,  128,  64, 128,  2048, 1,
+                                       128,          8,          1,    1,    1,  4096, 2.5,  1e-6,
+                                       "sigmoid",    "noaux_tc", true, false};
+constexpr FamilyDefaults kYoutu = {"youtu", 1536, 512, 128,    64,  128,  0,         0,          0,    0,
+                                   1,       1,    0,   131072, 1.0, 1e-6, "sigmoid", "noaux_tc", true, true};
 
 struct Family {
   std::string_view model_type;
   const FamilyDefaults* defaults;
 };
-constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},          Family{"kimi_k2", &kV3},
-                               Family{"deepseek_v2", &kV2},          Family{"glm4_moe_lite", &kGlm4MoeLite},
-                               Family{"sarvam_mla", &kSarvamMla},    Family{"youtu", &kYoutu},
+constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},       Family{"kimi_k2", &kV3},
+                               Family{"deepseek_v2", &kV2},       Family{"glm4_moe_lite", &kGlm4MoeLite},
+                               Family{"sarvam_mla", &kSarvamMla}, Family{"youtu", &kYoutu},
                                Family{"youtu_llm", &kYoutu}};
 
 // Where models with images keep their language model's config.
 constexpr std::array kTextConfigs{"text_config", "language_config", "llm_config"};
 // What such a config may leave to the whole model's.
-constexpr std::array kOuterKeys{"architectures",       "bos_token_id", "eos_token_id", "torch_dtype", "dtype",
-                                "tie_word_embeddings", "quantize",     "quantization_config"};
+constexpr std::array kOuterKeys{
+    "architectures", "bos_token_id",        "eos_token_id", "torch_dtype",
+    "dtype",         "tie_word_embeddings", "quantize",     "quantization_config"};
 
 struct Spelling {
   const char *other, *usual;
@@ -58,9 +61,9 @@ constexpr std::array kSpellings{Spelling{"num_experts", "n_routed_experts"},
                                 Spelling{"num_experts_per_token", "num_experts_per_tok"},
                                 Spelling{"num_mtp_layers", "num_nextn_predict_layers"}};
 
-// Keys of computations that are not known; `neutral` is the value (as JSON) with which they compute nothing. Those
-// whose computation has tensors of its own are named by these where they stand beside a model_type that is known:
-// users who take sparse attention for dense have reasons.
+// Keys of computations that are not known; `neutral` is the value (as JSON) with which they compute nothing.
+// Those whose computation has tensors of its own are named by these where they stand beside a model_type that
+// is known: users who take sparse attention for dense have reasons.
 struct Foreign {
   const char *key, *neutral, *what;
   bool has_tensors = false;
@@ -86,29 +89,91 @@ constexpr std::array kForeign{
     Foreign{"hc_mult", "1", "several residual streams", true}};
 
 // Keys that models of an unknown model_type may have: those that are read (other spellings are gone here) ...
-constexpr std::array kReadKeys{
-    "model_type", "architectures", "hidden_act", "vocab_size", "hidden_size", "intermediate_size",
-    "moe_intermediate_size", "num_hidden_layers", "num_nextn_predict_layers", "num_attention_heads",
-    "num_key_value_heads", "n_shared_experts", "n_routed_experts", "num_experts_per_tok", "n_group", "topk_group",
-    "first_k_dense_replace", "moe_layer_freq", "q_lora_rank", "kv_lora_rank", "qk_nope_head_dim",
-    "qk_rope_head_dim", "v_head_dim", "routed_scaling_factor", "rms_norm_eps", "rope_theta", "rope_scaling",
-    "rope_parameters", "rope_interleave", "scoring_func", "topk_method", "norm_topk_prob", "attention_bias",
-    "tie_word_embeddings", "max_position_embeddings", "bos_token_id", "eos_token_id", "torch_dtype", "dtype",
-    "quantization_config", "quantize", "mla_quantize", "mtp_quantize", "latent8"};
+constexpr std::array kReadKeys{"model_type",
+                               "architectures",
+                               "hidden_act",
+                               "vocab_size",
+                               "hidden_size",
+                               "intermediate_size",
+                               "moe_intermediate_size",
+                               "num_hidden_layers",
+                               "num_nextn_predict_layers",
+                               "num_attention_heads",
+                               "num_key_value_heads",
+                               "n_shared_experts",
+                               "n_routed_experts",
+                               "num_experts_per_tok",
+                               "n_group",
+                               "topk_group",
+                               "first_k_dense_replace",
+                               "moe_layer_freq",
+                               "q_lora_rank",
+                               "kv_lora_rank",
+                               "qk_nope_head_dim",
+                               "qk_rope_head_dim",
+                               "v_head_dim",
+                               "routed_scaling_factor",
+                               "rms_norm_eps",
+                               "rope_theta",
+                               "rope_scaling",
+                               "rope_parameters",
+                               "rope_interleave",
+                               "scoring_func",
+                               "topk_method",
+                               "norm_topk_prob",
+                               "attention_bias",
+                               "tie_word_embeddings",
+                               "max_position_embeddings",
+                               "bos_token_id",
+                               "eos_token_id",
+                               "torch_dtype",
+                               "dtype",
+                               "quantization_config",
+                               "quantize",
+                               "mla_quantize",
+                               "mtp_quantize",
+                               "latent8"};
 // ... and those that change no logits.
-constexpr std::array kHarmlessKeys{
-    "auto_map", "transformers_version", "use_cache", "pad_token_id", "initializer_range", "attention_dropout",
-    "pretraining_tp", "ep_size", "aux_loss_alpha", "seq_aux", "output_router_logits", "router_aux_loss_coef",
-    "head_dim", "qk_head_dim", "q_head_dim", "_name_or_path", "_attn_implementation", "unk_token_id", "unsloth_fixed",
-    "embedding_initializer_range", "output_attentions", "output_hidden_states", "return_dict", "id2label",
-    "label2id", "mlp_layer_types"};
+constexpr std::array kHarmlessKeys{"auto_map",
+                                   "transformers_version",
+                                   "use_cache",
+                                   "pad_token_id",
+                                   "initializer_range",
+                                   "attention_dropout",
+                                   "pretraining_tp",
+                                   "ep_size",
+                                   "aux_loss_alpha",
+                                   "seq_aux",
+                                   "output_router_logits",
+                                   "router_aux_loss_coef",
+                                   "head_dim",
+                                   "qk_head_dim",
+                                   "q_head_dim",
+                                   "_name_or_path",
+                                   "_attn_implementation",
+                                   "unk_token_id",
+                                   "unsloth_fixed",
+                                   "embedding_initializer_range",
+                                   "output_attentions",
+                                   "output_hidden_states",
+                                   "return_dict",
+                                   "id2label",
+                                   "label2id",
+                                   "mlp_layer_types"};
 
 // What models differ by, so that nothing can be assumed for a model_type that is not known.
-constexpr std::array kNeeded{"q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim",
-                             "v_head_dim", "rms_norm_eps", "max_position_embeddings"};
-constexpr std::array kNeededByExperts{"moe_intermediate_size", "num_experts_per_tok", "n_shared_experts",
-                                      "first_k_dense_replace", "routed_scaling_factor", "norm_topk_prob",
-                                      "scoring_func", "topk_method", "n_group", "topk_group"};
+constexpr std::array kNeeded{"q_lora_rank", "kv_lora_rank", "qk_nope_head_dim",       "qk_rope_head_dim",
+                             "v_head_dim",  "rms_norm_eps", "max_position_embeddings"};
+constexpr std::array kNeededByExperts{"moe_intermediate_size",
+                                      "num_experts_per_tok",
+                                      "n_shared_experts",
+                                      "first_k_dense_replace",
+                                      "routed_scaling_factor",
+                                      "norm_topk_prob",
+                                      "scoring_func",
+                                      "topk_method",
+                                      "n_group",
+                                      "topk_group"};
 
 template <class List>
 bool contains(const List& list, std::string_view key) {
@@ -168,7 +233,8 @@ void take_layer_types(json& object, const JsonFields& fields) {
   const auto dense = static_cast<std::int64_t>(sparse - types->begin());
   const json* first = fields.find("first_k_dense_replace");
   if (first != nullptr && *first != dense)
-    fields.refuse("mlp_layer_types", fmt::format("{} dense layers, as 'first_k_dense_replace' has", first->dump()));
+    fields.refuse("mlp_layer_types",
+                  fmt::format("{} dense layers, as 'first_k_dense_replace' has", first->dump()));
   object["first_k_dense_replace"] = dense;
   object["moe_layer_freq"] = 1;
 }
@@ -186,17 +252,19 @@ std::string foreign_computation(const JsonFields& fields, const Foreign& foreign
 void refuse_foreign_keys(const JsonFields& fields) {
   for (const Foreign& foreign : kForeign)
     if (!foreign.has_tensors && !foreign_computation(fields, foreign).empty())
-      fields.refuse(foreign.key, fmt::format("none or {} ({}: latent8 does not compute that)", foreign.neutral,
-                                             foreign.what));
+      fields.refuse(foreign.key, fmt::format("none or {} ({}: latent8 does not compute that)",
+                                             foreign.neutral, foreign.what));
   for (const char* rope : {"rope_scaling", "rope_parameters"}) {
     const json* value = fields.find(rope);
     if (value != nullptr && value->is_object() && value->contains("llama_4_scaling_beta"))
-      fields.refuse(rope, "no 'llama_4_scaling_beta' (queries scaled by position: latent8 does not compute that)");
+      fields.refuse(rope,
+                    "no 'llama_4_scaling_beta' (queries scaled by position: latent8 does not compute that)");
   }
 }
 
 // A model_type that is not known.
-void check_keys(const json& object, const JsonFields& fields, const std::string& type, const std::string& where) {
+void check_keys(const json& object, const JsonFields& fields, const std::string& type,
+                const std::string& where) {
   std::vector<std::string> unknown, missing;
   for (const auto& [key, value] : object.items()) {
     if (value.is_null() || contains(kReadKeys, key) || contains(kHarmlessKeys, key)) continue;
@@ -209,7 +277,8 @@ void check_keys(const json& object, const JsonFields& fields, const std::string&
   }
   for (const char* key : kNeeded)
     if (!object.contains(key)) missing.emplace_back(key);
-  if (!object.contains("rope_theta") && !object.contains("rope_parameters")) missing.emplace_back("rope_theta");
+  if (!object.contains("rope_theta") && !object.contains("rope_parameters"))
+    missing.emplace_back("rope_theta");
   const json* experts = fields.find("n_routed_experts");
   if (experts != nullptr && *experts != 0)
     for (const char* key : kNeededByExperts)
@@ -221,10 +290,11 @@ void check_keys(const json& object, const JsonFields& fields, const std::string&
   std::vector<std::string> names;
   for (const Family& family : kFamilies) names.emplace_back(family.model_type);
   names.emplace_back("deepseekv2");
-  throw_error(ErrorCode::kUnsupported,
-              "{}: 'model_type': one of {} expected, or a model that computes the same and says so by its keys, "
-              "got '{}'{}",
-              where, quoted(names), type, why);
+  throw_error(
+      ErrorCode::kUnsupported,
+      "{}: 'model_type': one of {} expected, or a model that computes the same and says so by its keys, "
+      "got '{}'{}",
+      where, quoted(names), type, why);
 }
 
 }  // namespace
@@ -246,7 +316,8 @@ std::string language_model_config(std::string_view json_text) {
   return take_text_config(object) ? object.dump(2) : std::string(json_text);
 }
 
-const FamilyDefaults& family_defaults(const json& object, const JsonFields& fields, const std::string& where) {
+const FamilyDefaults& family_defaults(const json& object, const JsonFields& fields,
+                                      const std::string& where) {
   refuse_foreign_keys(fields);
   const std::string type = fields.text("model_type");
   // The reference writes "deepseekv2" for V2 and V3 alike; only the gate tells them apart.
@@ -258,7 +329,8 @@ const FamilyDefaults& family_defaults(const json& object, const JsonFields& fiel
   for (const Family& family : kFamilies)
     if (family.model_type == type) return *family.defaults;
   check_keys(object, fields, type, where);
-  log_info(fmt::format("{}: 'model_type' '{}' is not known; its keys are those of a model that is", where, type));
+  log_info(
+      fmt::format("{}: 'model_type' '{}' is not known; its keys are those of a model that is", where, type));
   static constexpr FamilyDefaults kNoExperts = [] {
     FamilyDefaults out = kV3;
     out.n_routed_experts = 0;

@@ -1,6 +1,7 @@
 #pragma once
-// Models of the family by their config.json: other spellings of the same keys, what each model's own class assumes
-// where a key is absent, and the keys of computations that latent8 does not know. CONTRIBUTING.md, "Add a model".
+// Models of the family by their config.json: other spellings of the same keys, what each model's own class
+// assumes where a key is absent, and the keys of computations that latent8 does not know. CONTRIBUTING.md,
+// "Add a model".
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -24,14 +25,14 @@ struct FamilyDefaults {
 };
 
 // The language model's part of a config.json, with the keys that ModelConfig has: that of a model with images
-// stands in 'text_config' (or 'language_config', 'llm_config'); num_experts and the like get their usual names,
-// mlp_layer_types becomes first_k_dense_replace. `nested`: whether there was such a part.
-// Throws: Error{kUnsupported | kCorrupt} for spellings that contradict each other, and for layers that are
-// neither dense nor sparse, or dense behind a sparse one.
+// stands in 'text_config' (or 'language_config', 'llm_config'); num_experts and the like get their usual
+// names, mlp_layer_types becomes first_k_dense_replace. `nested`: whether there was such a part. Throws:
+// Error{kUnsupported | kCorrupt} for spellings that contradict each other, and for layers that are neither
+// dense nor sparse, or dense behind a sparse one.
 nlohmann::json language_model_config(nlohmann::json object, const std::string& where, bool& nested);
 
-// The same part of config.json as text, its keys as they are and in their order; the text itself if nothing is
-// nested. REQUIRES: a JSON object.
+// The same part of config.json as text, its keys as they are and in their order; the text itself if nothing
+// is nested. REQUIRES: a JSON object.
 std::string language_model_config(std::string_view json_text);
 
 // What is assumed for the model. A model_type that is not known is taken by its keys: it has to have all that
