@@ -69,6 +69,13 @@ class Server:
         return float(re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M)[1])
 
 
+def read_events(reply, count):
+    """The next `count` events of a stream, so that the answer is under way."""
+    for _ in range(count):
+        while reply.readline().strip():
+            pass
+
+
 def chat(text=QUESTION, **more):
     return {"messages": [{"role": "user", "content": text}], "temperature": 0, **more}
 
@@ -109,7 +116,7 @@ class Serve(unittest.TestCase):
         self.assertTrue(all(e["usage"] is None for e in events[:-1]))
 
     def test_the_same_seed_gives_the_same_answers_and_n_different_ones(self):
-        body = chat(temperature=1.0, seed=7, n=3, max_tokens=24)
+        body = chat(temperature=4.0, seed=7, n=3, max_tokens=24)
 
         first, second = (self.server.post("/v1/chat/completions", body) for _ in range(2))
 
@@ -224,7 +231,7 @@ class Serve(unittest.TestCase):
         connection.request("POST", "/v1/chat/completions",
                            json.dumps(chat(stream=True, ignore_eos=True, max_tokens=3000)))
         reply = connection.getresponse()
-        reply.fp.readline()
+        read_events(reply, 3)
         self.assertEqual(self.server.metric("latent8_num_requests_running"), 1)
 
         connection.sock.close()
@@ -276,7 +283,7 @@ class Operation(unittest.TestCase):
         connection.request("POST", "/v1/chat/completions",
                            json.dumps(chat(stream=True, ignore_eos=True, max_tokens=60)))
         reply = connection.getresponse()
-        reply.fp.readline()
+        read_events(reply, 3)
 
         server.process.send_signal(signal.SIGTERM)
 
@@ -288,7 +295,7 @@ class Operation(unittest.TestCase):
         connection = server.connection()
         connection.request("POST", "/v1/chat/completions",
                            json.dumps(chat(stream=True, ignore_eos=True, max_tokens=3900)))
-        connection.getresponse().fp.readline()
+        read_events(connection.getresponse(), 3)
 
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
