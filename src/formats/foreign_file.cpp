@@ -71,8 +71,8 @@ std::optional<std::string> lost_content(std::string_view bytes) {
   constexpr std::size_t kLongestLink = 255;
   if (bytes.size() <= kLongestLink && bytes.starts_with("../") && bytes.find('\n') == std::string_view::npos)
     return "the path of a symbolic link instead of the file; copy the file that it names";
-  constexpr std::size_t kProbe = 4096;
-  if (bytes.find_first_not_of('\0') >= std::min(bytes.size(), kProbe))
+  constexpr std::size_t kFewest = 16, kProbe = 4096;
+  if (bytes.size() >= kFewest && bytes.find_first_not_of('\0') >= std::min(bytes.size(), kProbe))
     return "filled with zero bytes; fetch it again";
   return std::nullopt;
 }

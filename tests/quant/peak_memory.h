@@ -41,7 +41,10 @@ inline std::int64_t peak_of(const QuantizeOptions& o, const TempDir& dir) {
     reset_peak();
     const QuantizeResult result = quantize(o);
     std::ofstream(dir / "peak") << peak_resident_bytes();
-    if (result.peak_memory > peak_resident_bytes()) throw std::runtime_error("reported more than the peak");
+    // Linux counts pages per CPU and sums now and then: a later reading may be a little below an earlier one.
+    constexpr std::int64_t kInexact = std::int64_t{1} << 20;
+    if (result.peak_memory > peak_resident_bytes() + kInexact)
+      throw std::runtime_error("reported more than the peak");
   });
   EXPECT_TRUE(child.finished());
   const std::int64_t peak = std::stoll(read_file(dir / "peak"));

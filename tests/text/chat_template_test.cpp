@@ -2,8 +2,10 @@
 
 #include "text/chat_template.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -35,7 +37,9 @@ void expect_golden(const ChatTemplate& chat, const std::string& file_name, int e
 
 class TemporaryDir {
  public:
-  TemporaryDir() : path_(std::filesystem::path(::testing::TempDir()) / "latent8_chat_template_test") {
+  TemporaryDir()
+      : path_(std::filesystem::path(::testing::TempDir()) /
+              fmt::format("latent8_chat_template_{}", getpid())) {
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }

@@ -114,6 +114,7 @@ std::size_t hash_of(const Value& value) {
     for (const Value& item : value.items()) hash = mix(hash, hash_of(item));
     return hash;
   }
+  if (value.is_kind(SequenceKind::kIterator)) return std::hash<const void*>()(value.sequence_if());
   if (value.is_sequence() || value.is_dict()) fail("unhashable type: '{}'", value.type_name());
   return std::hash<const void*>()(value.namespace_if()) ^ std::hash<const void*>()(value.callable_if());
 }

@@ -48,7 +48,8 @@ class Formatter {
  private:
   // Python does not mind a mapping (or a list) that is not used.
   bool takes_any() const {
-    return arguments_.is_dict() || arguments_.is_sequence() || arguments_.is_undefined() || keyed_;
+    const bool subscriptable = arguments_.is_sequence() && !arguments_.is_kind(SequenceKind::kIterator);
+    return arguments_.is_dict() || subscriptable || arguments_.is_undefined() || keyed_;
   }
 
   const Value& next() {
