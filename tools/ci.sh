@@ -126,8 +126,9 @@ else
   skip "fuzz" "fuzz/ has no *_fuzz.cpp"
 fi
 
+tsan_folders=(sys ops engine frontend server)
 tsan_targets=()
-for folder in sys engine; do has_tests "$folder" && tsan_targets+=("${folder}_tests"); done
+for folder in "${tsan_folders[@]}"; do has_tests "$folder" && tsan_targets+=("${folder}_tests"); done
 step "build tsan" build tsan -- "${tsan_targets[@]}" || finish
-step "tsan" tests tsan -R '^(sys|engine)\.'
+step "tsan" tests tsan -R "^($(IFS="|"; echo "${tsan_folders[*]}"))\."
 finish
