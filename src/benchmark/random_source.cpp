@@ -14,13 +14,13 @@
 #include "formats/atomic_file.h"
 #include "formats/layer_schema.h"
 #include "formats/safetensors_writer.h"
+#include "kernels/fp8_block.h"
 #include "model/shapes.h"
 #include "text/byte_alphabet.h"
 
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kBlock = 128;        // weights per fp8 scale, both ways
 constexpr float kFp8Deviation = 100.0F;     // the largest of a block is near 448 then
 constexpr std::int64_t kTable = 3 << 20;    // weights
 constexpr std::int64_t kPiece = 1 << 20;    // weights
@@ -66,7 +66,7 @@ std::vector<std::vector<Weight>> shards(const ModelConfig& c) {
   return out;
 }
 
-std::int64_t blocks(std::int64_t n) { return (n + kBlock - 1) / kBlock; }
+std::int64_t blocks(std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; }
 
 std::vector<TensorToWrite> tensors_of(const Weight& w, bool fp8) {
   using Kind = Weight::Kind;

@@ -6,12 +6,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "formats/plausible.h"
+#include "kernels/fp8_block.h"
 
 namespace latent8 {
 namespace {
 
 // Scales of fp8 blocks are stored per 128 x 128 weights.
-constexpr std::int64_t kFp8Block = 128;
 
 // u8 weights times s8 inputs, 255 * 128 each at most, summed in int32: 65,793 fit.
 constexpr std::int64_t kMaxInt8Inputs = 65536;

@@ -8,9 +8,6 @@
 
 namespace latent8 {
 
-// Columns of a weight that share an fp8 block scale; cuts fall between them.
-inline constexpr std::int64_t kScaleBlockCols = 128;
-
 // The size of the blocks into which every head's [m, n] output is cut.
 struct HeadCut {
   std::int64_t rows, cols;

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/activation_codes.h"
+#include "kernels/fp8_block.h"
 #include "kernels/kernel_table.h"
 #include "ops/head_blocks.h"
 
@@ -80,7 +81,7 @@ void absorb_queries(OpContext& ctx, const LatentShape& shape, const HeadWeights&
                     const LatentPages& pages, ConstMat<float> q, const QueryRows& to) {
   const KernelTable& table = ctx.kernels();
   const Mat<float> absorbed(to.absorbed.data, q.rows, shape.heads * shape.rank);
-  const HeadCut cut = cut_heads(ctx, shape.heads, q.rows, shape.rank, kScaleBlockCols);
+  const HeadCut cut = cut_heads(ctx, shape.heads, q.rows, shape.rank, kFp8Block);
   const bool whole_rows = cut.cols >= shape.rank;
   for_each_head_block(ctx, shape.heads, q.rows, shape.rank, cut, [&](const HeadBlock& b, int) {
     head_linear_transposed(

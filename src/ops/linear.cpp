@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/dtype.h"
+#include "kernels/fp8_block.h"
 #include "kernels/gemm_args.h"
 #include "kernels/kernel_table.h"
 #include "ops/head_blocks.h"
@@ -198,7 +199,7 @@ void head_linear_transposed(const KernelTable& table, const HeadWeights& w, std:
   const Linear& tensor = w.tensor;
   GemmNnF32Args args = float_args(tensor, w.row0 + head * w.row_stride, n1 - n0, w.rows);
   args.b = static_cast<const std::byte*>(args.b) + n0 * size_of(dtype_of(tensor.type));
-  if (args.b_scale != nullptr) args.b_scale += n0 / kScaleBlockCols;
+  if (args.b_scale != nullptr) args.b_scale += n0 / kFp8Block;
   args.a = x.data;
   args.a_stride = x.row_stride;
   args.c = out.data + n0;
@@ -209,7 +210,7 @@ void head_linear_transposed(const KernelTable& table, const HeadWeights& w, std:
 
 void per_head_linear_transposed(OpContext& ctx, const HeadWeights& w, ConstMat<float> x, std::int64_t x_head,
                                 Mat<float> out) {
-  for_each_head_block(ctx, w.heads, x.rows, w.cols, cut_heads(ctx, w.heads, x.rows, w.cols, kScaleBlockCols),
+  for_each_head_block(ctx, w.heads, x.rows, w.cols, cut_heads(ctx, w.heads, x.rows, w.cols, kFp8Block),
                       [&](const HeadBlock& b, int) {
                         head_linear_transposed(
                             ctx.kernels(), w, b.head, b.n0, b.n1,

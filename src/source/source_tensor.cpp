@@ -4,13 +4,13 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "kernels/fp8_block.h"
 #include "kernels/kernel_table.h"
 
 namespace latent8 {
 namespace {
 
 // Weights per fp8 block scale, both ways. Source: docs/format.md, "fp8 sources".
-constexpr std::int64_t kFp8Block = 128;
 
 std::int64_t blocks(std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; }
 

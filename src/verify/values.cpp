@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/fp8_block.h"
 #include "source/source_tensor.h"
 #include "verify/int8.h"
 
@@ -11,8 +12,6 @@ namespace latent8 {
 namespace {
 
 using Form = TensorForm;
-
-constexpr std::int64_t kFp8Block = 128;
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));

@@ -21,7 +21,7 @@ struct GemmF32 {
   static constexpr int kTile = 6;                              // rows of a per tile
   static constexpr int kCols = Isa::kRegisters == 32 ? 4 : 2;  // rows of b per tile
   static constexpr std::int64_t kRows = 96;                    // rows of a per pass
-  static constexpr std::int64_t kDepth = 1024;                 // a multiple of kScaleBlock
+  static constexpr std::int64_t kDepth = 1024;                 // a multiple of kFp8Block
 
   // Rows of b per tile when M rows are all there are: as many accumulators as the registers hold.
   static constexpr int cols(int m) {

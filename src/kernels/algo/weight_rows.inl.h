@@ -17,7 +17,7 @@ struct WeightUnit {
   using I = typename Isa::I;
   static constexpr std::int64_t kSize = 4 * Isa::kLanes;
   static constexpr std::int64_t kBytes = Weights<Isa, kType>::element_bytes();
-  static_assert(kScaleBlock % kSize == 0);
+  static_assert(kFp8Block % kSize == 0);
 
   // fp8: numbers only, which saves the look for NaN; `scale` is 2^8 times the block's. Others ignore it.
   static void load(const char* p, F scale, F (&x)[4]) {
@@ -46,9 +46,9 @@ struct WeightUnit {
 template <WeightType kType, class Body>
 inline void for_each_scale(const WeightRows& p, std::int64_t i, const Body& body) {
   if constexpr (kType == WeightType::kF8E4M3) {
-    const float* scale = p.block_scale + (p.row0 + i) / kScaleBlock * p.block_scale_stride;
-    for (std::int64_t at = 0; at < p.k; at += kScaleBlock)
-      body(at, at + kScaleBlock < p.k ? at + kScaleBlock : p.k, scale[at / kScaleBlock]);
+    const float* scale = p.block_scale + (p.row0 + i) / kFp8Block * p.block_scale_stride;
+    for (std::int64_t at = 0; at < p.k; at += kFp8Block)
+      body(at, at + kFp8Block < p.k ? at + kFp8Block : p.k, scale[at / kFp8Block]);
   } else {
     body(0, p.k, 1.0F);
   }

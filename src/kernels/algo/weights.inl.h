@@ -3,12 +3,11 @@
 
 #include <cstdint>
 
+#include "kernels/fp8_block.h"
 #include "kernels/gemm_args.h"
 
 namespace latent8 {
 namespace {
-
-inline constexpr std::int64_t kScaleBlock = 128;  // fp8: one scale per 128 x 128 weights
 
 template <class Isa, WeightType kType>
 struct Weights {
@@ -40,11 +39,11 @@ struct Weights {
   // The scale of a row and column of the whole tensor, and where the columns of one scale end.
   static F scale(const GemmF32Args& p, std::int64_t row, std::int64_t col) {
     if constexpr (kType == WeightType::kF8E4M3)
-      return Isa::set1(p.b_scale[row / kScaleBlock * p.b_scale_stride + col / kScaleBlock]);
+      return Isa::set1(p.b_scale[row / kFp8Block * p.b_scale_stride + col / kFp8Block]);
     return Isa::zero();
   }
   static std::int64_t block_end(std::int64_t at, std::int64_t end) {
-    if constexpr (kType == WeightType::kF8E4M3) return end - at > kScaleBlock ? at + kScaleBlock : end;
+    if constexpr (kType == WeightType::kF8E4M3) return end - at > kFp8Block ? at + kFp8Block : end;
     return end;
   }
 };
