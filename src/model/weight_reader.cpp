@@ -7,14 +7,10 @@
 #include "base/log.h"
 #include "formats/plausible.h"
 #include "kernels/fp8_block.h"
+#include "kernels/gemm_args.h"
 
 namespace latent8 {
 namespace {
-
-// Scales of fp8 blocks are stored per 128 x 128 weights.
-
-// u8 weights times s8 inputs, 255 * 128 each at most, summed in int32: 65,793 fit.
-constexpr std::int64_t kMaxInt8Inputs = 65536;
 
 [[noreturn]] void wrong_type(const std::string& name, const char* expected, DType got) {
   throw_error(ErrorCode::kUnsupported, "tensor '{}': type {} expected, got {}", name, expected,
@@ -189,11 +185,11 @@ void WeightReader::read_int8(const std::string& name, QuantType type, const Tens
                 "tensor '{}.weight': the description calls it {}; FLOAT, W8A8 or W8A8_DYNAMIC expected", name,
                 to_string(type));
   if (view.dtype != DType::kI8) wrong_type(name + ".weight", "I8", view.dtype);
-  if (out.in_features > kMaxInt8Inputs)
+  if (out.in_features > kMaxCodesPerRow)
     throw_error(
         ErrorCode::kUnsupported,
         "tensor '{}.weight': at most {} inputs expected of an int8 linear (its sums are int32), got {}", name,
-        kMaxInt8Inputs, out.in_features);
+        kMaxCodesPerRow, out.in_features);
   zeros(name + ".weight_offset");
   if (type == QuantType::kW8A8) return read_static(name, view, out);
   out.kind = Linear::Kind::kW8A8Dynamic;
