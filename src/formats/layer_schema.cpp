@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/error.h"
 
 namespace latent8 {
 namespace {
@@ -280,6 +281,20 @@ bool ModelSchema::knows(std::string_view name) const {
   constexpr std::string_view kAttention = "self_attn.";
   return layer && *layer < static_cast<std::int64_t>(layers_.size()) && rest.starts_with(kAttention) &&
          std::find(kFaTensors.begin(), kFaTensors.end(), rest.substr(kAttention.size())) != kFaTensors.end();
+}
+
+void check_shapes(const ModelSchema& schema, const TensorMap& tensors) {
+  for (const auto& [name, view] : tensors) {
+    const std::optional<ModelSchema::Found> found = schema.find(name);
+    if (!found || (found->suffix != ".weight" && !found->suffix.empty())) continue;
+    const TensorSchema& t = *found->tensor;
+    if (t.cols == 0 && view.elements() != t.rows)
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': {} elements expected from config.json, got shape {}",
+                  name, t.rows, view.shape_text());
+    if (t.cols > 0 && view.shape != std::vector{t.rows, t.cols})
+      throw_error(ErrorCode::kCorrupt, "tensor '{}': shape [{}, {}] expected from config.json, got {}", name,
+                  t.rows, t.cols, view.shape_text());
+  }
 }
 
 }  // namespace latent8

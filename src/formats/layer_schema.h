@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "formats/model_config.h"
+#include "formats/safetensors.h"
 
 namespace latent8 {
 
@@ -186,5 +187,8 @@ class ModelSchema {
   LayerSchema outside_;
   std::vector<LayerSchema> layers_;
 };
+
+// Throws: Error{kCorrupt} naming the first weight, norm or vector whose shape is not the config's.
+void check_shapes(const ModelSchema& schema, const TensorMap& tensors);
 
 }  // namespace latent8

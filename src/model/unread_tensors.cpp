@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/layer_schema.h"
 #include "model/weights.h"
 
 namespace latent8 {
@@ -20,6 +21,16 @@ std::int64_t layer_of(std::string_view name) {
   std::int64_t layer = -1;
   const auto read = std::from_chars(name.data(), name.data() + name.size(), layer);
   return read.ec == std::errc() && read.ptr != name.data() + name.size() && *read.ptr == '.' ? layer : -1;
+}
+
+// Of MTP layers the first is read, and only one that has an MTP layer's input.
+bool is_read(const Checkpoint& checkpoint, const ModelSchema& schema, std::string_view name) {
+  const ModelConfig& config = checkpoint.config();
+  if (config.tie_word_embeddings && name == "lm_head.weight") return false;
+  const std::int64_t layer = layer_of(name);
+  if (layer > config.num_hidden_layers || (layer == config.num_hidden_layers && !has_mtp(checkpoint)))
+    return false;
+  return schema.knows(name);
 }
 
 // A layer behind those that are read that has an MTP layer's input: a second MTP layer, or one whose
@@ -49,14 +60,14 @@ bool is_harmless(const Checkpoint& checkpoint, std::string_view name) {
 }
 
 UnreadTensors unread_tensors(const Checkpoint& checkpoint, std::int64_t layers) {
-  const auto read = tensors_read(checkpoint, layers);
+  const ModelSchema schema(checkpoint.config());
   UnreadTensors unread;
   const auto add = [&](const std::string& name) {
     if (layers > 0 && layer_of(name) >= layers) return;
     (is_harmless(checkpoint, name) ? unread.harmless : unread.unknown).push_back(name);
   };
   for (const auto& [name, view] : checkpoint.tensors())
-    if (!read.contains(&view)) add(name);
+    if (!is_read(checkpoint, schema, name)) add(name);
   for (const std::string& name : checkpoint.unlisted()) add(name);
   std::sort(unread.unknown.begin(), unread.unknown.end());
   return unread;

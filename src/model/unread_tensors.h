@@ -15,15 +15,13 @@ struct UnreadTensors {
   std::vector<std::string> harmless;  // known to change nothing that this program computes
 };
 
-// What tensors_read() leaves over; with `layers` > 0 the decoder layers behind them are not looked at.
-// Throws: as tensors_read().
+// What ModelSchema does not know; with `layers` > 0 the decoder layers behind them are not looked at.
 UnreadTensors unread_tensors(const Checkpoint& checkpoint, std::int64_t layers = 0);
 
 // "20 tensors of config.json's model are not read: a, b, c, ..." with up to five names; "" if there are none.
 std::string unread_text(const std::vector<std::string>& names);
 
-// Throws: Error{kUnsupported} naming unknown tensors; with `ignore` they are logged instead. And as
-// unread_tensors().
+// Throws: Error{kUnsupported} naming unknown tensors; with `ignore` they are logged instead.
 void refuse_unread_tensors(const Checkpoint& checkpoint, bool ignore, std::int64_t layers = 0);
 
 // Whether a tensor that nothing reads changes nothing by its name: what torch modules save of constants,

@@ -19,18 +19,8 @@ namespace {
 
 }  // namespace
 
-const TensorView& WeightReader::visit(const std::string& name) {
-  const TensorView& view = checkpoint_.get(name);
-  if (rehearsing()) storage_.visited->insert(&view);
-  return view;
-}
-
-void WeightReader::visit_if_there(const std::string& name) {
-  if (has(name)) visit(name);
-}
-
 const TensorView& WeightReader::tensor(const std::string& name, std::int64_t rows, std::int64_t cols) {
-  const TensorView& view = visit(name);
+  const TensorView& view = checkpoint_.get(name);
   if (view.shape != std::vector<std::int64_t>{rows, cols})
     throw_error(ErrorCode::kCorrupt, "tensor '{}': shape [{}, {}] expected from config.json, got {}", name,
                 rows, cols, view.shape_text());
@@ -38,7 +28,6 @@ const TensorView& WeightReader::tensor(const std::string& name, std::int64_t row
 }
 
 const void* WeightReader::weight_bytes(const std::string& name, const TensorView& view) {
-  if (rehearsing()) return nullptr;
   if (storage_.copy) return storage_.copy->add(view.bytes);
   const auto alignment = static_cast<std::uintptr_t>(size_of(view.dtype));
   if (reinterpret_cast<std::uintptr_t>(view.bytes.data()) % alignment == 0) return view.bytes.data();
@@ -49,7 +38,7 @@ const void* WeightReader::weight_bytes(const std::string& name, const TensorView
 }
 
 const TensorView& WeightReader::vector_view(const std::string& name, std::int64_t size) {
-  const TensorView& view = visit(name);
+  const TensorView& view = checkpoint_.get(name);
   if (view.elements() != size)
     throw_error(ErrorCode::kCorrupt, "tensor '{}': {} elements expected from config.json, got shape {}", name,
                 size, view.shape_text());
@@ -58,7 +47,6 @@ const TensorView& WeightReader::vector_view(const std::string& name, std::int64_
 
 std::span<const float> WeightReader::vector(const std::string& name, std::int64_t size) {
   const TensorView& view = vector_view(name, size);
-  if (rehearsing()) return {};
   auto& buffer = storage_.floats.emplace_back(size);
   widen(view.bytes.data(), view.dtype, size, buffer.data());
   check_range(name, buffer.span());
@@ -71,16 +59,12 @@ std::span<const float> WeightReader::scales(const std::string& name, std::int64_
   return values;
 }
 
-float WeightReader::scalar(const std::string& name) {
-  const std::span<const float> values = vector(name, 1);
-  return values.empty() ? 1.0F : values[0];
-}
+float WeightReader::scalar(const std::string& name) { return vector(name, 1)[0]; }
 
 // An offset of symmetric weights.
 void WeightReader::zeros(const std::string& name) {
   if (!has(name)) return;
-  const TensorView& view = visit(name);
-  if (rehearsing()) return;
+  const TensorView& view = checkpoint_.get(name);
   std::vector<float> values(static_cast<std::size_t>(view.elements()));
   widen(view.bytes.data(), view.dtype, view.elements(), values.data());
   for (const float value : values)
@@ -97,21 +81,9 @@ Norm WeightReader::norm(const std::string& name, std::int64_t size) {
   return out;
 }
 
-std::optional<FaScales> WeightReader::fa_scales(std::int64_t layer) {
-  const ModelConfig& c = checkpoint_.config();
-  if (!rehearsing())
-    return read_fa_scales(checkpoint_, layer, c.num_attention_heads, {options_.accept_unit_scales});
-  if (checkpoint_.quant() != nullptr && checkpoint_.quant()->lists_fa_tensors(layer))
-    for (const char* which : {"fa_q", "fa_k", "fa_v"})
-      for (const char* what : {"scale", "offset"})
-        visit_if_there(fmt::format("model.layers.{}.self_attn.{}.{}", layer, which, what));
-  return std::nullopt;
-}
-
 std::span<const float> WeightReader::deq_scale(const std::string& name, std::int64_t size) {
   const TensorView& view = vector_view(name, size);
   if (view.dtype != DType::kI64) return scales(name, size);
-  if (rehearsing()) return {};
   // fp16 models: the low 32 bits of an int64 are the bits of a float32 (docs/format.md, "Quantised linears").
   auto& buffer = storage_.floats.emplace_back(size);
   for (std::int64_t i = 0; i < size; ++i) std::memcpy(buffer.data() + i, view.bytes.data() + i * 8, 4);
@@ -202,19 +174,16 @@ void WeightReader::read_static(const std::string& name, const TensorView& view, 
   out.scale = deq_scale(name + ".deq_scale", out.out_features).data();
   out.input_scale = scalar(name + ".input_scale");
   out.input_offset = scalar(name + ".input_offset");
-  visit_if_there(name + ".weight_scale");  // a factor of deq_scale
-  visit_if_there(name + ".bias");          // in quant_bias
   if (!(out.input_scale > 0.0F))
     throw_error(ErrorCode::kCorrupt, "tensor '{}.input_scale': a value above 0 expected, got {}", name,
                 out.input_scale);
-  if (!rehearsing()) check_range(name + ".input_offset", {&out.input_offset, 1}, -128.0F, 127.0F);
+  check_range(name + ".input_offset", {&out.input_offset, 1}, -128.0F, 127.0F);
   read_quant_bias(name + ".quant_bias", view, out);
 }
 
 void WeightReader::read_quant_bias(const std::string& name, const TensorView& view, Linear& out) {
   const TensorView& bias = vector_view(name, out.out_features);
   if (bias.dtype != DType::kI32) wrong_type(name, "I32", bias.dtype);
-  if (rehearsing()) return;
   auto& buffer = storage_.ints.emplace_back(out.out_features);
   std::memcpy(buffer.data(), bias.bytes.data(), bias.bytes.size());
   check_quant_bias(name, buffer.span(), view.bytes);

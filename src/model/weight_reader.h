@@ -7,12 +7,11 @@
 
 namespace latent8 {
 
-// Every value that is read is looked at: see formats/plausible.h. While storage.visited is set nothing is
-// read but names, shapes and types, and the pointers that come out are null.
+// Every value that is read is looked at: see formats/plausible.h.
 class WeightReader {
  public:
-  WeightReader(const Checkpoint& checkpoint, const LoadOptions& options, WeightStorage& storage)
-      : checkpoint_(checkpoint), options_(options), storage_(storage) {}
+  WeightReader(const Checkpoint& checkpoint, WeightStorage& storage)
+      : checkpoint_(checkpoint), storage_(storage) {}
 
   const Checkpoint& checkpoint() const { return checkpoint_; }
   bool has(const std::string& name) const { return checkpoint_.find(name) != nullptr; }
@@ -25,13 +24,8 @@ class WeightReader {
   Norm norm(const std::string& name, std::int64_t size);
   // A float tensor of `size` elements, widened.
   std::span<const float> vector(const std::string& name, std::int64_t size);
-  // The scales of the int8 cache of `layer`, if it has one.
-  std::optional<FaScales> fa_scales(std::int64_t layer);
 
  private:
-  bool rehearsing() const { return storage_.visited.has_value(); }
-  const TensorView& visit(const std::string& name);  // throws if there is none
-  void visit_if_there(const std::string& name);      // it says nothing that is not known already
   const TensorView& vector_view(const std::string& name, std::int64_t size);
   const TensorView& tensor(const std::string& name, std::int64_t rows, std::int64_t cols);
   const void* weight_bytes(const std::string& name, const TensorView& view);
@@ -45,7 +39,6 @@ class WeightReader {
   void read_quant_bias(const std::string& name, const TensorView& view, Linear& out);
 
   const Checkpoint& checkpoint_;
-  const LoadOptions& options_;
   WeightStorage& storage_;
 };
 

@@ -106,7 +106,7 @@ MtpWeights read_mtp(WeightReader& reader, const ModelWeights& model, const LoadO
   const std::int64_t index = model.config.num_hidden_layers;
   LayerReader layer(reader, layer_schema(model.config, index));
   MtpWeights w;
-  w.input = load_mtp_input(reader.checkpoint(), options, storage);
+  w.input = load_mtp_input(reader.checkpoint(), storage);
   w.layer = load_layer(reader.checkpoint(), index, options, storage);
   w.shared_head_norm = layer.norm(Role::kSharedHeadNorm);
   w.embed_tokens = layer.embedding_or(Role::kMtpEmbedTokens, model.embed_tokens);
@@ -125,16 +125,16 @@ bool has_mtp(const Checkpoint& checkpoint) {
 void load_attention_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
                          WeightStorage& storage, LayerWeights& out) {
   const ModelConfig& c = checkpoint.config();
-  WeightReader reader(checkpoint, options, storage);
+  WeightReader reader(checkpoint, storage);
   LayerReader tensors(reader, layer_schema(c, layer));
   out.input_layernorm = tensors.norm(Role::kInputNorm);
   out.attention = read_attention(tensors, c);
-  out.attention.fa = reader.fa_scales(layer);
+  out.attention.fa = read_fa_scales(checkpoint, layer, c.num_attention_heads, {options.accept_unit_scales});
 }
 
 void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,
                    WeightStorage& storage, LayerWeights& out) {
-  WeightReader reader(checkpoint, options, storage);
+  WeightReader reader(checkpoint, storage);
   LayerReader tensors(reader, layer_schema(checkpoint.config(), layer));
   out.post_attention_layernorm = tensors.norm(Role::kPostAttentionNorm);
   if (tensors.schema().experts > 0)
@@ -153,15 +153,13 @@ LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const 
 
 GatedMlp load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int64_t expert,
                      WeightStorage& storage) {
-  const LoadOptions options;
-  WeightReader reader(checkpoint, options, storage);
+  WeightReader reader(checkpoint, storage);
   return LayerReader(reader, layer_schema(checkpoint.config(), layer)).mlp(Part::kExpert, expert);
 }
 
-MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& options,
-                               WeightStorage& storage) {
+MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, WeightStorage& storage) {
   const ModelConfig& c = checkpoint.config();
-  WeightReader reader(checkpoint, options, storage);
+  WeightReader reader(checkpoint, storage);
   LayerReader layer(reader, layer_schema(c, c.num_hidden_layers));
   return {layer.norm(Role::kENorm), layer.norm(Role::kHNorm), layer.linear(Role::kEhProj)};
 }
@@ -172,7 +170,7 @@ namespace {
 void read_main(const Checkpoint& checkpoint, std::int64_t layers, const LoadOptions& options,
                ModelWeights& model) {
   const ModelConfig& c = checkpoint.config();
-  WeightReader reader(checkpoint, options, model.storage);
+  WeightReader reader(checkpoint, model.storage);
   LayerReader outside(reader, outside_schema(c));
   model.embed_tokens = outside.embedding(Role::kEmbedTokens);
   for (std::int64_t l = 0; l < layers; ++l)
@@ -181,11 +179,15 @@ void read_main(const Checkpoint& checkpoint, std::int64_t layers, const LoadOpti
   model.lm_head = c.tie_word_embeddings ? model.embed_tokens : outside.linear(Role::kLmHead);
 }
 
-// Bytes of the weights that a model without its MTP layer (or with it) reads, each rounded up to 64.
+// Bytes of the tensors that a model without its MTP layer (or with it) reads, each rounded up to 64.
 std::int64_t bytes_to_copy(const Checkpoint& checkpoint, bool mtp) {
+  const ModelSchema schema(checkpoint.config());
   std::int64_t bytes = 0;
-  for (const TensorView* view : tensors_read(checkpoint, mtp ? 0 : checkpoint.config().num_hidden_layers))
-    bytes += (view->size_bytes() + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+  for (const auto& [name, view] : checkpoint.tensors()) {
+    const std::optional<ModelSchema::Found> found = schema.find(name);
+    if (found && (mtp || found->layer < checkpoint.config().num_hidden_layers))
+      bytes += (view.size_bytes() + kCopyAlignment - 1) / kCopyAlignment * kCopyAlignment;
+  }
   return bytes;
 }
 
@@ -211,19 +213,6 @@ void WeightCopies::run(ThreadPool& pool) {
   copies_.clear();
 }
 
-std::unordered_set<const TensorView*> tensors_read(const Checkpoint& checkpoint, std::int64_t layers) {
-  ModelWeights model;
-  model.config = checkpoint.config();
-  model.storage.visited.emplace();
-  const LoadOptions options;
-  read_main(checkpoint, layers > 0 ? layers : model.config.num_hidden_layers, options, model);
-  if (layers == 0 && has_mtp(checkpoint)) {
-    WeightReader reader(checkpoint, options, model.storage);
-    read_mtp(reader, model, options, model.storage);
-  }
-  return std::move(*model.storage.visited);
-}
-
 ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
   refuse_unread_tensors(*checkpoint, options.ignore_unread_tensors);
   ModelWeights model;
@@ -233,7 +222,7 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
   if (options.copy) model.storage.copy = std::make_unique<WeightCopies>(bytes_to_copy(*checkpoint, with_mtp));
   read_main(*checkpoint, c.num_hidden_layers, options, model);
   if (with_mtp) {
-    WeightReader reader(*checkpoint, options, model.storage);
+    WeightReader reader(*checkpoint, model.storage);
     model.mtp = read_mtp(reader, model, options, model.storage);
   } else if (options.load_mtp && c.num_nextn_predict_layers > 0) {
     log_info(

@@ -7,7 +7,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -85,8 +84,6 @@ struct WeightStorage {
   std::deque<AlignedBuffer<std::int32_t>> ints;
   std::deque<AlignedBuffer<std::byte>> bytes;
   std::unique_ptr<WeightCopies> copy;  // nullptr: weights stay where they are mapped
-  // Set: a rehearsal. The tensors that the model reads are noted here, and no value is read.
-  std::optional<std::unordered_set<const TensorView*>> visited;
 };
 
 struct ModelWeights {
@@ -126,15 +123,8 @@ void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadO
 GatedMlp load_expert(const Checkpoint& checkpoint, std::int64_t layer, std::int64_t expert,
                      WeightStorage& storage);
 // The MTP layer's input.
-MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, const LoadOptions& options,
-                               WeightStorage& storage);
+MtpInputWeights load_mtp_input(const Checkpoint& checkpoint, WeightStorage& storage);
 // Whether the checkpoint has the tensors of the MTP layer.
 bool has_mtp(const Checkpoint& checkpoint);
-
-// What the model and its MTP layer, if the checkpoint has one, read of it. Only names, shapes and types are
-// looked at. `layers` > 0: of the first `layers` decoder layers only, without MTP.
-// Throws: Error naming the tensor for anything missing, of another shape or of a type that latent8 does not
-// run.
-std::unordered_set<const TensorView*> tensors_read(const Checkpoint& checkpoint, std::int64_t layers = 0);
 
 }  // namespace latent8

@@ -26,7 +26,7 @@ ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, 
                                                           layer.weight(TensorRole::kEhProj)}));
   const Checkpoint tensors = working.checkpoint();
   WeightStorage storage;
-  const MtpInputWeights weights = load_mtp_input(tensors, {}, storage);
+  const MtpInputWeights weights = load_mtp_input(tensors, storage);
   const Matrix<float> norm = working.values(final_norm);
   const std::string own = layer.weight(TensorRole::kMtpEmbedTokens);
   const SourceTensor embedding(context.source,

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "formats/layer_schema.h"
 #include "model/unread_tensors.h"
 #include "model/weights.h"
 #include "source/float_checkpoint.h"
@@ -248,6 +249,7 @@ std::vector<std::string> source_names(const Checkpoint& source, const PlannedMod
 Checkpoint open_float_source(const QuantizeOptions& options) {
   Checkpoint source = open_float_checkpoint(options.model);
   const std::int64_t layers = layers_to_write(source.config(), options);
+  check_shapes(ModelSchema(source.config()), source.tensors());
   refuse_unread_tensors(source, options.ignore_unread_tensors,
                         layers < source.config().num_hidden_layers ? layers : 0);
   return source;
