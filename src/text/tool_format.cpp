@@ -1,0 +1,46 @@
+#include "text/tool_format.h"
+
+#include <array>
+#include <utility>
+
+namespace latent8 {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, ToolFormat>, 6> kNames = {{
+    {"none", ToolFormat::kNone},
+    {"deepseek_v3", ToolFormat::kDeepseekV3},
+    {"deepseek_v31", ToolFormat::kDeepseekV31},
+    {"kimi_k2", ToolFormat::kKimiK2},
+    {"glm47", ToolFormat::kGlm47},
+    {"glm45", ToolFormat::kGlm47},
+}};
+
+}  // namespace
+
+std::string_view to_string(ToolFormat format) {
+  for (const auto& [name, known] : kNames)
+    if (known == format) return name;
+  return "none";
+}
+
+std::optional<ToolFormat> tool_format(std::string_view name) {
+  for (const auto& [known, format] : kNames)
+    if (known == name) return format;
+  return std::nullopt;
+}
+
+ToolFormat detect_tool_format(std::string_view chat_template) {
+  const auto writes = [&](std::string_view mark) {
+    return chat_template.find(mark) != std::string_view::npos;
+  };
+  constexpr std::string_view kDeepseek =
+      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
+      "calls\xE2\x96\x81"
+      "begin\xEF\xBD\x9C>";
+  if (writes(kDeepseek)) return writes("```json") ? ToolFormat::kDeepseekV3 : ToolFormat::kDeepseekV31;
+  if (writes("<|tool_call_argument_begin|>")) return ToolFormat::kKimiK2;
+  if (writes("<arg_key>")) return ToolFormat::kGlm47;
+  return ToolFormat::kNone;
+}
+
+}  // namespace latent8
