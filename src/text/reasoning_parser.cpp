@@ -3,14 +3,9 @@
 #include <utility>
 
 #include "text/suffix_prefix.h"
+#include "text/white_space.h"
 
 namespace latent8 {
-namespace {
-
-constexpr std::string_view kSpace = " \t\r\n";
-
-}  // namespace
-
 ReasoningParser::ReasoningParser(Options options)
     : options_(std::move(options)), state_(options_.starts_inside ? State::kAfterOpen : State::kStart) {}
 

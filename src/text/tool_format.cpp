@@ -3,6 +3,8 @@
 #include <array>
 #include <utility>
 
+#include "text/tool_marks.h"
+
 namespace latent8 {
 namespace {
 
@@ -33,13 +35,10 @@ ToolFormat detect_tool_format(std::string_view chat_template) {
   const auto writes = [&](std::string_view mark) {
     return chat_template.find(mark) != std::string_view::npos;
   };
-  constexpr std::string_view kDeepseek =
-      "<\xEF\xBD\x9Ctool\xE2\x96\x81"
-      "calls\xE2\x96\x81"
-      "begin\xEF\xBD\x9C>";
-  if (writes(kDeepseek)) return writes("```json") ? ToolFormat::kDeepseekV3 : ToolFormat::kDeepseekV31;
-  if (writes("<|tool_call_argument_begin|>")) return ToolFormat::kKimiK2;
-  if (writes("<arg_key>")) return ToolFormat::kGlm47;
+  if (writes(tool_marks(ToolFormat::kDeepseekV3).section_begin))
+    return writes("```json") ? ToolFormat::kDeepseekV3 : ToolFormat::kDeepseekV31;
+  if (writes(tool_marks(ToolFormat::kKimiK2).separator)) return ToolFormat::kKimiK2;
+  if (writes(kArgKey)) return ToolFormat::kGlm47;
   return ToolFormat::kNone;
 }
 
