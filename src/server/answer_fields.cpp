@@ -66,9 +66,6 @@ void refuse_what_is_missing(const Fields& body) {
     missing("logit_bias", "nothing");
   if (body.integer("min_tokens", 0).value_or(0) > 0) missing("min_tokens", "0");
   if (body.find("prompt_logprobs") != nullptr) missing("prompt_logprobs", "nothing");
-  if (const Json* choice = body.find("tool_choice");
-      choice != nullptr && *choice != "auto" && *choice != "none")
-    missing("tool_choice", "\"auto\" or \"none\"");
 }
 
 }  // namespace

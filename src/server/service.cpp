@@ -44,6 +44,11 @@ int status_of(ErrorCode code) {
   }
 }
 
+ToolFormat find_tool_format(const Frontend& frontend, const ServiceOptions& options) {
+  if (options.tool_format) return *options.tool_format;
+  return frontend.has_chat_template() ? frontend.chat_template().tool_format() : ToolFormat::kNone;
+}
+
 // In the time that depends on the lengths alone.
 bool same_key(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
@@ -81,6 +86,10 @@ void Call::begin_events() const {
 
 bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
 
+bool Call::event(std::string_view name, const Json& json) const {
+  return exchange_->write(fmt::format("event: {}\ndata: {}\n\n", name, dump(json)));
+}
+
 void Call::end_events(bool done_mark) const {
   if (done_mark) exchange_->write("data: [DONE]\n\n");
   exchange_->end();
@@ -99,6 +108,7 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       options_(std::move(options)),
       metrics_(options_.model_names.front(), frontend.engine()),
       start_time_(unix_time()),
+      tool_format_(find_tool_format(frontend, options_)),
       threads_(static_cast<std::size_t>(options_.text_threads)) {
   add_routes();
 }
@@ -129,6 +139,9 @@ void Service::add_routes() {
   };
   add("POST", "/v1/chat/completions", chat_completions);
   add("POST", "/v1/completions", completions);
+  add("POST", "/v1/responses", responses);
+  add("POST", "/v1/messages", messages);
+  add("POST", "/v1/messages/count_tokens", count_message_tokens);
   add("GET", "/v1/models", list_models);
   add("POST", "/tokenize", tokenize);
   add("POST", "/detokenize", detokenize);

@@ -29,6 +29,7 @@ struct ServiceOptions {
   std::int64_t max_n = 128;
   std::vector<std::string> api_keys;  // none: every request may come
   int text_threads = 2;
+  std::optional<ToolFormat> tool_format;  // of calls in answers; nullopt: by the chat template
 };
 
 class Service;
@@ -48,9 +49,10 @@ class Call {
   void reply(HttpReply reply) const;
   void reply(const nlohmann::ordered_json& json, int status = 200) const;
   void refuse(const ApiError& error) const;
-  void begin_events() const;                             // server-sent events
-  bool event(const nlohmann::ordered_json& json) const;  // "data: ..."
-  void end_events(bool done_mark) const;                 // "data: [DONE]" where the API has it
+  void begin_events() const;                                                    // server-sent events
+  bool event(const nlohmann::ordered_json& json) const;                         // "data: ..."
+  bool event(std::string_view name, const nlohmann::ordered_json& json) const;  // "event: NAME" before it
+  void end_events(bool done_mark) const;  // "data: [DONE]" where the API has it
 
  private:
   void log(int status) const;
@@ -82,6 +84,7 @@ class Service {
   bool draining() const { return draining_; }
 
   std::int64_t start_time() const { return start_time_; }
+  ToolFormat tool_format() const { return tool_format_; }
 
   // Called by every Generation; the destructor waits for the last one.
   void generation_began();
@@ -103,6 +106,7 @@ class Service {
   std::atomic<bool> draining_{false};
   std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
   std::int64_t start_time_;
+  ToolFormat tool_format_;
   std::mutex mutex_;
   std::condition_variable idle_;
   std::int64_t generations_ = 0;      // guarded by mutex_
@@ -112,6 +116,9 @@ class Service {
 // The routes, one file each.
 void chat_completions(const Call& call);
 void completions(const Call& call);
+void responses(const Call& call);
+void messages(const Call& call);
+void count_message_tokens(const Call& call);
 void list_models(const Call& call);
 void tokenize(const Call& call);
 void detokenize(const Call& call);

@@ -1,5 +1,6 @@
 #include "text/tool_format.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -29,6 +30,14 @@ std::optional<ToolFormat> tool_format(std::string_view name) {
   for (const auto& [known, format] : kNames)
     if (known == name) return format;
   return std::nullopt;
+}
+
+bool is_tool_name(std::string_view text) {
+  constexpr std::size_t kMaxName = 256;
+  return !text.empty() && text.size() <= kMaxName && std::all_of(text.begin(), text.end(), [](char c) {
+    return static_cast<unsigned char>(c) > ' ' &&
+           std::string_view("<>{}\"").find(c) == std::string_view::npos;
+  });
 }
 
 ToolFormat detect_tool_format(std::string_view chat_template) {

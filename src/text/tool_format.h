@@ -22,4 +22,7 @@ std::optional<ToolFormat> tool_format(std::string_view name);
 // The format whose marks a chat template writes; kNone if it writes those of none.
 ToolFormat detect_tool_format(std::string_view chat_template);
 
+// Whether a tool may have this name: at most 256 bytes without white space and the characters <>{}".
+bool is_tool_name(std::string_view text);
+
 }  // namespace latent8

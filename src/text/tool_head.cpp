@@ -10,7 +10,7 @@ namespace {
 using Is = ToolHead::Is;
 
 constexpr std::string_view kFence = "```json";
-constexpr std::size_t kMaxName = 256;
+constexpr std::size_t kMaxPart = 512;  // bytes; longer ones name nothing
 
 // A place in a text that may go on later.
 struct Cursor {
@@ -28,21 +28,13 @@ struct Cursor {
   // Reads up to one of the characters `ends`, which is not passed.
   Is read(std::string_view ends, std::string& out) {
     const std::size_t end = std::min(text.find_first_of(ends, at), text.size());
-    if (end - at > 2 * kMaxName) return Is::kNo;
+    if (end - at > kMaxPart) return Is::kNo;
     if (end == text.size()) return Is::kMore;
     out = trimmed(text.substr(at, end - at));
     at = end;
     return Is::kYes;
   }
 };
-
-// Whether text could be the name of a function.
-bool names_function(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxName && std::all_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) > ' ' &&
-           std::string_view("<>{}\"").find(c) == std::string_view::npos;
-  });
-}
 
 // "functions.NAME:INDEX" is both an id and a name.
 void read_kimi_name(ToolHead& head) {
@@ -93,7 +85,7 @@ ToolHead read_tool_head(ToolFormat format, const ToolMarks& marks, std::string_v
   if (head.is != Is::kYes) return head;
   head.is = format == ToolFormat::kGlm47 ? read_tagged(marks, cursor, head)
                                          : read_separated(format, marks, cursor, head);
-  if (head.is == Is::kYes && !names_function(head.name)) head.is = Is::kNo;
+  if (head.is == Is::kYes && !is_tool_name(head.name)) head.is = Is::kNo;
   head.length = cursor.at;
   return head;
 }
