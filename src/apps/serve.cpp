@@ -16,7 +16,8 @@ namespace {
 
 struct ServeFlags {
   ModelFlags model;
-  std::string host = "127.0.0.1", served_name, api_key_file, tls_cert, tls_key, tls_client_ca;
+  std::string host = "127.0.0.1", served_name, tool_parser = "auto", api_key_file, tls_cert, tls_key,
+              tls_client_ca;
   std::vector<std::string> api_keys;
   std::int64_t port = 8000, max_num_seqs = 16, max_num_batched_tokens = 512, max_queue = 4096,
                max_model_len = 0;
@@ -45,6 +46,17 @@ std::vector<std::string> read_keys(const ServeFlags& flags) {
   return keys;
 }
 
+// nullopt: by the chat template.
+std::optional<ToolFormat> read_tool_parser(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  const std::optional<ToolFormat> format = tool_format(name);
+  if (!format)
+    throw_error(ErrorCode::kInvalidArgument,
+                "--tool-parser: auto, none, deepseek_v3, deepseek_v31, kimi_k2 or glm47 expected, got '{}'",
+                name);
+  return format;
+}
+
 ServerOptions server_options(const ServeFlags& flags) {
   ServerOptions options;
   options.http.host = flags.host;
@@ -57,6 +69,7 @@ ServerOptions server_options(const ServeFlags& flags) {
   const std::string folder = (model.has_filename() ? model : model.parent_path()).filename().string();
   options.service.model_names = {flags.served_name.empty() ? folder : flags.served_name};
   options.service.defaults = sampling_params({}, flags.model.model);
+  options.service.tool_format = read_tool_parser(flags.tool_parser);
   options.service.max_queue = flags.max_queue;
   options.service.api_keys = read_keys(flags);
   options.drain_s = flags.drain_s;
@@ -87,6 +100,10 @@ void add_serve(CLI::App& root) {
       ->capture_default_str();
   app->add_option("--served-model-name", flags->served_name,
                   "name in requests and replies; default: the folder's");
+  app->add_option("--tool-parser", flags->tool_parser,
+                  "how the model writes calls of tools: deepseek_v3 (R1-0528 too), deepseek_v31, kimi_k2, "
+                  "glm47; auto: as its chat template does; none: calls stay text")
+      ->capture_default_str();
   app->add_option("--max-num-seqs", flags->max_num_seqs, "answers under way at once")
       ->check(at_least(1))
       ->capture_default_str();
@@ -112,8 +129,8 @@ void add_serve(CLI::App& root) {
       ->check(at_least(0))
       ->capture_default_str();
   app->footer(
-      "Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready, "
-      "/metrics.\n"
+      "Routes: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's API), "
+      "/v1/models, /tokenize, /detokenize, /health, /ready, /metrics.\n"
       "SIGTERM finishes what is under way, a second one ends it; SIGHUP reads the TLS files again.\n\n"
       "Examples:\n"
       "  latent8 serve --model models/tiny\n"

@@ -1,7 +1,9 @@
 #pragma once
-// A request that is refused, in the shape that OpenAI's clients read.
+// A request that is refused, in the shape that clients read.
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "server/http.h"
@@ -18,8 +20,12 @@ struct ApiError {
   std::string type() const;
 };
 
-// {"error": {"message", "type", "param", "code"}}
-std::string to_json(const ApiError& error);
-HttpReply to_reply(const ApiError& error);
+enum class ErrorStyle : std::uint8_t { kOpenAi, kAnthropic };
+// What clients of the route read.
+ErrorStyle error_style(std::string_view path);
+
+// {"error": {"message", "type", "param", "code"}}, or {"type": "error", "error": {"type", "message"}}
+std::string to_json(const ApiError& error, ErrorStyle style = ErrorStyle::kOpenAi);
+HttpReply to_reply(const ApiError& error, ErrorStyle style = ErrorStyle::kOpenAi);
 
 }  // namespace latent8

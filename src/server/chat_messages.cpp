@@ -29,8 +29,7 @@ std::string read_content(const Json& content, const std::string& path) {
     const Fields part(content[i], at);
     const std::string type = part.text("type").value_or("text");
     if (type != "text") refuse(at + ".type", "\"text\" (this model reads nothing else)", Json(type));
-    if (part.find("text") == nullptr) part.refuse("text", "a text");
-    text += (i == 0 ? "" : "\n") + *part.text("text");
+    text += (i == 0 ? "" : "\n") + part.need_text("text");
   }
   return text;
 }
@@ -41,7 +40,7 @@ Json read_tool_call(const Json& given, const std::string& path, std::size_t numb
   const Json* function = fields.object("function");
   if (function == nullptr) fields.refuse("function", "an object");
   const Fields function_fields(*function, fields.path_of("function"));
-  if (!function_fields.text("name")) function_fields.refuse("name", "a text");
+  function_fields.need_text("name");
   const Json* arguments = function_fields.find("arguments");
   if (arguments != nullptr && !arguments->is_string() && !arguments->is_object())
     function_fields.refuse("arguments", "JSON as a text, or an object");
@@ -55,15 +54,14 @@ Json read_tool_call(const Json& given, const std::string& path, std::size_t numb
 Json read_message(const Json& given, const std::string& path) {
   const Fields fields(given, path);
   Json message = given;
-  const std::optional<std::string> role = fields.text("role");
-  if (!role) fields.refuse("role", "a text");
-  if (*role == "developer") message["role"] = "system";
-  if (*role == "function") fields.refuse("role", "\"tool\" (the older form is not read)");
+  const std::string role = fields.need_text("role");
+  if (role == "developer") message["role"] = "system";
+  if (role == "function") fields.refuse("role", "\"tool\" (the older form is not read)");
   if (fields.find("function_call") != nullptr)
     fields.refuse("function_call", "'tool_calls' in its place (the older form is not read)");
   if (const Json* content = fields.find("content"))
     message["content"] = read_content(*content, fields.path_of("content"));
-  else if (*role != "assistant")
+  else if (role != "assistant")
     fields.refuse("content", "a text or a list of parts");
   else
     message["content"] = "";
@@ -153,9 +151,12 @@ ToolChoice read_tool_choice(const Fields& body, const Json& tools) {
   named.refuse("name", "the name of one of the tools");
 }
 
-Json read_variables(const Fields& body) {
-  const Json* variables = body.object("chat_template_kwargs");
-  return variables == nullptr ? Json(nullptr) : *variables;
+Json read_variables(const Fields& body, const ChatTemplate& chat_template) {
+  Json variables = Json::object();
+  if (const auto effort = body.text("reasoning_effort"))
+    variables = chat_template.thinking_variables(*effort != "none");
+  if (const Json* given = body.object("chat_template_kwargs")) variables.update(*given);
+  return variables;
 }
 
 }  // namespace latent8

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "server/fields.h"
+#include "text/chat_template.h"
 
 namespace latent8 {
 
@@ -30,7 +31,8 @@ struct ToolChoice {
 // body.tool_choice. Throws: ApiError naming the field, also for a tool that is not among `tools`.
 ToolChoice read_tool_choice(const Fields& body, const nlohmann::ordered_json& tools);
 
-// body.chat_template_kwargs: variables of the chat template, or null. Throws: ApiError naming the field.
-nlohmann::ordered_json read_variables(const Fields& body);
+// Variables of the chat template: body.chat_template_kwargs, and what body.reasoning_effort ("none", or
+// another word to reason) means to it. Throws: ApiError naming the field.
+nlohmann::ordered_json read_variables(const Fields& body, const ChatTemplate& chat_template);
 
 }  // namespace latent8

@@ -16,8 +16,9 @@ constexpr std::int64_t kMaxTopLogprobs = 20;
 Prompt make_prompt(Service& service, const Fields& body, const Json& tools) {
   Json messages = read_messages(body);
   const Frontend& frontend = service.frontend();
-  if (has_tool_calls(messages)) fit_arguments(messages, frontend.chat_template().reads_argument_text());
-  return frontend.chat_prompt(messages, tools, read_variables(body));
+  const ChatTemplate& chat_template = frontend.chat_template();
+  if (has_tool_calls(messages)) fit_arguments(messages, chat_template.reads_argument_text());
+  return frontend.chat_prompt(messages, tools, read_variables(body, chat_template));
 }
 
 ToolOptions tool_options(const Service& service, const Fields& body, Json tools) {

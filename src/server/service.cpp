@@ -74,7 +74,7 @@ void Call::reply(const Json& json, int status) const {
   reply({.status = status, .body = dump(json), .headers = {}});
 }
 
-void Call::refuse(const ApiError& error) const { reply(to_reply(error)); }
+void Call::refuse(const ApiError& error) const { reply(to_reply(error, error_style(request().path))); }
 
 void Call::begin_events() const {
   exchange_->begin(
@@ -210,11 +210,13 @@ std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
         to_reply({.status = 401,
                   .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
                   .param = "",
-                  .code = "invalid_api_key"});
+                  .code = "invalid_api_key"},
+                 error_style(request.path));
     reply.headers.emplace_back("www-authenticate", "Bearer");
     return reply;
   }
-  if (request.method == "POST" && routed_ >= options_.max_queue) return to_reply(queue_full());
+  if (request.method == "POST" && routed_ >= options_.max_queue)
+    return to_reply(queue_full(), error_style(request.path));
   return {};
 }
 
