@@ -1,10 +1,11 @@
 // POST /v1/chat/completions
 
+#include "server/chat_completions.h"
+
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "server/api_error.h"
-#include "server/chat_request.h"
 #include "server/reply_parts.h"
 
 namespace latent8 {
@@ -143,11 +144,15 @@ class ChatCompletion final : public ChatReply {
 
 }  // namespace
 
+std::unique_ptr<ChatReply> make_chat_reply(const Call& call, const ChatRequest& request) {
+  return std::make_unique<ChatCompletion>(call, request);
+}
+
 void chat_completions(const Call& call) {
   const Json body = parse_body(call.request().body);
   call.service().admit(body);
   ChatRequest request = read_chat_request(call.service(), body);
-  auto reply = std::make_unique<ChatCompletion>(call, request);
+  auto reply = make_chat_reply(call, request);
   answer_chat(call, std::move(request), std::move(reply));
 }
 
