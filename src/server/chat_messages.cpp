@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
 #include "server/api_error.h"
 #include "text/tool_format.h"
 
@@ -15,7 +16,7 @@ using Json = nlohmann::ordered_json;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& expected, const Json& got) {
   throw ApiError{.status = 400,
-                 .message = fmt::format("'{}': {} expected, got {}", path, expected, shown(got)),
+                 .message = fmt::format("'{}': {} expected, got {}", path, expected, shown_json(got)),
                  .param = path,
                  .code = ""};
 }
