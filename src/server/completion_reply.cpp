@@ -1,5 +1,6 @@
 #include "server/completion_reply.h"
 
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "server/api_error.h"
@@ -25,9 +26,18 @@ Json prompt_logprob(const Tokenizer& tokenizer, const AnsweredToken& token) {
 
 }  // namespace
 
+struct CompletionReply::Choice {
+  std::string text;        // that no event has told yet
+  std::size_t length = 0;  // of all of it, in characters
+  Json tokens = Json::array(), token_logprobs = Json::array(), top = Json::array(), offsets = Json::array();
+  Json prompt_logprobs = Json::array();
+  FinishReason reason = FinishReason::kStop;
+};
+
 CompletionReply::CompletionReply(const Call& call, const CompletionForm& form, std::size_t prompts,
                                  std::size_t choices)
     : call_(call), form_(form), open_(prompts), choices_(choices) {}
+CompletionReply::~CompletionReply() = default;
 
 void CompletionReply::begin() {
   if (form_.stream) call_.begin_events();

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <mutex>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +27,9 @@ class CompletionReply {
  public:
   // choices: of all prompts together.
   CompletionReply(const Call& call, const CompletionForm& form, std::size_t prompts, std::size_t choices);
+  ~CompletionReply();
+  CompletionReply(const CompletionReply&) = delete;
+  CompletionReply& operator=(const CompletionReply&) = delete;
 
   void begin();
   // The prompt's part of a choice, where it is asked for: before anything of its answer.
@@ -41,13 +44,7 @@ class CompletionReply {
 
  private:
   using Json = nlohmann::ordered_json;
-  struct Choice {
-    std::string text;        // that no event has told yet
-    std::size_t length = 0;  // of all of it, in characters
-    Json tokens = Json::array(), token_logprobs = Json::array(), top = Json::array(), offsets = Json::array();
-    Json prompt_logprobs = Json::array();
-    FinishReason reason = FinishReason::kStop;
-  };
+  struct Choice;
 
   void add_text(std::size_t choice, std::string_view text);
   void add_token(Choice& choice, const AnsweredToken& token, std::size_t offset, bool has_logprob);
