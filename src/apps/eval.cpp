@@ -15,6 +15,7 @@
 #include "eval/divergence.h"
 #include "eval/logits.h"
 #include "formats/files.h"
+#include "formats/json.h"
 #include "formats/safetensors.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"

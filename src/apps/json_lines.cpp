@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "formats/files.h"
+#include "formats/json.h"
 #include "text/utf8.h"
 
 namespace latent8 {
@@ -95,8 +96,6 @@ void refuse_unknown_keys(const OrderedJson& object, std::initializer_list<std::s
       throw_error(ErrorCode::kInvalidArgument, "the key '{}' is not known here; expected: {}", printable(key),
                   fmt::join(known, ", "));
 }
-
-std::string shown_json(const OrderedJson& value) { return cut_middle(json_text(value, -1), 96); }
 
 std::vector<std::int32_t> token_ids_from(const OrderedJson& value) {
   if (!value.is_array())

@@ -37,8 +37,6 @@ std::string text_from(const OrderedJson& value, const char* key);
 
 // ASCII, whatever bytes the strings have. indent: -1 for one line.
 std::string json_text(const OrderedJson& value, int indent);
-// One line for a message, without its middle if it is long.
-std::string shown_json(const OrderedJson& value);
 // One line in ASCII, so that no reader can take U+2028 and its like for the end of a line.
 std::string to_json_line(const OrderedJson& value);
 

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "formats/files.h"
+#include "formats/json.h"
 #include "formats/model_config.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

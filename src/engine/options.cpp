@@ -42,7 +42,9 @@ std::int64_t mapped_weight_bytes(const DeepseekModel& model) {
   if (model.weights().checkpoint != nullptr)
     for (const auto& [name, tensor] : model.weights().checkpoint->tensors())
       bytes += static_cast<std::int64_t>(tensor.bytes.size());
-  for (const auto& copy : model.weights().storage.bytes) bytes -= copy.size();
+  const WeightStorage& storage = model.weights().storage;
+  for (const auto& copy : storage.bytes) bytes -= copy.size();
+  if (storage.copy != nullptr) bytes -= storage.copy->bytes();
   return std::max<std::int64_t>(bytes, 0);
 }
 

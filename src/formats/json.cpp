@@ -149,15 +149,28 @@ bool JsonFields::is_null(const char* key) const {
   return it != object_.end() && it->is_null();
 }
 
+namespace {
+
+constexpr std::size_t kShown = 96;  // bytes of a value in a message
+
+template <class AnyJson>
+std::string shown(const AnyJson& value) {
+  return cut_middle(value.dump(-1, ' ', true, AnyJson::error_handler_t::replace), kShown);
+}
+
+}  // namespace
+
+std::string shown_json(const json& value) { return shown(value); }
+std::string shown_json(const nlohmann::ordered_json& value) { return shown(value); }
+std::string shown_json(const std::string& text) { return shown(json(text)); }
+
 void JsonFields::refuse(const char* key, std::string_view expected) const {
-  constexpr std::size_t kLongest = 96;
   const json* value = find(key);
   std::string got = "nothing";
   if (value != nullptr && value->is_string())
-    got = "'" + value->get<std::string>() + "'";
+    got = cut_middle(printable("'" + value->get<std::string>() + "'"), kShown);
   else if (value != nullptr)
-    got = value->dump(-1, ' ', true, json::error_handler_t::replace);
-  got = cut_middle(printable(got), kLongest);
+    got = shown_json(*value);
   throw_error(value == nullptr ? ErrorCode::kCorrupt : ErrorCode::kUnsupported,
               "{}: '{}': {} expected, got {}", where_, key, expected, got);
 }

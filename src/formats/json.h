@@ -36,6 +36,11 @@ std::vector<FlatJsonMember> parse_flat_json(std::string_view text, const std::st
 // `text` as a JSON string literal in ASCII, as Python's json.dumps writes it.
 std::string json_quote(std::string_view text);
 
+// A value in a message: its JSON in ASCII, without its middle if it is long.
+std::string shown_json(const nlohmann::json& value);
+std::string shown_json(const nlohmann::ordered_json& value);
+std::string shown_json(const std::string& text);  // as a JSON string
+
 // Members of one object, checked: every refusal reads "WHERE: 'KEY': EXPECTED expected, got VALUE". A member
 // that is null counts as absent. A view: the object must outlive it.
 class JsonFields {

@@ -71,6 +71,7 @@ class WeightCopies {
   // Where the bytes will be, aligned to 64. `from` is read by run().
   const void* add(std::span<const std::byte> from);
   void run(ThreadPool& pool);  // logs size and rate
+  std::int64_t bytes() const { return used_; }
 
  private:
   InterleavedMemory memory_;

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
 #include "server/api_error.h"
 
 namespace latent8 {
@@ -13,7 +14,7 @@ using Json = nlohmann::ordered_json;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& expected, const Json& got) {
   throw ApiError{.status = 400,
-                 .message = fmt::format("'{}': {} expected, got {}", path, expected, shown(got)),
+                 .message = fmt::format("'{}': {} expected, got {}", path, expected, shown_json(got)),
                  .param = path,
                  .code = ""};
 }

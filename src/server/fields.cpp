@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
 #include "server/api_error.h"
 
 namespace latent8 {
@@ -13,7 +14,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kMaxDepth = 64;
-constexpr std::size_t kShown = 80;  // bytes of a value in a message
 
 }  // namespace
 
@@ -39,22 +39,16 @@ Json parse_body(std::string_view body) {
                    .code = "invalid_json"};
   if (!json.is_object())
     throw ApiError{.status = 400,
-                   .message = "the body: a JSON object expected, got " + shown(json),
+                   .message = "the body: a JSON object expected, got " + shown_json(json),
                    .param = "",
                    .code = "invalid_json"};
   return json;
 }
 
-std::string shown(const Json& value) {
-  std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  if (text.size() > kShown) text = text.substr(0, kShown) + "...";
-  return text;
-}
-
 Fields::Fields(const Json& object, std::string path) : object_(object), path_(std::move(path)) {
   if (!object.is_object())
     throw ApiError{.status = 400,
-                   .message = fmt::format("'{}': an object expected, got {}", path_, shown(object)),
+                   .message = fmt::format("'{}': an object expected, got {}", path_, shown_json(object)),
                    .param = path_,
                    .code = ""};
 }
@@ -70,7 +64,7 @@ void Fields::refuse(const char* key, std::string_view expected) const {
   const Json* value = find(key);
   throw ApiError{.status = 400,
                  .message = fmt::format("'{}': {} expected, got {}", path_of(key), expected,
-                                        value == nullptr ? "nothing" : shown(*value)),
+                                        value == nullptr ? "nothing" : shown_json(*value)),
                  .param = path_of(key),
                  .code = ""};
 }

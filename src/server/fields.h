@@ -14,9 +14,6 @@ namespace latent8 {
 // The body as one JSON object. Throws: ApiError 400 for anything else, and for nesting deeper than 64.
 nlohmann::ordered_json parse_body(std::string_view body);
 
-// How a value appears in a message: its JSON, cut.
-std::string shown(const nlohmann::ordered_json& value);
-
 // A view of one object, which must outlive it. A member that is null counts as absent. All methods throw
 // ApiError 400 with the field's path for a value of another type or out of range; bounds are inclusive.
 class Fields {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "formats/json.h"
 #include "latent8/version.h"
 #include "server/fields.h"
 #include "server/page.h"
@@ -92,7 +93,7 @@ void Call::log(int status) const {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
   service_->metrics().count_request(route_, status);
   log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
-                       shown(Json(request().path)), status, took.count(), id_));
+                       shown_json(Json(request().path)), status, took.count(), id_));
 }
 
 Service::Service(Frontend& frontend, ServiceOptions options)
@@ -162,7 +163,7 @@ void Service::handle(std::shared_ptr<Exchange> exchange) {
   const HttpRequest& request = call.request();
   if (methods == routes_.end())
     return call.refuse({.status = 404,
-                        .message = fmt::format("no route '{}'", shown(Json(request.path))),
+                        .message = fmt::format("no route '{}'", shown_json(Json(request.path))),
                         .param = "",
                         .code = "not_found"});
   auto route = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
@@ -237,8 +238,8 @@ void Service::admit(const Json& body) const {
   const std::vector<std::string>& names = options_.model_names;
   if (model && std::find(names.begin(), names.end(), *model) == names.end())
     throw ApiError{.status = 404,
-                   .message = fmt::format("the model {} is not served here; '{}' is", shown(Json(*model)),
-                                          names.front()),
+                   .message = fmt::format("the model {} is not served here; '{}' is",
+                                          shown_json(Json(*model)), names.front()),
                    .param = "model",
                    .code = "model_not_found"};
   if (draining_)

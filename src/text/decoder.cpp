@@ -35,7 +35,7 @@ void TokenDecoder::add(const nlohmann::json& part, const std::string& where) {
   const JsonFields fields(part, where + ": decoder");
   const std::string type = fields.text("type");
   const auto refuse = [&](std::string_view what) {
-    throw_error(ErrorCode::kUnsupported, "{}: decoder {} is not supported{}", where, shown(part), what);
+    throw_error(ErrorCode::kUnsupported, "{}: decoder {} is not supported{}", where, shown_json(part), what);
   };
   if (is_byte_level || first_without_spaces || dropped_spaces > 0) refuse(" after the others");
   if (type == "Sequence") {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "formats/foreign_file.h"
+#include "formats/json.h"
 #include "sys/mapped_file.h"
 
 namespace latent8 {
@@ -28,13 +29,6 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   }
 }
 
-std::string shown(const nlohmann::json& value) {
-  constexpr std::size_t kLongest = 80;
-  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
-  return text;
-}
-
 std::string token_text(const nlohmann::json& config, const std::string& key, const std::string& where) {
   if (!config.is_object())
     throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", where, config.type_name());
@@ -45,7 +39,7 @@ std::string token_text(const nlohmann::json& config, const std::string& key, con
     return (*found)["content"].get<std::string>();
   }
   throw_error(ErrorCode::kCorrupt, "{}: '{}': a string or an object with 'content' expected, got {}", where,
-              key, shown(*found));
+              key, shown_json(*found));
 }
 
 }  // namespace latent8

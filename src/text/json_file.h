@@ -12,9 +12,6 @@ namespace latent8 {
 // instead: a Git LFS pointer, a web page, empty, cut short, or the byte that is no JSON.
 nlohmann::json read_json_file(const std::filesystem::path& path);
 
-// A value as JSON for a message: ASCII, cut after 80 bytes.
-std::string shown(const nlohmann::json& value);
-
 // The text of a token that tokenizer_config.json names: a string, or an object with "content"; empty if the
 // key is absent or null. Throws: Error{kCorrupt} naming `where` and the key.
 std::string token_text(const nlohmann::json& config, const std::string& key, const std::string& where);

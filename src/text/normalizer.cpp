@@ -32,7 +32,7 @@ void Normalizer::add(const nlohmann::json& part, const std::string& where) {
   } else {
     throw_error(ErrorCode::kUnsupported,
                 "{}: normalizer {} is not supported (null, NFC, NFD, Prepend, Replace and Sequence are)",
-                where, shown(type));
+                where, shown_json(type));
   }
 }
 

@@ -60,7 +60,7 @@ Affixes read_post_processor(const Json& json, const std::string& where) {
     throw_error(ErrorCode::kUnsupported,
                 "{}: post_processor {} is not supported (TemplateProcessing, ByteLevel, BertProcessing, "
                 "RobertaProcessing and Sequence are)",
-                where, shown(type));
+                where, shown_json(type));
   const Json* inner = fields.find("processors");
   if (inner == nullptr || !inner->is_array()) fields.refuse("processors", "an array");
   Affixes out;

@@ -34,7 +34,7 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
   if (is_byte_level_)
     throw_error(ErrorCode::kUnsupported,
                 "{}: pre_tokenizer {} after ByteLevel is not supported; ByteLevel must be the last", where,
-                shown(type));
+                shown_json(type));
   if (type == "Sequence") {
     const Json* inner = fields.find("pretokenizers");
     if (inner == nullptr || !inner->is_array()) fields.refuse("pretokenizers", "an array");
@@ -68,7 +68,7 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
         ErrorCode::kUnsupported,
         "{}: pre_tokenizer {} is not supported (Split, Digits, Punctuation, Whitespace, WhitespaceSplit, "
         "CharDelimiterSplit, Metaspace, ByteLevel and Sequence are)",
-        where, shown(type));
+        where, shown_json(type));
   }
 }
 

@@ -67,7 +67,7 @@ void read_line(std::string_view line, std::size_t number, VocabularyFile& file, 
                           : std::from_chars(line.data() + space + 1, end, rank);
   if (!bytes || parsed.ec != std::errc() || parsed.ptr != end || rank < 0 || rank > kMaxTokenId)
     throw_error(ErrorCode::kCorrupt, "{}: line {}: a token in base64 and its rank expected, got {}", where,
-                number, shown(Json(std::string(line.substr(0, 60)))));
+                number, shown_json(Json(std::string(line.substr(0, 60)))));
   file.add_ordinary(rank, *bytes, fmt::format("{}: line {}", where, number));
   file.tokens[static_cast<std::size_t>(rank)].bytes = *bytes;
 }
@@ -131,7 +131,7 @@ VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const Json
         ErrorCode::kUnsupported,
         "{}: the file has no split pattern; it is known for 'tokenizer_class' TikTokenTokenizer (Kimi, "
         "Moonlight), not for {}; make a tokenizer.json with transformers",
-        where, shown(tokenizer_class));
+        where, shown_json(tokenizer_class));
   VocabularyFile file{
       .tokens = {},
       .ids = {},

@@ -27,7 +27,8 @@ void check_model(const Json& model, const std::string& where) {
 std::int32_t id_of(const IdMap& vocab, const std::string& token, const std::string& where) {
   const auto found = vocab.find(token);
   if (found == vocab.end()) {
-    throw_error(ErrorCode::kCorrupt, "{}: model.merges: token {} is not in model.vocab", where, shown(token));
+    throw_error(ErrorCode::kCorrupt, "{}: model.merges: token {} is not in model.vocab", where,
+                shown_json(token));
   }
   return found->second;
 }
@@ -47,7 +48,7 @@ Merge read_merge(const Json& rule, std::int32_t rank, const IdMap& vocab, const 
   }
   if (left.empty() || right.empty()) {
     throw_error(ErrorCode::kCorrupt, "{}: model.merges: 'a b' or ['a', 'b'] expected, got {}", where,
-                shown(rule));
+                shown_json(rule));
   }
   return {id_of(vocab, left, where), id_of(vocab, right, where), id_of(vocab, left + right, where), rank};
 }
@@ -57,7 +58,7 @@ void read_vocab(const Json& model, VocabularyFile& file, const std::string& wher
   const Json* vocab = fields.find("vocab");
   if (vocab == nullptr || !vocab->is_object()) fields.refuse("vocab", "an object of tokens and ids");
   for (const auto& [token, value] : vocab->items()) {
-    const std::int32_t id = checked_token_id(value, where + ": model.vocab: token " + shown(token));
+    const std::int32_t id = checked_token_id(value, where + ": model.vocab: token " + shown_json(token));
     file.add_ordinary(id, token, where);
     file.tokens[static_cast<std::size_t>(id)].bytes =
         file.decoder.bytes(token, file.tokens[static_cast<std::size_t>(id)].is_byte);
@@ -117,7 +118,7 @@ std::int32_t checked_token_id(const Json& value, const std::string& where) {
   const std::int64_t id = is_small ? value.get<std::int64_t>() : -1;
   if (id < 0 || id > kMaxTokenId)
     throw_error(ErrorCode::kCorrupt, "{}: an id from 0 to {} expected, got {}", where, kMaxTokenId,
-                shown(value));
+                shown_json(value));
   return static_cast<std::int32_t>(id);
 }
 
@@ -141,7 +142,7 @@ void VocabularyFile::add_ordinary(std::int32_t id, const std::string& text, cons
   if (at >= tokens.size()) tokens.resize(at + 1);
   if (!ids.emplace(text, id).second || tokens[at].kind != TokenKind::kNone)
     throw_error(ErrorCode::kCorrupt, "{}: token {}: its id {} belongs to another token too", where,
-                shown(text), id);
+                shown_json(text), id);
   tokens[at].kind = TokenKind::kOrdinary;
 }
 
@@ -176,7 +177,7 @@ VocabularyFile read_tokenizer_json(const std::filesystem::path& path) {
   for (const Json& entry : added) {
     if (!entry.is_object() || !entry.contains("id"))
       throw_error(ErrorCode::kCorrupt, "{}: added_tokens: objects with 'id' expected, got {}", where,
-                  shown(entry));
+                  shown_json(entry));
     file.added.push_back(
         read_added_token(entry, checked_token_id(entry["id"], where + ": added_tokens: 'id'"), where));
   }

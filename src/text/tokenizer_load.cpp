@@ -98,7 +98,7 @@ void place_added_tokens(VocabularyFile& file, const std::string& where) {
         known == file.ids.end() ? token.kind == TokenKind::kOrdinary : known->second != entry.token.id;
     if (is_taken)
       throw_error(ErrorCode::kCorrupt, "{}: added token {}: its id {} disagrees with the vocabulary", where,
-                  shown(entry.token.content), entry.token.id);
+                  shown_json(entry.token.content), entry.token.id);
     // A token that matches normalised text is that text to the library, when it decodes too.
     const std::string text = normalized_content(entry, file.normalizer);
     token.bytes = file.is_tiktoken ? text : file.decoder.bytes(text, token.is_byte);
@@ -122,7 +122,7 @@ std::optional<std::int32_t> named_token(const Json& config, const std::string& k
   const auto found = ids.find(text);
   if (found == ids.end()) {
     throw_error(ErrorCode::kCorrupt, "{}: '{}' names {}, which is not a token of the tokenizer", where, key,
-                shown(text));
+                shown_json(text));
   }
   return found->second;
 }

@@ -173,6 +173,16 @@ TEST(Weights, CopiedWeightsGiveTheSameLogitsAsMappedOnes) {
   EXPECT_TRUE(bit_equal(run_logits(*copied, {ids})[0], run_logits(*mapped, {ids})[0]));
 }
 
+TEST(Weights, ThoseThatAreCopiedSayHowLargeTheyAre) {
+  const auto copied = load_model(source_path("models/tiny-r1"), {.copy = true});
+
+  std::int64_t matrices = 0;
+  for (const auto& [name, view] : copied->weights().checkpoint->tensors())
+    if (view.shape.size() == 2) matrices += view.size_bytes();
+
+  EXPECT_GE(copied->weights().storage.copy->bytes(), matrices);  // the engine takes them off what is mapped
+}
+
 TEST(Weights, MappedWeightsAreNotCopied) {
   const auto model = load_model(source_path("models/tiny-r1"));
   const TensorView& in_file = model->weights().checkpoint->get("model.layers.1.mlp.experts.3.up_proj.weight");
