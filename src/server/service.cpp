@@ -12,6 +12,7 @@
 #include "formats/json.h"
 #include "latent8/version.h"
 #include "server/fields.h"
+#include "server/page.h"
 #include "server/reply_parts.h"
 
 namespace latent8 {
@@ -125,6 +126,7 @@ void Service::generation_ended() {
 }
 
 void Service::add_routes() {
+  open_paths_ = {"/health", "/ready"};
   const auto add = [this](const char* method, const char* path, Route route) {
     routes_[path][method] = std::move(route);
   };
@@ -139,6 +141,12 @@ void Service::add_routes() {
     call.reply(Json{{"status", ready ? "ready" : "draining"}}, ready ? 200 : 503);
   });
   add("GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); });
+  for (const EmbeddedFile& file : page_files()) {
+    const std::string path = page_path(file);
+    open_paths_.insert(path);
+    add("GET", path.c_str(), [&file](const Call& call) { call.reply(page_reply(file, call.request())); });
+  }
+  add("GET", "/v1/stats", engine_stats);
   add("GET", "/metrics", [](const Call& call) {
     call.reply({.status = 200,
                 .content_type = "text/plain; version=0.0.4",
@@ -192,7 +200,7 @@ void Service::run(const Route& route, const Call& call) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
-  if (request.path == "/health" || request.path == "/ready") return {};
+  if (open_paths_.contains(request.path)) return {};
   if (!has_key(request)) {
     HttpReply reply =
         to_reply({.status = 401,

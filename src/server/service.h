@@ -12,6 +12,7 @@
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -100,6 +101,7 @@ class Service {
   ServiceOptions options_;
   Metrics metrics_;
   std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;  // path, method
+  std::set<std::string> open_paths_;                                         // that ask for no key
   std::atomic<bool> draining_{false};
   std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
   std::int64_t start_time_;
@@ -115,5 +117,6 @@ void completions(const Call& call);
 void list_models(const Call& call);
 void tokenize(const Call& call);
 void detokenize(const Call& call);
+void engine_stats(const Call& call);
 
 }  // namespace latent8
