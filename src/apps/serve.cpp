@@ -47,12 +47,18 @@ std::vector<std::string> read_keys(const ServeFlags& flags) {
 
 ServerOptions server_options(const ServeFlags& flags) {
   ServerOptions options;
-  options.http.host = flags.host;
-  options.http.port = static_cast<std::uint16_t>(flags.port);
+  HttpListener& listener = options.http.listeners.front();
+  listener.host = flags.host;
+  listener.port = static_cast<std::uint16_t>(flags.port);
   if (flags.tls_cert.empty() != flags.tls_key.empty())
     throw_error(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key: both or none expected");
   if (!flags.tls_cert.empty())
-    options.http.tls = TlsFiles{flags.tls_cert, flags.tls_key, "", flags.tls_client_ca};
+    listener.tls = TlsFiles{.certificate = flags.tls_cert,
+                            .key = flags.tls_key,
+                            .key_password = "",
+                            .client_ca_files = flags.tls_client_ca.empty() ? std::vector<std::string>{}
+                                                                           : std::vector{flags.tls_client_ca},
+                            .client_crl_files = {}};
   const std::filesystem::path model = std::filesystem::absolute(flags.model.model).lexically_normal();
   const std::string folder = (model.has_filename() ? model : model.parent_path()).filename().string();
   options.service.model_names = {flags.served_name.empty() ? folder : flags.served_name};

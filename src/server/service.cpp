@@ -45,6 +45,10 @@ int status_of(ErrorCode code) {
   }
 }
 
+void append(HttpHeaders& headers, HttpHeaders more) {
+  std::move(more.begin(), more.end(), std::back_inserter(headers));
+}
+
 // In the time that depends on the lengths alone.
 bool same_key(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
@@ -52,15 +56,22 @@ bool same_key(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route)
+Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, RouteMatch match)
     : service_(&service),
       exchange_(std::move(exchange)),
       id_(std::move(id)),
-      route_(std::move(route)),
+      match_(std::move(match)),
       start_(std::chrono::steady_clock::now()) {}
+
+const std::string& Call::parameter(std::string_view name) const {
+  static const std::string kNone;
+  const auto it = match_.parameters.find(name);
+  return it == match_.parameters.end() ? kNone : it->second;
+}
 
 void Call::reply(HttpReply reply) const {
   reply.headers.emplace_back("x-request-id", id_);
+  append(reply.headers, service_->cors_headers(request()));
   const int status = reply.status;
   exchange_->reply(std::move(reply));
   log(status);
@@ -70,14 +81,15 @@ void Call::reply(const Json& json, int status) const {
   reply({.status = status, .body = dump(json), .headers = {}});
 }
 
-void Call::refuse(const ApiError& error) const { reply(to_reply(error)); }
+void Call::refuse(const ApiError& error) const {
+  reply(match_.entry == nullptr ? openai_reply(error) : match_.entry->to_reply(error));
+}
 
 void Call::begin_events() const {
+  HttpHeaders headers{{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"x-request-id", id_}};
+  append(headers, service_->cors_headers(request()));
   exchange_->begin(
-      {.status = 200,
-       .content_type = "text/event-stream",
-       .body = "",
-       .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"x-request-id", id_}}});
+      {.status = 200, .content_type = "text/event-stream", .body = "", .headers = std::move(headers)});
 }
 
 bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
@@ -90,7 +102,7 @@ void Call::end_events(bool done_mark) const {
 
 void Call::log(int status) const {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
-  service_->metrics().count_request(route_, status);
+  service_->metrics().count_request(match_.entry == nullptr ? "other" : match_.entry->path, status);
   log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
                        shown_json(Json(request().path)), status, took.count(), id_));
 }
@@ -125,58 +137,69 @@ void Service::generation_ended() {
 }
 
 void Service::add_routes() {
-  const auto add = [this](const char* method, const char* path, Route route) {
-    routes_[path][method] = std::move(route);
+  routes_.add({"POST", "/v1/chat/completions", chat_completions});
+  routes_.add({"POST", "/v1/completions", completions});
+  routes_.add({"GET", "/v1/models", list_models});
+  routes_.add({"POST", "/tokenize", tokenize});
+  routes_.add({"POST", "/detokenize", detokenize});
+  routes_.add({"GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); }});
+  add_operation_routes();
+}
+
+void Service::add_operation_routes() {
+  constexpr Planes kHealth = kBusiness | kManagement;
+  routes_.add({.method = "GET",
+               .path = "/health",
+               .handle = [](const Call& call) { call.reply(Json{{"status", "ok"}}); },
+               .planes = kHealth,
+               .open = true});
+  const Route ready = [](const Call& call) {
+    const bool is_ready = !call.service().draining();
+    call.reply(Json{{"status", is_ready ? "ready" : "draining"}}, is_ready ? 200 : 503);
   };
-  add("POST", "/v1/chat/completions", chat_completions);
-  add("POST", "/v1/completions", completions);
-  add("GET", "/v1/models", list_models);
-  add("POST", "/tokenize", tokenize);
-  add("POST", "/detokenize", detokenize);
-  add("GET", "/health", [](const Call& call) { call.reply(Json{{"status", "ok"}}); });
-  add("GET", "/ready", [](const Call& call) {
-    const bool ready = !call.service().draining();
-    call.reply(Json{{"status", ready ? "ready" : "draining"}}, ready ? 200 : 503);
-  });
-  add("GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); });
-  add("GET", "/metrics", [](const Call& call) {
+  routes_.add({.method = "GET", .path = "/ready", .handle = ready, .planes = kHealth, .open = true});
+  const Route metrics = [](const Call& call) {
     call.reply({.status = 200,
                 .content_type = "text/plain; version=0.0.4",
                 .body = call.service().metrics().text(),
                 .headers = {}});
-  });
+  };
+  routes_.add({.method = "GET", .path = "/metrics", .handle = metrics, .planes = kMetrics});
+}
+
+RouteMatch Service::match(const HttpRequest& request) const {
+  return routes_.find(options_.planes.at(request.listener), request.method, request.path);
 }
 
 void Service::handle(std::shared_ptr<Exchange> exchange) {
-  const auto methods = routes_.find(exchange->request().path);
+  RouteMatch found = match(exchange->request());
   std::string id = request_id(exchange->request());
-  const Call call(*this, std::move(exchange), std::move(id),
-                  methods == routes_.end() ? "other" : methods->first);
+  const std::string allowed = std::move(found.allowed);
+  const RouteEntry* entry = found.entry;
+  const Call call(*this, std::move(exchange), std::move(id), std::move(found));
   const HttpRequest& request = call.request();
-  if (methods == routes_.end())
-    return call.refuse({.status = 404,
-                        .message = fmt::format("no route '{}'", shown_json(Json(request.path))),
-                        .param = "",
-                        .code = "not_found"});
-  auto route = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
-  if (route == methods->second.end()) {
-    std::string allowed;
-    for (const auto& [method, unused] : methods->second) allowed += (allowed.empty() ? "" : ", ") + method;
-    HttpReply reply = to_reply({.status = 405,
-                                .message = fmt::format("{} expected for {}", allowed, request.path),
-                                .param = "",
-                                .code = "method_not_allowed"});
+  if (entry != nullptr) {
+    ++routed_;
+    boost::asio::post(threads_, [this, entry, call] {
+      run(call, entry->handle);
+      --routed_;
+    });
+  } else if (allowed.empty()) {
+    call.refuse({.status = 404,
+                 .message = fmt::format("no route '{}'", shown_json(Json(request.path))),
+                 .param = "",
+                 .code = "not_found"});
+  } else {
+    HttpReply reply = openai_reply({.status = 405,
+                                    .message = fmt::format("{} expected for {}", allowed, request.path),
+                                    .param = "",
+                                    .code = "method_not_allowed"});
     reply.headers.emplace_back("allow", allowed);
-    return call.reply(std::move(reply));
+    call.reply(std::move(reply));
   }
-  ++routed_;
-  boost::asio::post(threads_, [this, route = &route->second, call] {
-    run(*route, call);
-    --routed_;
-  });
 }
 
-void Service::run(const Route& route, const Call& call) {
+void Service::run(const Call& call, const Route& route) {
   try {
     route(call);
   } catch (const ApiError& error) {
@@ -192,18 +215,43 @@ void Service::run(const Route& route, const Call& call) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
-  if (request.path == "/health" || request.path == "/ready") return {};
-  if (!has_key(request)) {
-    HttpReply reply =
+  std::optional<HttpReply> refusal;
+  if (is_preflight(request)) {
+    refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
+  } else if (const RouteEntry* entry = match(request).entry;
+             !(entry != nullptr && entry->open) && !has_key(request)) {
+    const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
+    refusal =
         to_reply({.status = 401,
                   .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
                   .param = "",
                   .code = "invalid_api_key"});
-    reply.headers.emplace_back("www-authenticate", "Bearer");
-    return reply;
+    refusal->headers.emplace_back("www-authenticate", "Bearer");
+  } else if (request.method == "POST" && routed_ >= options_.max_queue) {
+    refusal = openai_reply(queue_full());
   }
-  if (request.method == "POST" && routed_ >= options_.max_queue) return to_reply(queue_full());
-  return {};
+  if (refusal) append(refusal->headers, cors_headers(request));
+  return refusal;
+}
+
+// A browser asks first whether a page of another origin may ask; it sends no key then.
+bool Service::is_preflight(const HttpRequest& request) const {
+  return request.method == "OPTIONS" && !request.header("access-control-request-method").empty() &&
+         !cors_headers(request).empty();
+}
+
+HttpHeaders Service::cors_headers(const HttpRequest& request) const {
+  const std::string origin(request.header("origin"));
+  const std::vector<std::string>& allowed = options_.cors_origins;
+  const auto lists = [&](const std::string& text) {
+    return std::find(allowed.begin(), allowed.end(), text) != allowed.end();
+  };
+  if (origin.empty() || !(lists("*") || lists(origin))) return {};
+  return {{"access-control-allow-origin", origin},
+          {"vary", "origin"},
+          {"access-control-allow-methods", "GET, POST"},
+          {"access-control-allow-headers", "authorization, content-type, x-api-key, x-request-id"},
+          {"access-control-expose-headers", "x-request-id, retry-after"}};
 }
 
 bool Service::has_key(const HttpRequest& request) const {

@@ -19,6 +19,7 @@
 #include "server/api_error.h"
 #include "server/http.h"
 #include "server/metrics.h"
+#include "server/routes.h"
 
 namespace latent8 {
 
@@ -27,7 +28,9 @@ struct ServiceOptions {
   SamplingParams defaults;               // what the checkpoint advises
   std::int64_t max_queue = 4096;         // requests that wait for the engine; more are told 429
   std::int64_t max_n = 128;
-  std::vector<std::string> api_keys;  // none: every request may come
+  std::vector<std::string> api_keys;        // none: every request may come
+  std::vector<std::string> cors_origins;    // web pages that may ask; "*": all
+  std::vector<Planes> planes{kAllButStop};  // what each listener of the HTTP server is for
   int text_threads = 2;
 };
 
@@ -36,18 +39,19 @@ class Service;
 // One request on its way through a route. Copies are cheap. Thread-safety: as Exchange.
 class Call {
  public:
-  // route: as metrics name it.
-  Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route);
+  Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, RouteMatch match);
 
   Service& service() const { return *service_; }
   const HttpRequest& request() const { return exchange_->request(); }
   const std::string& id() const { return id_; }
+  // What stands in the path for {name}; "" for a name that the route does not have.
+  const std::string& parameter(std::string_view name) const;
   Exchange& exchange() const { return *exchange_; }
 
   // These add X-Request-Id, count, and write the access log.
   void reply(HttpReply reply) const;
   void reply(const nlohmann::ordered_json& json, int status = 200) const;
-  void refuse(const ApiError& error) const;
+  void refuse(const ApiError& error) const;              // in the shape of the route's API
   void begin_events() const;                             // server-sent events
   bool event(const nlohmann::ordered_json& json) const;  // "data: ..."
   void end_events(bool done_mark) const;                 // "data: [DONE]" where the API has it
@@ -57,11 +61,10 @@ class Call {
 
   Service* service_;
   std::shared_ptr<Exchange> exchange_;
-  std::string id_, route_;
+  std::string id_;
+  RouteMatch match_;
   std::chrono::steady_clock::time_point start_;
 };
-
-using Route = std::function<void(const Call&)>;  // on a text thread; may throw ApiError or Error
 
 // Thread-safety: handle() belongs to the network thread.
 class Service {
@@ -77,6 +80,8 @@ class Service {
 
   Frontend& frontend() { return frontend_; }
   const ServiceOptions& options() const { return options_; }
+  // What a web page of the request's origin needs to read the reply; none if it may not.
+  HttpHeaders cors_headers(const HttpRequest& request) const;
   Metrics& metrics() { return metrics_; }
   boost::asio::thread_pool& threads() { return threads_; }
   bool draining() const { return draining_; }
@@ -92,14 +97,17 @@ class Service {
 
  private:
   void add_routes();
-  void run(const Route& route, const Call& call);
+  void add_operation_routes();
+  void run(const Call& call, const Route& route);
+  RouteMatch match(const HttpRequest& request) const;
+  bool is_preflight(const HttpRequest& request) const;
   bool has_key(const HttpRequest& request) const;
   ApiError queue_full() const;
 
   Frontend& frontend_;
   ServiceOptions options_;
   Metrics metrics_;
-  std::map<std::string, std::map<std::string, Route>, std::less<>> routes_;  // path, method
+  RouteTable routes_;
   std::atomic<bool> draining_{false};
   std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
   std::int64_t start_time_;
@@ -109,7 +117,7 @@ class Service {
   boost::asio::thread_pool threads_;  // last: its work refers to the rest
 };
 
-// The routes, one file each.
+// The routes, one file each; Service::add_routes() names them.
 void chat_completions(const Call& call);
 void completions(const Call& call);
 void list_models(const Call& call);
