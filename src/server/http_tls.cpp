@@ -31,7 +31,8 @@ void add_revocations(ssl::context& context, const std::vector<std::string>& file
 }  // namespace
 
 std::shared_ptr<ssl::context> make_tls(const TlsFiles& files) {
-  for (const std::string& file : {files.certificate, files.key}) read_text_file(file);  // says what is missing
+  for (const std::string& file : {files.certificate, files.key})
+    read_text_file(file);  // says what is missing
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   error_code error;
   context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |

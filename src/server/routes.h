@@ -23,8 +23,8 @@ struct RouteEntry {
   std::string method;
   std::string path;  // "/v2/models/{model}/ready": a part in braces stands for any one segment
   Route handle;
-  Planes planes = kBusiness;                             // where it is reached
-  bool open = false;                                     // no API key is asked for
+  Planes planes = kBusiness;                              // where it is reached
+  bool open = false;                                      // no API key is asked for
   HttpReply (*to_reply)(const ApiError&) = openai_reply;  // how its errors look
 };
 
