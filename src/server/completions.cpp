@@ -234,8 +234,10 @@ void completions(const Call& call) {
                                                    : prompt.text;
     answers.push_back(std::make_shared<PromptAnswers>(
         call.service(), reply, answers.size() * static_cast<std::size_t>(fields.n), echo));
+    SamplingParams sampling = fields.sampling;
+    call.service().limit(prompt, sampling);
     call.service().frontend().engine().check(
-        {.token_ids = prompt.ids, .sampling = fields.sampling, .mask = nullptr});
+        {.token_ids = prompt.ids, .sampling = std::move(sampling), .mask = nullptr});
   }
   reply->begin();
   for (std::size_t i = 0; i < answers.size(); ++i)

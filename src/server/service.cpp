@@ -12,6 +12,8 @@
 #include "formats/json.h"
 #include "latent8/version.h"
 #include "server/fields.h"
+#include "server/mindie/routes.h"
+#include "server/named_generations.h"
 #include "server/reply_parts.h"
 
 namespace latent8 {
@@ -112,6 +114,7 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       options_(std::move(options)),
       metrics_(options_.model_names.front(), frontend.engine()),
       start_time_(unix_time()),
+      named_generations_(std::make_unique<NamedGenerations>()),
       threads_(static_cast<std::size_t>(options_.text_threads)) {
   add_routes();
 }
@@ -131,19 +134,66 @@ void Service::generation_began() {
 }
 
 void Service::generation_ended() {
-  const std::lock_guard lock(mutex_);
-  --generations_;
-  idle_.notify_all();
+  std::vector<std::function<void()>> callbacks;
+  {
+    const std::lock_guard lock(mutex_);
+    if (--generations_ > 0) return;
+    callbacks.swap(when_idle_);
+    idle_.notify_all();
+  }
+  for (const std::function<void()>& callback : callbacks) callback();
+}
+
+void Service::when_idle(std::function<void()> callback) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (generations_ > 0) return when_idle_.push_back(std::move(callback));
+  }
+  callback();
+}
+
+void Service::limit(Prompt& prompt, SamplingParams& sampling) const {
+  const auto most = static_cast<std::ptrdiff_t>(options_.max_prompt_tokens);
+  const auto tokens = static_cast<std::ptrdiff_t>(prompt.ids.size());
+  if (most > 0 && tokens > most) {
+    if (options_.truncation == Truncation::kRefuse)
+      throw ApiError{.status = 400,
+                     .message = fmt::format("the prompt: at most {} tokens expected, got {}", most, tokens),
+                     .param = "",
+                     .code = "prompt_too_long"};
+    if (options_.truncation == Truncation::kKeepEnd)
+      prompt.ids.erase(prompt.ids.begin(), prompt.ids.end() - most);
+    else
+      prompt.ids.resize(static_cast<std::size_t>(most));
+  }
+  if (options_.max_output_tokens > 0)
+    sampling.max_tokens = sampling.max_tokens == 0
+                              ? options_.max_output_tokens
+                              : std::min(sampling.max_tokens, options_.max_output_tokens);
+}
+
+void Service::queue_tokens(std::int64_t tokens) {
+  const std::int64_t before = queued_tokens_.fetch_add(tokens);
+  if (options_.max_queued_tokens == 0 || before == 0 || before + tokens <= options_.max_queued_tokens) return;
+  queued_tokens_ -= tokens;
+  throw ApiError{.status = 429,
+                 .message = fmt::format("the queue is full: {} tokens of prompts wait, at most {} may",
+                                        before, options_.max_queued_tokens),
+                 .param = "",
+                 .code = "queue_full",
+                 .retry_after_s = 1};
 }
 
 void Service::add_routes() {
   routes_.add({"POST", "/v1/chat/completions", chat_completions});
   routes_.add({"POST", "/v1/completions", completions});
   routes_.add({"GET", "/v1/models", list_models});
+  routes_.add({"GET", "/v1/models/{model}", show_model});
   routes_.add({"POST", "/tokenize", tokenize});
   routes_.add({"POST", "/detokenize", detokenize});
   routes_.add({"GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); }});
   add_operation_routes();
+  add_mindie_routes(routes_);
 }
 
 void Service::add_operation_routes() {
@@ -273,15 +323,28 @@ ApiError Service::queue_full() const {
           .retry_after_s = 1};
 }
 
-void Service::admit(const Json& body) const {
-  const std::optional<std::string> model = Fields(body).text("model");
+std::int64_t Service::longest_prompt() const {
+  const std::int64_t most = frontend_.engine().info().max_model_len - 1;
+  return options_.max_prompt_tokens > 0 ? std::min(options_.max_prompt_tokens, most) : most;
+}
+
+std::int64_t Service::longest_answer() const {
+  const std::int64_t most = frontend_.engine().info().max_model_len - 1;
+  return options_.max_output_tokens > 0 ? std::min(options_.max_output_tokens, most) : most;
+}
+
+void Service::admit_model(const std::string& name) const {
   const std::vector<std::string>& names = options_.model_names;
-  if (model && std::find(names.begin(), names.end(), *model) == names.end())
+  if (std::find(names.begin(), names.end(), name) == names.end())
     throw ApiError{.status = 404,
-                   .message = fmt::format("the model {} is not served here; '{}' is",
-                                          shown_json(Json(*model)), names.front()),
+                   .message = fmt::format("the model {} is not served here; '{}' is", shown_json(Json(name)),
+                                          names.front()),
                    .param = "model",
                    .code = "model_not_found"};
+}
+
+void Service::admit(const Json& body) const {
+  if (const std::optional<std::string> model = Fields(body).text("model")) admit_model(*model);
   if (draining_)
     throw ApiError{
         .status = 503, .message = "the server is shutting down", .param = "", .code = "", .retry_after_s = 5};

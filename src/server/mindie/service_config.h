@@ -9,11 +9,9 @@
 
 #include "server/http.h"
 #include "server/routes.h"
+#include "server/service.h"
 
 namespace latent8 {
-
-// What is done with a prompt that is longer than maxInputTokenLen.
-enum class Truncation { kRefuse, kKeepBegin, kKeepEnd };
 
 // Every member is honoured; the rest of the file is in `notes`.
 struct ServiceConfig {
