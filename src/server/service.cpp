@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "formats/json.h"
 #include "latent8/version.h"
 #include "server/fields.h"
@@ -104,9 +105,21 @@ void Call::end_events(bool done_mark) const {
 
 void Call::log(int status) const {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
-  service_->metrics().count_request(match_.entry == nullptr ? "other" : match_.entry->path, status);
+  const std::string route = match_.entry == nullptr ? "other" : match_.entry->path;
+  service_->metrics().count_request(route, status);
+  constexpr std::size_t kLongestPath = 200;
+  const Json fields = {{"peer", request().peer},
+                       {"method", request().method},
+                       {"path", cut_middle(request().path, kLongestPath)},
+                       {"route", route},
+                       {"status", status},
+                       {"seconds", took.count()},
+                       {"request_id", id_}};
+  std::string members = fields.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  members = members.substr(1, members.size() - 2);
   log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
-                       shown_json(Json(request().path)), status, took.count(), id_));
+                       shown_json(Json(request().path)), status, took.count(), id_),
+           members);
 }
 
 Service::Service(Frontend& frontend, ServiceOptions options)

@@ -59,7 +59,7 @@ class MindieReply final : public Generation {
     if (failed)
       call_.event(Json::parse(mindie_reply(failure).body));
     else
-      call_.exchange().write(request_.form->event(answer_, piece_));
+      call_.exchange().write(event());
     call_.end_events(/*done_mark=*/false);
   }
 
@@ -74,8 +74,14 @@ class MindieReply final : public Generation {
   }
   void send_piece() {
     if (!request_.stream || !std::exchange(waits_, false)) return;
-    if (!call_.exchange().write(request_.form->event(answer_, piece_))) cancel();
+    if (!call_.exchange().write(event())) cancel();
     piece_.text.clear();
+  }
+
+  std::string event() const {
+    MindiePiece shown = piece_;
+    if (call_.service().options().full_text_streams) shown.text = answer_.text;
+    return request_.form->event(answer_, shown);
   }
 
   std::string reason() const {

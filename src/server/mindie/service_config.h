@@ -41,6 +41,8 @@ struct ServiceConfig {
 // Throws: Error{kCorrupt} for what is no JSON; {kInvalidArgument} listing every wrong value, and every one
 // that cannot be had.
 ServiceConfig read_service_config(const std::filesystem::path& file, bool adapt);
+// What the model adds: maxSeqLen within its context. Throws: Error{kInvalidArgument}, or changes it.
+void fit_to_model(ServiceConfig& config, std::int64_t max_position_embeddings, bool adapt);
 ServiceConfig parse_service_config(std::string_view text, const std::filesystem::path& file, bool adapt);
 
 }  // namespace latent8
