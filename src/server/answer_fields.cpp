@@ -60,13 +60,7 @@ void read_ends(const Fields& body, SamplingParams& sampling, std::int64_t least_
   if (const auto most = body.integer("max_tokens", least_max_tokens)) sampling.max_tokens = *most;
   if (const auto most = body.integer("max_completion_tokens", 1)) sampling.max_tokens = *most;
   sampling.ignore_eos = body.boolean("ignore_eos").value_or(false);
-  const nlohmann::ordered_json* ids = body.array("stop_token_ids");
-  for (std::size_t i = 0; ids != nullptr && i < ids->size(); ++i) {
-    const nlohmann::ordered_json& id = (*ids)[i];
-    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max())
-      body.refuse("stop_token_ids", "a list of token ids");
-    sampling.stop_token_ids.push_back(id.get<std::int32_t>());
-  }
+  sampling.stop_token_ids = body.token_ids("stop_token_ids").value_or(std::vector<std::int32_t>{});
 }
 
 // Fields that change an answer and that this server does not have yet: ignoring them would be a wrong answer.

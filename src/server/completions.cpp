@@ -147,7 +147,9 @@ void completions(const Call& call) {
   for (const Prompt& prompt : request.prompts) {
     std::optional<std::string> echo;
     if (request.echo) echo = prompt.text.empty() ? frontend.tokenizer().decode(prompt.ids) : prompt.text;
-    frontend.engine().check({.token_ids = prompt.ids, .sampling = fields.sampling, .mask = nullptr});
+    SamplingParams sampling = fields.sampling;
+    call.service().limit(prompt, sampling);
+    frontend.engine().check({.token_ids = prompt.ids, .sampling = std::move(sampling), .mask = nullptr});
     answers.push_back(std::make_shared<PromptAnswers>(call.service(), reply, request.form, answers.size() * n,
                                                       prompt.ids.front(), std::move(echo)));
   }
