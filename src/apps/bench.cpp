@@ -111,7 +111,8 @@ void run_bench(const BenchFlags& f, const Body& body) {
 void bench_model(const BenchFlags& f) {
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     const std::shared_ptr<const DeepseekModel> model = make_bench_model(ctx.pool(), f.model);
-    const bool random = f.model.checkpoint.model.empty();  // then --cache says what layers without scales have
+    const bool random =
+        f.model.checkpoint.model.empty();  // then --cache says what layers without scales have
     const BenchOptions options{
         .float_cache = float_cache_type(random ? CacheDType::kFp16 : CacheDType::kAuto, *model),
         .attention = attention_options(f.model.checkpoint),
@@ -129,7 +130,8 @@ void bench_attention_rows(const BenchFlags& f) {
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     for (const std::int64_t depth : f.depths)
       for (const std::int64_t batch : f.batches)
-        rows.push_back(bench_attention(ctx, config, f.model.cache == "int8" ? CacheType::kInt8 : CacheType::kF16,
+        rows.push_back(bench_attention(ctx, config,
+                                       f.model.cache == "int8" ? CacheType::kInt8 : CacheType::kF16,
                                        std::max<std::int64_t>(depth, 1), batch, {}));
   });
 }

@@ -51,7 +51,9 @@ ModelConfig shape_config_of(const BenchModelFlags& f) {
   return *config;
 }
 
-std::string name_of(const BenchModelFlags& f) { return f.checkpoint.model.empty() ? f.shape : f.checkpoint.model; }
+std::string name_of(const BenchModelFlags& f) {
+  return f.checkpoint.model.empty() ? f.shape : f.checkpoint.model;
+}
 
 std::shared_ptr<const DeepseekModel> make_bench_model(ThreadPool& pool, const BenchModelFlags& f) {
   if (!f.checkpoint.model.empty())

@@ -26,7 +26,7 @@ using Json = nlohmann::ordered_json;
 struct Flags {
   BenchModelFlags model;
   std::string tokenizer = "models/tiny-r1";
-  LoadOptions load;
+  ServeLoad load;
   std::int64_t streams = 8, long_prompt = 16384, max_num_batched_tokens = 512;
   double max_stream_gap_ms = 250.0;
   bool json = false;
@@ -55,7 +55,7 @@ class BenchServer {
 };
 
 struct Measured {
-  LoadResult engine, server;
+  ServeTimes engine, server;
   double server_cpu_s = 0.0;
   StreamGaps gaps;
   double overhead() const { return server_cpu_s / server.wall_s; }
@@ -65,7 +65,8 @@ Frontend make_frontend(const Flags& f) {
   const std::string dir = f.model.checkpoint.model.empty() ? f.tokenizer : f.model.checkpoint.model;
   Tokenizer tokenizer = Tokenizer::load(dir);
   BenchModelFlags model = f.model;
-  if (model.vocab == 0) model.vocab = tokenizer.vocab_size();  // random logits would choose tokens without text
+  if (model.vocab == 0)
+    model.vocab = tokenizer.vocab_size();  // random logits would choose tokens without text
   EngineOptions options;
   options.threads = model.checkpoint.threads;
   options.max_num_seqs = std::max(f.load.clients, f.streams + 1);
@@ -82,17 +83,18 @@ Frontend make_frontend(const Flags& f) {
 
 // Engine, server, server, engine: so that a machine that gets slower slows both.
 Measured measure(const Flags& f, Frontend& frontend) {
-  LoadOptions load = f.load;
+  ServeLoad load = f.load;
   load.vocab_size = frontend.tokenizer().vocab_size();
   BenchServer server(frontend);
   const AskForTokens alone = ask_engine(frontend.engine()), served = ask_server(server.url());
-  LoadOptions warm_up = load;
+  ServeLoad warm_up = load;
   warm_up.requests = load.clients;
   run_load(alone, warm_up);
   Measured out;
   for (const bool is_server : {false, true, true, false}) {
     log_info(fmt::format("{} requests of {} tokens for {} more, {} at a time, to the {}", load.requests,
-                         load.prompt_tokens, load.output_tokens, load.clients, is_server ? "server" : "engine"));
+                         load.prompt_tokens, load.output_tokens, load.clients,
+                         is_server ? "server" : "engine"));
     const double before = server.cpu_time_s();
     (is_server ? out.server : out.engine).add(run_load(is_server ? served : alone, load));
     if (is_server) out.server_cpu_s += server.cpu_time_s() - before;
@@ -111,7 +113,7 @@ Json times_json(const std::vector<double>& times) {
           {"max_ms", 1e3 * percentile(times, 100)}};
 }
 
-Json to_json(const LoadResult& r) {
+Json to_json(const ServeTimes& r) {
   return {{"tok_per_s", r.tokens_per_s()},
           {"ttft", times_json(r.first_token)},
           {"tpot", times_json(r.per_token)},
@@ -141,7 +143,7 @@ std::string json_report(const Flags& f, const Measured& m, const EngineInfo& inf
   return json_text(out, 2) + "\n";
 }
 
-std::string row(const char* name, const LoadResult& r) {
+std::string row(const char* name, const ServeTimes& r) {
   const auto pair = [](const std::vector<double>& times) {
     return fmt::format("{:.0f} / {:.0f}", 1e3 * percentile(times, 50), 1e3 * percentile(times, 99));
   };
@@ -157,11 +159,13 @@ std::string table_text(const Flags& f, const Measured& m, const EngineInfo& info
       f.load.output_tokens, f.load.clients, "p50 / p99", "tok/s", "TTFT ms", "TPOT ms", "inter-token ms");
   out += row("engine", m.engine) + row("server", m.server);
   out += fmt::format(
-      "\nserver / engine {:.3f}; the server's own threads take {:.2f} % of a processor (clients run on this machine too)\n",
+      "\nserver / engine {:.3f}; the server's own threads take {:.2f} % of a processor (clients run on this "
+      "machine too)\n",
       m.server.tokens_per_s() / m.engine.tokens_per_s(), 100 * m.overhead());
   if (f.long_prompt > 0)
     out += fmt::format(
-        "{} streams, inter-token p99 (largest): {:.0f} ({:.0f}) ms; while a prompt of {} tokens comes: {:.0f} ({:.0f}) ms, "
+        "{} streams, inter-token p99 (largest): {:.0f} ({:.0f}) ms; while a prompt of {} tokens comes: "
+        "{:.0f} ({:.0f}) ms, "
         "its first token after {:.1f} s\n",
         f.streams, 1e3 * percentile(m.gaps.alone, 99), 1e3 * percentile(m.gaps.alone, 100), f.long_prompt,
         1e3 * percentile(m.gaps.beside, 99), 1e3 * percentile(m.gaps.beside, 100), m.gaps.long_first_token_s);
@@ -179,31 +183,42 @@ void run_bench(const Flags& f) {
 
 void add_bench_serve(CLI::App& bench) {
   const auto flags = std::make_shared<Flags>();
-  CLI::App* app = bench.add_subcommand("serve", "a server's latencies and throughput beside the engine alone");
+  CLI::App* app =
+      bench.add_subcommand("serve", "a server's latencies and throughput beside the engine alone");
   add_shape_flags(*app, flags->model);
   add_model_size_flags(*app, flags->model);
   app->add_option("--tokenizer", flags->tokenizer, "folder of the tokenizer that random weights get")
       ->type_name("DIR")
       ->capture_default_str();
-  app->add_option("--batch", flags->load.clients, "requests under way at once")->check(at_least(1))->capture_default_str();
+  app->add_option("--batch", flags->load.clients, "requests under way at once")
+      ->check(at_least(1))
+      ->capture_default_str();
   app->add_option("--requests", flags->load.requests, "requests of each of the four runs")
       ->check(at_least(1))
       ->capture_default_str();
-  app->add_option("--prompt", flags->load.prompt_tokens, "tokens of a prompt")->check(at_least(1))->capture_default_str();
-  app->add_option("--output", flags->load.output_tokens, "tokens of an answer")->check(at_least(2))->capture_default_str();
+  app->add_option("--prompt", flags->load.prompt_tokens, "tokens of a prompt")
+      ->check(at_least(1))
+      ->capture_default_str();
+  app->add_option("--output", flags->load.output_tokens, "tokens of an answer")
+      ->check(at_least(2))
+      ->capture_default_str();
   app->add_option("--streams", flags->streams, "answers under way when the long prompt comes")
       ->check(at_least(1))
       ->capture_default_str();
-  app->add_option("--long-prompt", flags->long_prompt, "its tokens; 0: none comes")->check(at_least(0))->capture_default_str();
+  app->add_option("--long-prompt", flags->long_prompt, "its tokens; 0: none comes")
+      ->check(at_least(0))
+      ->capture_default_str();
   app->add_option("--max-num-batched-tokens", flags->max_num_batched_tokens, "tokens of one step")
       ->check(at_least(1))
       ->capture_default_str();
-  app->add_option("--max-stream-gap-ms", flags->max_stream_gap_ms, "what a step may take beside streams; 0: any time")
+  app->add_option("--max-stream-gap-ms", flags->max_stream_gap_ms,
+                  "what a step may take beside streams; 0: any time")
       ->check(at_least(0))
       ->capture_default_str();
   add_json_flag(*app, flags->json);
   app->footer(
-      "Requests run in turn on the engine and through HTTP in one process: engine, server, server, engine.\n\n"
+      "Requests run in turn on the engine and through HTTP in one process: engine, server, server, "
+      "engine.\n\n"
       "Examples:\n"
       "  latent8 bench serve --shape v2-lite --layers 4\n"
       "  latent8 bench serve --model DIR --batch 8 --json");

@@ -55,12 +55,15 @@ void on_threads(std::int64_t n, const std::function<void(std::int64_t)>& body) {
   for (std::future<void>& thread : threads) thread.get();
 }
 
-void append(std::vector<double>& to, const std::vector<double>& from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(std::vector<double>& to, const std::vector<double>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 }  // namespace
 
 AskForTokens ask_engine(Engine& engine) {
-  return [&engine](const std::vector<std::int32_t>& prompt, std::int64_t output, const std::function<void()>& on_token) {
+  return [&engine](const std::vector<std::int32_t>& prompt, std::int64_t output,
+                   const std::function<void()>& on_token) {
     TickingSink sink(on_token);
     Request request;
     request.token_ids = prompt;
@@ -74,7 +77,8 @@ AskForTokens ask_engine(Engine& engine) {
 }
 
 AskForTokens ask_server(const std::string& url) {
-  return [url](const std::vector<std::int32_t>& prompt, std::int64_t output, const std::function<void()>& on_token) {
+  return [url](const std::vector<std::int32_t>& prompt, std::int64_t output,
+               const std::function<void()>& on_token) {
     std::string ids, events;
     for (const std::int32_t id : prompt) ids += fmt::format("{}{}", ids.empty() ? "" : ",", id);
     bool done = false;
@@ -101,12 +105,12 @@ AskForTokens ask_server(const std::string& url) {
              ids, output),
          .on_body = take});
     if (reply.status != 200 || !done)
-      throw_error(ErrorCode::kInternal, "a stream of {} tokens expected, got status {}: {}", output, reply.status,
-                  reply.body);
+      throw_error(ErrorCode::kInternal, "a stream of {} tokens expected, got status {}: {}", output,
+                  reply.status, reply.body);
   };
 }
 
-void LoadResult::add(const LoadResult& other) {
+void ServeTimes::add(const ServeTimes& other) {
   append(first_token, other.first_token);
   append(per_token, other.per_token);
   append(gaps, other.gaps);
@@ -114,8 +118,8 @@ void LoadResult::add(const LoadResult& other) {
   wall_s += other.wall_s;
 }
 
-LoadResult run_load(const AskForTokens& ask, const LoadOptions& o) {
-  LoadResult result;
+ServeTimes run_load(const AskForTokens& ask, const ServeLoad& o) {
+  ServeTimes result;
   std::mutex mutex;
   std::atomic<std::int64_t> next{0};
   const Clock::time_point begin = Clock::now();
@@ -123,7 +127,7 @@ LoadResult run_load(const AskForTokens& ask, const LoadOptions& o) {
     for (std::int64_t i = next++; i < o.requests; i = next++) {
       Rng rng(static_cast<std::uint64_t>(i));
       const std::vector<std::int32_t> prompt = random_ids(rng, o.prompt_tokens, o.vocab_size);
-      LoadResult mine;
+      ServeTimes mine;
       const Clock::time_point asked = Clock::now();
       Clock::time_point last = asked, first = asked;
       ask(prompt, o.output_tokens, [&] {
@@ -136,7 +140,8 @@ LoadResult run_load(const AskForTokens& ask, const LoadOptions& o) {
         }
         last = now;
       });
-      if (o.output_tokens > 1) mine.per_token.push_back(seconds(first, last) / static_cast<double>(o.output_tokens - 1));
+      if (o.output_tokens > 1)
+        mine.per_token.push_back(seconds(first, last) / static_cast<double>(o.output_tokens - 1));
       mine.tokens = o.output_tokens;
       const std::lock_guard lock(mutex);
       result.add(mine);
@@ -146,7 +151,8 @@ LoadResult run_load(const AskForTokens& ask, const LoadOptions& o) {
   return result;
 }
 
-StreamGaps run_streams(const AskForTokens& ask, const LoadOptions& o, std::int64_t long_prompt, double alone_s) {
+StreamGaps run_streams(const AskForTokens& ask, const ServeLoad& o, std::int64_t long_prompt,
+                       double alone_s) {
   enum class Time { kStart, kAlone, kBeside, kOver };
   StreamGaps result;
   std::atomic<Time> time{Time::kStart};

@@ -144,11 +144,11 @@ void completions(const Call& call) {
                                                        request.prompts.size() * n);
   Frontend& frontend = call.service().frontend();
   std::vector<std::shared_ptr<PromptAnswers>> answers;
-  for (const Prompt& prompt : request.prompts) {
-    std::optional<std::string> echo;
-    if (request.echo) echo = prompt.text.empty() ? frontend.tokenizer().decode(prompt.ids) : prompt.text;
+  for (Prompt& prompt : request.prompts) {
     SamplingParams sampling = fields.sampling;
     call.service().limit(prompt, sampling);
+    std::optional<std::string> echo;
+    if (request.echo) echo = prompt.text.empty() ? frontend.tokenizer().decode(prompt.ids) : prompt.text;
     frontend.engine().check({.token_ids = prompt.ids, .sampling = std::move(sampling), .mask = nullptr});
     answers.push_back(std::make_shared<PromptAnswers>(call.service(), reply, request.form, answers.size() * n,
                                                       prompt.ids.front(), std::move(echo)));
