@@ -31,6 +31,7 @@ struct TextRequest {
   bool keep_special = false;
   ToolFormat tool_format = ToolFormat::kNone;  // whose marks have text
   std::unique_ptr<MaskProvider> mask;          // may be nullptr
+  std::int32_t prompt_logprobs = -1;           // as Request has it
   std::int32_t priority = 0;
 };
 

@@ -5,9 +5,19 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::ordered_json;
+nlohmann::ordered_json or_null(const std::string& text) {
+  return text.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(text);
+}
 
-Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+std::string dump(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+HttpReply reply_of(const ApiError& error, std::string body) {
+  HttpReply reply{.status = error.status, .body = std::move(body), .headers = {}};
+  if (error.retry_after_s > 0) reply.headers.emplace_back("retry-after", std::to_string(error.retry_after_s));
+  return reply;
+}
 
 const char* anthropic_type(int status) {
   switch (status) {
@@ -39,28 +49,22 @@ std::string ApiError::type() const {
   }
 }
 
-ErrorStyle error_style(std::string_view path) {
-  return path.starts_with("/v1/messages") ? ErrorStyle::kAnthropic : ErrorStyle::kOpenAi;
+std::string to_json(const ApiError& error) {
+  const nlohmann::ordered_json json = {{"error",
+                                        {{"message", error.message},
+                                         {"type", error.type()},
+                                         {"param", or_null(error.param)},
+                                         {"code", or_null(error.code)}}}};
+  return dump(json);
 }
 
-std::string to_json(const ApiError& error, ErrorStyle style) {
-  Json json;
-  if (style == ErrorStyle::kAnthropic)
-    json = {{"type", "error"},
-            {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
-  else
-    json = {{"error",
-             {{"message", error.message},
-              {"type", error.type()},
-              {"param", or_null(error.param)},
-              {"code", or_null(error.code)}}}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+HttpReply openai_reply(const ApiError& error) { return reply_of(error, to_json(error)); }
+
+std::string anthropic_json(const ApiError& error) {
+  return dump(
+      {{"type", "error"}, {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}});
 }
 
-HttpReply to_reply(const ApiError& error, ErrorStyle style) {
-  HttpReply reply{.status = error.status, .body = to_json(error, style), .headers = {}};
-  if (error.retry_after_s > 0) reply.headers.emplace_back("retry-after", std::to_string(error.retry_after_s));
-  return reply;
-}
+HttpReply anthropic_reply(const ApiError& error) { return reply_of(error, anthropic_json(error)); }
 
 }  // namespace latent8

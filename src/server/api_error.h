@@ -1,9 +1,7 @@
 #pragma once
-// A request that is refused, in the shape that clients read.
+// A request that is refused, in the shape that OpenAI's clients read.
 
-#include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "server/http.h"
@@ -20,12 +18,12 @@ struct ApiError {
   std::string type() const;
 };
 
-enum class ErrorStyle : std::uint8_t { kOpenAi, kAnthropic };
-// What clients of the route read.
-ErrorStyle error_style(std::string_view path);
+// {"error": {"message", "type", "param", "code"}}
+std::string to_json(const ApiError& error);
+HttpReply openai_reply(const ApiError& error);
 
-// {"error": {"message", "type", "param", "code"}}, or {"type": "error", "error": {"type", "message"}}
-std::string to_json(const ApiError& error, ErrorStyle style = ErrorStyle::kOpenAi);
-HttpReply to_reply(const ApiError& error, ErrorStyle style = ErrorStyle::kOpenAi);
+// {"type": "error", "error": {"type", "message"}}, as Anthropic's clients read it.
+std::string anthropic_json(const ApiError& error);
+HttpReply anthropic_reply(const ApiError& error);
 
 }  // namespace latent8

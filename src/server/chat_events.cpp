@@ -46,6 +46,7 @@ void ChatEvents::on_finish(std::size_t choice, const TextFinish& finish) {
   answer.reason = finish.reason;
   answer.stop_string = finish.stop_string;
   result_.usage.prompt = finish.usage.prompt_tokens;
+  if (choice == 0) result_.usage.cached = finish.usage.cached_tokens;
   result_.usage.completion += finish.usage.completion_tokens;
   if (finish.reason == FinishReason::kError)
     result_.failure = finish.message;

@@ -66,7 +66,7 @@ class MessageReply final : public ChatReply {
     if (!stream_)
       return result.failure.empty() ? call_.reply(whole(answer, result.usage)) : call_.refuse(failure);
     if (!result.failure.empty()) {
-      send(Json::parse(to_json(failure, ErrorStyle::kAnthropic)));
+      send(Json::parse(anthropic_json(failure)));
     } else {
       send({{"type", "message_delta"}, {"delta", stop_json(answer)}, {"usage", usage_json(result.usage)}});
       send({{"type", "message_stop"}});
@@ -102,9 +102,9 @@ class MessageReply final : public ChatReply {
   }
 
   static Json usage_json(const UsageCount& usage) {
-    return {{"input_tokens", usage.prompt},
+    return {{"input_tokens", usage.prompt - usage.cached},
             {"cache_creation_input_tokens", 0},
-            {"cache_read_input_tokens", 0},
+            {"cache_read_input_tokens", usage.cached},
             {"output_tokens", usage.completion}};
   }
 

@@ -130,7 +130,7 @@ class ResponseReply final : public ChatReply {
     if (status == "incomplete") json["incomplete_details"] = {{"reason", "max_output_tokens"}};
     if (status == "failed") json["error"] = {{"code", "server_error"}, {"message", result.failure}};
     json["usage"] = {{"input_tokens", result.usage.prompt},
-                     {"input_tokens_details", {{"cached_tokens", 0}}},
+                     {"input_tokens_details", {{"cached_tokens", result.usage.cached}}},
                      {"output_tokens", result.usage.completion},
                      {"output_tokens_details", {{"reasoning_tokens", result.usage.reasoning}}},
                      {"total_tokens", result.usage.prompt + result.usage.completion}};

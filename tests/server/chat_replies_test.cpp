@@ -96,8 +96,7 @@ std::shared_ptr<RecordingExchange> tell(const std::string& path, const MakeReply
       "name": "weather", "parameters": {"properties": {"city": {"type": "string"}}}}}])"));
   ChatEvents events(*reply, 1, {.format = ToolFormat::kGlm47, .tools = tools, .parallel = answer.parallel});
   reply->on_start();
-  for (int i = 0; i < 2; ++i)
-    events.on_token(0, {.id = 20, .logprob = 0.0F, .top = {}}, /*is_reasoning=*/true);
+  for (int i = 0; i < 2; ++i) events.on_token(0, AnsweredToken{}, /*is_reasoning=*/true);
   if (!answer.reasoning.empty()) events.on_text(0, answer.reasoning, true);
   for (const std::string& piece : answer.content) events.on_text(0, piece, false);
   events.on_finish(0, answer.finish);
