@@ -1,7 +1,7 @@
 # cmake -DINPUT=FILE -DOUTPUT=FILE.cpp -DHEADER=FOLDER/NAME.h -DFUNCTION=NAME -P embed_text.cmake
 # Writes the function, which HEADER declares: std::string_view FUNCTION(), the content of INPUT.
-file(READ ${INPUT} hex HEX)
-string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+include(${CMAKE_CURRENT_LIST_DIR}/embedded_bytes.cmake)
+embedded_bytes(${INPUT} bytes)
 file(WRITE ${OUTPUT} "#include \"${HEADER}\"
 
 namespace latent8 {

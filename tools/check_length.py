@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 FOLDERS = ["src", "include", "tests", "bench", "fuzz", "tools", "cmake"]
-SUFFIXES = {".h", ".hpp", ".cpp", ".py", ".sh", ".cmake"}
+SUFFIXES = {".h", ".hpp", ".cpp", ".py", ".sh", ".cmake", ".js", ".css", ".html"}
 LIMIT, NOTICE = 800, 400
 
 

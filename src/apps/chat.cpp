@@ -5,12 +5,14 @@
 
 #include <atomic>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
 #include "apps/json_lines.h"
 #include "apps/output.h"
+#include "apps/remote_model.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
 #include "apps/template_flags.h"
@@ -40,24 +42,57 @@ class InterruptHandler {
 
 struct ChatFlags {
   ModelFlags model;
+  RemoteFlags remote;
   SamplingFlags sampling;
   TemplateFlags chat;
   std::string system;
   bool json = false;
 };
 
-class Conversation {
+// A model that runs in this process.
+class LocalModel {
  public:
-  explicit Conversation(const ChatFlags& flags)
-      : flags_(flags),
+  explicit LocalModel(const ChatFlags& flags)
+      : stop_(flags.sampling.stop),
         frontend_(load_frontend(flags.model)),
         sampling_(sampling_params(flags.sampling, flags.model.model)),
-        variables_(template_variables(flags.chat, frontend_.chat_template())) {
-    reset();
+        variables_(template_variables(flags.chat, frontend_.chat_template())) {}
+
+  GeneratedText generate(const OrderedJson& messages, TextSink* also, const std::atomic<bool>& stop_now) {
+    TextRequest request;
+    request.prompt = frontend_.chat_prompt(messages, nullptr, variables_);
+    request.sampling = sampling_;
+    request.stop = stop_;
+    return frontend_.generate(std::move(request), also, &stop_now);
   }
 
+ private:
+  std::vector<std::string> stop_;
+  Frontend frontend_;
+  SamplingParams sampling_;
+  OrderedJson variables_;  // of the chat template
+};
+
+// Answers to the messages so far. Throws: Error.
+using Generate =
+    std::function<GeneratedText(const OrderedJson&, TextSink* also, const std::atomic<bool>& stop_now)>;
+
+Generate make_model(const ChatFlags& flags) {
+  if (flags.remote.url.empty()) {
+    const auto model = std::make_shared<LocalModel>(flags);
+    return [model](const auto&... arguments) { return model->generate(arguments...); };
+  }
+  const auto model =
+      std::make_shared<RemoteModel>(flags.remote, flags.sampling, remote_template_variables(flags.chat));
+  return [model](const auto&... arguments) { return model->generate(arguments...); };
+}
+
+class Conversation {
+ public:
+  explicit Conversation(const ChatFlags& flags) : flags_(flags), model_(make_model(flags)) { reset(); }
+
   void reset() {
-    messages_ = nlohmann::ordered_json::array();
+    messages_ = OrderedJson::array();
     if (!flags_.system.empty())
       messages_.push_back({{"role", "system"}, {"content", utf8_flag("--system", flags_.system)}});
   }
@@ -85,30 +120,24 @@ class Conversation {
 
  private:
   GeneratedText generate() {
-    TextRequest request;
-    request.prompt = frontend_.chat_prompt(messages_, nullptr, variables_);
-    request.sampling = sampling_;
-    request.stop = flags_.sampling.stop;
     interrupted = false;
     if (!flags_.json) {
       StreamPrinter printer;
-      GeneratedText answer = frontend_.generate(std::move(request), &printer, &interrupted);
+      GeneratedText answer = model_(messages_, &printer, interrupted);
       printer.check();
       return answer;
     }
-    GeneratedText answer = frontend_.generate(std::move(request), nullptr, &interrupted);
-    const nlohmann::ordered_json line = {
-        {"reasoning", answer.reasoning}, {"answer", answer.content}, {"ids", answer.ids}};
+    GeneratedText answer = model_(messages_, nullptr, interrupted);
+    OrderedJson line = {{"reasoning", answer.reasoning}, {"answer", answer.content}};
+    if (flags_.remote.url.empty()) line["ids"] = answer.ids;
     print_result(to_json_line(line));
     flush_results();
     return answer;
   }
 
   const ChatFlags& flags_;
-  Frontend frontend_;
-  SamplingParams sampling_;
-  nlohmann::ordered_json variables_;  // of the chat template
-  nlohmann::ordered_json messages_;
+  Generate model_;
+  OrderedJson messages_;
 };
 
 // The next line; false at the end of input. Ctrl-C at the prompt begins the line anew.
@@ -145,8 +174,12 @@ void chat(const ChatFlags& flags) {
 
 void add_chat(CLI::App& root) {
   const auto flags = std::make_shared<ChatFlags>();
-  CLI::App* app = root.add_subcommand("chat", "have a conversation in a terminal");
+  CLI::App* app =
+      root.add_subcommand("chat", "have a conversation in a terminal, with a model here or behind a server");
   add_model_flags(*app, flags->model);
+  add_remote_flags(*app, flags->remote);
+  CLI::Option* model = app->get_option("--model")->required(false);
+  app->get_option("--url")->excludes(model);
   app->add_option("--system", flags->system, "system message");
   add_sampling_flags(*app, flags->sampling);
   add_template_flags(*app, flags->chat);
@@ -155,8 +188,12 @@ void add_chat(CLI::App& root) {
       "One line is one question. Ctrl-C stops an answer, /reset begins anew, /exit or Ctrl-D leaves.\n"
       "Without a terminal every line of stdin is a question; --json prints one object per answer.\n\n"
       "Example:\n"
-      "  latent8 chat --model models/tiny --temperature 0.6");
-  app->callback([flags] { chat(*flags); });
+      "  latent8 chat --model models/tiny --temperature 0.6\n"
+      "  latent8 chat --url http://127.0.0.1:8000");
+  app->callback([flags] {
+    if (flags->model.model.empty() && flags->remote.url.empty()) throw CLI::RequiredError("--model or --url");
+    chat(*flags);
+  });
 }
 
 }  // namespace latent8

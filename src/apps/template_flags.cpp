@@ -6,6 +6,15 @@
 #include "base/error.h"
 
 namespace latent8 {
+namespace {
+
+void add_given(const TemplateFlags& flags, OrderedJson& variables) {
+  if (flags.kwargs.empty()) return;
+  const OrderedJson given = json_object_from(flags.kwargs, "--chat-template-kwargs");
+  for (const auto& [name, value] : given.items()) variables[name] = value;
+}
+
+}  // namespace
 
 void add_template_flags(CLI::App& app, TemplateFlags& flags) {
   app.add_option("--chat-template-kwargs", flags.kwargs,
@@ -24,9 +33,15 @@ OrderedJson template_variables(const TemplateFlags& flags, const ChatTemplate& c
                   "{}: the chat template reads neither 'thinking' nor 'enable_thinking'; leave the flag out",
                   flags.think ? "--think" : "--no-think");
   }
-  if (flags.kwargs.empty()) return variables;
-  const OrderedJson given = json_object_from(flags.kwargs, "--chat-template-kwargs");
-  for (const auto& [name, value] : given.items()) variables[name] = value;
+  add_given(flags, variables);
+  return variables;
+}
+
+OrderedJson remote_template_variables(const TemplateFlags& flags) {
+  OrderedJson variables = OrderedJson::object();
+  if (flags.think || flags.no_think)
+    for (const char* name : kThinkingVariables) variables[name] = flags.think;
+  add_given(flags, variables);
   return variables;
 }
 

@@ -21,5 +21,7 @@ void add_template_flags(CLI::App& app, TemplateFlags& flags);
 // Throws: Error{kInvalidArgument} if --chat-template-kwargs is no JSON object, or if --think or --no-think is
 // given and the template reads no variable that switches reasoning.
 nlohmann::ordered_json template_variables(const TemplateFlags& flags, const ChatTemplate& chat_template);
+// The same for a template that a server has: whether it reads them is not known here.
+nlohmann::ordered_json remote_template_variables(const TemplateFlags& flags);
 
 }  // namespace latent8

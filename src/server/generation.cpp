@@ -22,14 +22,15 @@ class Generation::Choice final : public TokenSink {
   }
 
   // Engine thread.
+  void on_prompt_token(const SampledToken& token) noexcept override {
+    post([this, token = AnsweredToken(token)] { take_prompt(token); });
+  }
   bool on_token(const SampledToken& token) noexcept override {
-    AnsweredToken answered{token.id, token.logprob, {token.top.begin(), token.top.end()}};
-    boost::asio::post(owner_.strand_, [self = owner_.shared_from_this(), this,
-                                       answered = std::move(answered)] { take(answered); });
+    post([this, token = AnsweredToken(token)] { take(token); });
     return true;
   }
   void on_finish(const Finish& finish) noexcept override {
-    boost::asio::post(owner_.strand_, [self = owner_.shared_from_this(), this, finish] { end(finish); });
+    post([this, finish] { end(finish); });
   }
 
   // Text side.
@@ -49,6 +50,16 @@ class Generation::Choice final : public TokenSink {
     std::size_t index;
   };
 
+  template <typename Work>
+  void post(Work work) {
+    boost::asio::post(owner_.strand_, [self = owner_.shared_from_this(), work = std::move(work)] { work(); });
+  }
+
+  void take_prompt(const AnsweredToken& token) {
+    const std::lock_guard lock(owner_.mutex_);
+    if (!owner_.refused_) owner_.on_prompt_token(text_.index, token);
+  }
+
   // Tokens that were under way when a stop string had come are not part of the answer.
   void take(const AnsweredToken& token) {
     const std::lock_guard lock(owner_.mutex_);
@@ -57,7 +68,8 @@ class Generation::Choice final : public TokenSink {
     if (stopped_ || owner_.refused_) return;
     ++tokens_;
     owner_.on_token(text_.index, token, stream_.in_reasoning());
-    stopped_ = !stream_.on_token({.id = token.id, .logprob = token.logprob, .top = token.top});
+    stopped_ =
+        !stream_.on_token({.id = token.id, .logprob = token.logprob, .rank = token.rank, .top = token.top});
     if (stopped_) cancel();
   }
 
@@ -116,6 +128,7 @@ void Generation::start(TextRequest request, std::int64_t n, double timeout_s) {
       choice->set_id(frontend_.engine().submit({.token_ids = request.prompt.ids,
                                                 .sampling = request.sampling,
                                                 .mask = nullptr,
+                                                .prompt_logprobs = request.prompt_logprobs,
                                                 .priority = request.priority},
                                                *choice));
       ++running_;

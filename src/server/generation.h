@@ -22,7 +22,12 @@ class Service;
 struct AnsweredToken {
   std::int32_t id = -1;
   float logprob = 0.0F;
+  std::int32_t rank = 0;
   std::vector<TokenLogprob> top;
+
+  AnsweredToken() = default;
+  explicit AnsweredToken(const SampledToken& token)
+      : id(token.id), logprob(token.logprob), rank(token.rank), top(token.top.begin(), token.top.end()) {}
 };
 
 // n answers as text. The engine's thread only hands tokens over: detokenising, stop strings and what the
@@ -46,6 +51,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
  protected:
   // One at a time; all but on_start() on the text threads.
   virtual void on_start() {}  // all answers are under way, none has a token yet
+  virtual void on_prompt_token(std::size_t /*choice*/, const AnsweredToken& /*token*/) {}
   virtual void on_token(std::size_t choice, const AnsweredToken& token, bool is_reasoning) = 0;
   virtual void on_text(std::size_t choice, std::string_view delta, bool is_reasoning) = 0;
   virtual void on_finish(std::size_t choice, const TextFinish& finish) = 0;

@@ -63,6 +63,8 @@ void split_target(std::string_view target, HttpRequest& request) {
 }
 
 std::string whole_head(const HttpReply& reply, bool keep_alive) {
+  // A length beside 304 would be that of the body which is not sent.
+  if (reply.status == 304) return head(reply, keep_alive) + "\r\n";
   return head(reply, keep_alive) + fmt::format("content-length: {}\r\n\r\n", reply.body.size());
 }
 
@@ -86,6 +88,8 @@ std::string_view reason_phrase(int status) {
       return "OK";
     case 204:
       return "No Content";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
     case 401:

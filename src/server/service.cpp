@@ -15,6 +15,7 @@
 #include "server/fields.h"
 #include "server/mindie/routes.h"
 #include "server/named_generations.h"
+#include "server/page.h"
 #include "server/reply_parts.h"
 
 namespace latent8 {
@@ -204,9 +205,15 @@ void Service::add_routes() {
   routes_.add({"GET", "/v1/models/{model}", show_model});
   routes_.add({"POST", "/tokenize", tokenize});
   routes_.add({"POST", "/detokenize", detokenize});
+  routes_.add({"GET", "/v1/stats", engine_stats});
   routes_.add({"GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); }});
   add_operation_routes();
   add_mindie_routes(routes_);
+  for (const EmbeddedFile& file : page_files())
+    routes_.add({.method = "GET",
+                 .path = page_path(file),
+                 .handle = [&file](const Call& call) { call.reply(page_reply(file, call.request())); },
+                 .open = true});
 }
 
 void Service::add_operation_routes() {

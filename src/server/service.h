@@ -153,5 +153,6 @@ void list_models(const Call& call);
 void show_model(const Call& call);
 void tokenize(const Call& call);
 void detokenize(const Call& call);
+void engine_stats(const Call& call);
 
 }  // namespace latent8

@@ -186,7 +186,7 @@ bool ChatTemplate::mentions(std::string_view variable) const {
 
 Json ChatTemplate::thinking_variables(bool on) const {
   Json variables = Json::object();
-  for (const char* name : {"thinking", "enable_thinking"})
+  for (const char* name : kThinkingVariables)
     if (mentions(name)) variables[name] = on;
   return variables;
 }

@@ -13,6 +13,9 @@
 
 namespace latent8 {
 
+// What templates of this family call the switch for reasoning: DeepSeek's, and GLM's and Kimi's.
+inline constexpr const char* kThinkingVariables[] = {"thinking", "enable_thinking"};
+
 // Thread-safety: immutable after construction.
 class ChatTemplate {
  public:
