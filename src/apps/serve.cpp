@@ -23,7 +23,8 @@ constexpr std::int64_t kMaxNumSeqs = 16, kMaxStepTokens = 512, kMaxQueue = 4096;
 
 struct ServeFlags {
   ModelFlags model;
-  std::string config, served_name, api_key_file, tls_cert, tls_key, tls_client_ca, log_format = "text";
+  std::string config, served_name, api_key_file, tls_cert, tls_key, tls_client_ca, log_format = "text",
+                                                                                   tool_parser = "auto";
   bool adapt = false;
   std::vector<std::string> api_keys, cors_origins;
   // Without a value: what --config says, else a default.
@@ -54,6 +55,17 @@ std::vector<std::string> read_keys(const ServeFlags& flags) {
   for (const std::string& key : keys)
     if (key.empty()) throw_error(ErrorCode::kInvalidArgument, "--api-key: a key expected, got an empty text");
   return keys;
+}
+
+// nullopt: by the chat template.
+std::optional<ToolFormat> read_tool_parser(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  const std::optional<ToolFormat> format = tool_format(name);
+  if (!format)
+    throw_error(ErrorCode::kInvalidArgument,
+                "--tool-parser: auto, none, deepseek_v3, deepseek_v31, kimi_k2 or glm47 expected, got '{}'",
+                name);
+  return format;
 }
 
 void set_listener(const ServeFlags& flags, HttpListener& listener) {
@@ -104,6 +116,7 @@ ServerOptions server_options(const ServeFlags& flags, const ServiceConfig* confi
   service.max_queue = flags.max_queue.value_or(config != nullptr ? service.max_queue : kMaxQueue);
   service.max_queued_tokens = flags.max_queued_tokens;
   service.max_prompt_tokens = flags.max_prompt_tokens.value_or(service.max_prompt_tokens);
+  service.tool_format = read_tool_parser(flags.tool_parser);
   service.api_keys = read_keys(flags);
   service.cors_origins = flags.cors_origins;
   options.drain_s = flags.drain_s;
@@ -237,14 +250,18 @@ void add_serve(CLI::App& root) {
       ->needs("--config");
   app->add_option("--served-model-name", flags->served_name,
                   "name in requests and replies; default: the folder's, or modelName of --config");
+  app->add_option("--tool-parser", flags->tool_parser,
+                  "how the model writes calls of tools: deepseek_v3 (R1-0528 too), deepseek_v31, kimi_k2, "
+                  "glm47; auto: as its chat template does; none: calls stay text")
+      ->capture_default_str();
   add_address_flags(*app, *flags);
   add_limit_flags(*app, *flags);
   app->add_option("--log-format", flags->log_format, "lines of text, or a JSON object per line")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app->footer(
-      "Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready, "
-      "/metrics,\n"
+      "Routes: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's), /v1/models, "
+      "/tokenize, /detokenize, /health, /ready, /metrics,\n"
       "and MindIE's own: /generate, /infer, /v2/models/NAME/generate ... (docs/serving.md).\n"
       "SIGTERM finishes what is under way, a second one ends it; SIGHUP reads the TLS files again.\n\n"
       "Examples:\n"
