@@ -22,8 +22,12 @@ struct EngineOptions {
   std::int64_t block_size = 128;  // tokens; a multiple of 16 from 16 to 128
   std::int64_t max_num_seqs = 16;
   std::int64_t max_num_batched_tokens = 512;  // tokens of one step: decodes first, the rest chunks of prompts
+  double max_stream_gap_s = 0.25;             // what a step with decodes may take beside prompts; 0: any time
   std::int64_t max_model_len = 0;             // prompt and answer of one request; 0: max_position_embeddings
   std::int64_t cache_bytes = 0;  // 0: from the free memory, at most max_num_seqs * max_model_len tokens
+  bool prefix_cache =
+      true;  // latents of prompts that begin alike are computed once; kNative and kCached only
+  std::int64_t max_waiting = 0;  // requests that may wait; 0: any number
   bool enable_nz = true;         // false with int8 cache layers is refused, as the reference does
 };
 
@@ -44,6 +48,8 @@ struct EngineStats {
   std::int64_t prefill_tokens = 0;  // prompt tokens computed, those computed again after preemption too
   std::int64_t generated_tokens = 0;
   std::int64_t preemptions = 0;
+  std::int64_t prefix_query_tokens = 0;     // of admitted sequences
+  std::int64_t prefix_hit_tokens = 0;       // of these, found in the prefix cache
   std::vector<std::int64_t> clipped_codes;  // [num_hidden_layers] latent codes beyond [-128, 127]
 };
 
@@ -80,9 +86,9 @@ class Engine {
   Engine& operator=(Engine&&) noexcept;
 
   // Throws: Error{kInvalidArgument} for an empty prompt, one that the context or the cache cannot hold, a
-  // token id out of range, or sampling parameters out of range.
+  // token id out of range, or sampling parameters out of range; {kUnavailable} if max_waiting requests wait.
   RequestId submit(Request request, TokenSink& sink);
-  // What submit() would refuse. Throws: as submit().
+  // What submit() would refuse of the request itself. Throws: as submit().
   void check(const Request& request) const;
   // Ends a request with kCancelled before its next step; nothing happens if it has finished.
   void cancel(RequestId id);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench_model.h"
 #include "apps/common.h"
 #include "apps/json_lines.h"
 #include "apps/output.h"
@@ -24,41 +25,10 @@ namespace latent8 {
 namespace {
 
 struct BenchFlags {
-  ModelFlags model;
-  std::string shape = "v2-lite", cache = "int8";
-  std::int64_t layers = 0, experts = 0, vocab = 0;
+  BenchModelFlags model;
   std::vector<std::int64_t> prompts{512}, depths{0}, batches{1};
-  int threads = 0;
   bool json = false;
 };
-
-ModelConfig config_of(const BenchFlags& f) {
-  std::optional<ModelConfig> config = shape_config(f.shape);
-  LATENT8_CHECK(config.has_value());  // the flag takes known shapes only
-  if (f.layers > 0) config->num_hidden_layers = f.layers;
-  if (f.vocab > 0) config->vocab_size = f.vocab;
-  if (f.experts > 0) {
-    config->n_routed_experts = f.experts;
-    if (f.experts % config->n_group != 0 || f.experts < config->num_experts_per_tok)
-      throw_error(ErrorCode::kInvalidArgument, "--experts: a multiple of {} and at least {} expected, got {}",
-                  config->n_group, config->num_experts_per_tok, f.experts);
-  }
-  return *config;
-}
-
-std::unique_ptr<const DeepseekModel> make_model(ThreadPool& pool, const BenchFlags& f) {
-  if (!f.model.model.empty())
-    return std::make_unique<const DeepseekModel>(
-        load_weights(open_checkpoint(f.model), {.ignore_unread_tensors = f.model.ignore_unread_tensors}));
-  const ModelConfig config = config_of(f);
-  const std::int64_t bytes = random_model_bytes(config), available = memory_info().available_bytes;
-  if (bytes > available)
-    throw_error(ErrorCode::kUnavailable,
-                "the weights of this shape need {}, {} are free: use fewer --layers, --experts or --vocab",
-                format_bytes(bytes), format_bytes(available));
-  log_info(fmt::format("making {} of random weights", format_bytes(bytes)));
-  return random_model(pool, config, f.cache == "int8");
-}
 
 nlohmann::ordered_json to_json(const BenchRow& row, const MachineLimits& limits) {
   return {{"work", row.work},
@@ -120,7 +90,7 @@ std::vector<GemmShape> gemm_shapes(const ModelConfig& c) {
 
 template <class Body>
 void run_bench(const BenchFlags& f, const Body& body) {
-  ThreadPool pool(f.threads);
+  ThreadPool pool(f.model.checkpoint.threads);
   OpContext ctx(pool);
   MachineLimits limits;
   std::vector<BenchRow> rows;
@@ -128,7 +98,7 @@ void run_bench(const BenchFlags& f, const Body& body) {
     LimitMeter meter(pool, ctx.kernels());
     limits = meter.measure();
   }
-  const std::string shape = f.model.model.empty() ? f.shape : f.model.model;
+  const std::string shape = name_of(f.model);
   body(ctx, rows);
   for (BenchRow& row : rows) row.shape = row.shape.empty() ? shape : shape + " " + row.shape;
   {
@@ -140,11 +110,12 @@ void run_bench(const BenchFlags& f, const Body& body) {
 
 void bench_model(const BenchFlags& f) {
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
-    const std::unique_ptr<const DeepseekModel> model = make_model(ctx.pool(), f);
-    const bool random = f.model.model.empty();  // then --cache says what layers without scales have
+    const std::shared_ptr<const DeepseekModel> model = make_bench_model(ctx.pool(), f.model);
+    const bool random =
+        f.model.checkpoint.model.empty();  // then --cache says what layers without scales have
     const BenchOptions options{
         .float_cache = float_cache_type(random ? CacheDType::kFp16 : CacheDType::kAuto, *model),
-        .attention = attention_options(f.model),
+        .attention = attention_options(f.model.checkpoint),
         .prompt_before_decode = *std::max_element(f.prompts.begin(), f.prompts.end())};
     for (const std::int64_t prompt : f.prompts)
       if (prompt > 0) rows.push_back(bench_prefill(ctx, *model, prompt, options));
@@ -155,17 +126,18 @@ void bench_model(const BenchFlags& f) {
 }
 
 void bench_attention_rows(const BenchFlags& f) {
-  const ModelConfig config = config_of(f);
+  const ModelConfig config = shape_config_of(f.model);
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     for (const std::int64_t depth : f.depths)
       for (const std::int64_t batch : f.batches)
-        rows.push_back(bench_attention(ctx, config, f.cache == "int8" ? CacheType::kInt8 : CacheType::kF16,
+        rows.push_back(bench_attention(ctx, config,
+                                       f.model.cache == "int8" ? CacheType::kInt8 : CacheType::kF16,
                                        std::max<std::int64_t>(depth, 1), batch, {}));
   });
 }
 
 void bench_gemm_rows(const BenchFlags& f) {
-  const ModelConfig config = config_of(f);
+  const ModelConfig config = shape_config_of(f.model);
   run_bench(f, [&](OpContext& ctx, std::vector<BenchRow>& rows) {
     for (const GemmShape& s : gemm_shapes(config))
       for (const std::int64_t batch : f.batches) rows.push_back(bench_gemm(ctx, s.name, s.n, s.k, batch, {}));
@@ -174,26 +146,13 @@ void bench_gemm_rows(const BenchFlags& f) {
 
 void add_flags(CLI::App& app, BenchFlags& f) {
   const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
-  app.add_option("--shape", f.shape, "sizes of a known model")
-      ->check(CLI::Validator(
-          [](std::string& name) {
-            return shape_config(name)
-                       ? std::string()
-                       : fmt::format("one of {} expected, got '{}'", fmt::join(known_shapes(), ", "), name);
-          },
-          fmt::format("{{{}}}", fmt::join(known_shapes(), ","))))
-      ->capture_default_str();
+  add_shape_flags(app, f.model);
   app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
       ->delimiter(',')
       ->check(positive);
   app.add_option("--batch", f.batches, "sequences (rows of gemm), comma-separated")
       ->delimiter(',')
       ->check(positive);
-  app.add_option("--cache", f.cache, "form of the latent cache")
-      ->check(CLI::IsMember({"int8", "fp16"}))
-      ->capture_default_str();
-  app.add_option("--threads", f.threads, "0: the physical cores of the affinity mask")
-      ->check(CLI::Range(0, 4096));
   add_json_flag(app, f.json);
 }
 
@@ -203,12 +162,8 @@ void add_bench(CLI::App& root) {
   CLI::App* app = root.add_subcommand("bench", "measure speed beside the machine's own limits");
   const auto flags = std::make_shared<BenchFlags>();
   add_flags(*app, *flags);
-  app->add_option("--model", flags->model.model, "a checkpoint, mapped, instead of random weights of a shape")
-      ->type_name("DIR");
-  app->add_option("--layers", flags->layers, "use this many layers, to fit memory")->check(at_least(1));
-  app->add_option("--experts", flags->experts, "use this many routed experts")->check(at_least(1));
-  app->add_option("--vocab", flags->vocab, "use this vocabulary size")->check(at_least(1));
-  app->add_option("--prefill", flags->model.prefill,
+  add_model_size_flags(*app, flags->model);
+  app->add_option("--prefill", flags->model.checkpoint.prefill,
                   "int8: prompts attend to the cache; float: in expanded form")
       ->check(CLI::IsMember({"int8", "float"}))
       ->capture_default_str();
@@ -224,6 +179,7 @@ void add_bench(CLI::App& root) {
       "  latent8 bench attention --shape r1 --depth 32768\n"
       "  latent8 bench gemm --shape v2-lite --batch 1,32,512\n"
       "  latent8 bench quantize --experts 64\n"
+      "  latent8 bench serve --shape v2-lite --layers 4\n"
       "of limit = 100 * sum over operators of max(bytes / DRAM, MACs / peak of their type) / median time.");
   const auto attention_flags = std::make_shared<BenchFlags>();
   attention_flags->depths = {32768};
@@ -235,6 +191,7 @@ void add_bench(CLI::App& root) {
   CLI::App* gemm = app->add_subcommand("gemm", "the int8 linears of a shape alone");
   add_flags(*gemm, *gemm_flags);
   add_bench_quantize(*app);
+  add_bench_serve(*app);
   attention->callback([attention_flags] { bench_attention_rows(*attention_flags); });
   gemm->callback([gemm_flags] { bench_gemm_rows(*gemm_flags); });
   app->callback([app, flags] {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/error.h"
 #include "ops/each_row.h"
 
 namespace latent8 {
@@ -15,6 +16,7 @@ double seconds(Clock::time_point from, Clock::time_point to) {
 Usage usage_of(const Sequence& seq) {
   Usage usage;
   usage.prompt_tokens = seq.prompt_tokens;
+  usage.cached_tokens = seq.cached_tokens;
   usage.completion_tokens = seq.answer_tokens();
   if (seq.started == Clock::time_point{}) {
     usage.queue_s = seconds(seq.submitted, Clock::now());
@@ -31,32 +33,19 @@ bool contains(const std::vector<std::int32_t>& ids, std::int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
-StepPlan plan_of(std::span<const Chunk> chunks) {
-  StepPlan plan;
-  for (const Chunk& chunk : chunks) {
-    const Sequence& seq = *chunk.seq;
-    const auto from = seq.tokens.begin() + seq.num_computed_tokens;
-    const std::span<const std::int32_t> blocks = seq.blocks.ids();
-    plan.seqs.push_back({.token_ids = {from, from + chunk.tokens},
-                         .position = seq.num_computed_tokens,
-                         .block_table = {blocks.begin(), blocks.end()},
-                         .prompt = chunk.prompt,
-                         .num_logits = chunk.completes() ? 1 : 0});
-  }
-  return plan;
-}
-
 }  // namespace
 
 EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options,
                        std::vector<std::int32_t> eos_token_ids)
     : eos_token_ids_(std::move(eos_token_ids)),
       num_blocks_(options.limits.num_blocks),
+      max_waiting_(options.max_waiting),
       model_(std::move(model)),
       pool_(options.threads),
       ctx_(pool_),
       runner_(*model_, ctx_, options.step),
       scheduler_(options.limits),
+      chunk_budget_(options.max_stream_gap_s, options.limits.max_num_batched_tokens),
       samplers_(static_cast<std::size_t>(pool_.threads())) {
   counters_.clipped_codes.resize(static_cast<std::size_t>(model_->num_layers()));
   report();
@@ -64,6 +53,9 @@ EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const Resolve
 
 void EngineLoop::submit(std::unique_ptr<Sequence> seq) {
   const std::lock_guard lock(mutex_);
+  const auto waiting = stats_.waiting + static_cast<std::int64_t>(inbox_.submitted.size());
+  if (max_waiting_ > 0 && waiting >= max_waiting_)
+    throw_error(ErrorCode::kUnavailable, "the queue is full: {} requests wait", waiting);
   inbox_.submitted.push_back(std::move(seq));
   wake_.notify_one();
 }
@@ -117,18 +109,13 @@ void EngineLoop::cancel_all() {
 }
 
 void EngineLoop::step() {
-  const std::span<const Chunk> chunks = scheduler_.schedule();
+  const std::span<const Chunk> chunks = scheduler_.schedule(chunk_budget_.tokens());
   if (chunks.empty()) return;
   const Clock::time_point begin = Clock::now();
-  std::vector<Sequence*> complete;  // one row of logits each
-  for (const Chunk& chunk : chunks)
-    if (chunk.completes()) complete.push_back(chunk.seq);
-  results_.resize(std::max(results_.size(), complete.size()));
-  masks_.resize(results_.size());
   StepResult result;
   try {
-    result = runner_.run(plan_of(chunks), [&](std::int64_t first_row, ConstMat<float> logits) {
-      sample(complete, first_row, logits);
+    result = runner_.run(plan_of(chunks), [this](std::int64_t first_row, ConstMat<float> logits) {
+      evaluate(first_row, logits);
     });
   } catch (
       const std::exception& error) {  // an Error of the model, or no memory: these requests end, no others
@@ -137,57 +124,95 @@ void EngineLoop::step() {
     for (const RequestId id : ids) finish(id, FinishReason::kError, error.what());
     return;
   }
-  count(chunks, result.clipped_codes);
-  for (const Chunk& chunk : chunks) {
+  count(chunks, result.clipped_codes, seconds(begin, Clock::now()));
+  for (const Chunk& chunk : chunks)
     if (chunk.seq->started == Clock::time_point{}) chunk.seq->started = begin;
-    chunk.seq->num_computed_tokens += chunk.tokens;
-  }
-  deliver(complete);
+  scheduler_.advance();
+  deliver();
 }
 
-void EngineLoop::count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes) {
+// Fills rows_ too: what the step's logits are for.
+StepPlan EngineLoop::plan_of(std::span<const Chunk> chunks) {
+  StepPlan plan;
+  rows_.clear();
+  for (const Chunk& chunk : chunks) {
+    const Sequence& seq = *chunk.seq;
+    const std::int64_t begin = seq.num_computed_tokens, end = begin + chunk.tokens;
+    const auto from = seq.tokens.begin() + begin;
+    const std::span<const std::int32_t> blocks = seq.blocks.ids();
+    std::int64_t first = chunk.completes() ? end : end + 1;  // the first place that is wanted
+    if (seq.scores_prompt()) first = std::min(first, std::max(begin + 1, seq.scored_tokens));
+    for (std::int64_t place = first; place <= end; ++place)
+      rows_.push_back({chunk.seq, place, /*samples=*/place == seq.length()});
+    plan.seqs.push_back({.token_ids = {from, from + chunk.tokens},
+                         .position = begin,
+                         .block_table = {blocks.begin(), blocks.end()},
+                         .prompt = chunk.prompt,
+                         .num_logits = end + 1 - first});
+  }
+  return plan;
+}
+
+void EngineLoop::count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes,
+                       double time_s) {
   ++counters_.steps;
-  for (const Chunk& chunk : chunks)
-    if (chunk.prompt) counters_.prefill_tokens += chunk.tokens;
+  std::int64_t prompt_tokens = 0;
+  for (const Chunk& chunk : chunks) prompt_tokens += chunk.prompt ? chunk.tokens : 0;
+  if (prompt_tokens > 0) chunk_budget_.observe(prompt_tokens, time_s);
+  counters_.prefill_tokens += prompt_tokens;
   for (std::size_t l = 0; l < counters_.clipped_codes.size(); ++l)
     counters_.clipped_codes[l] += clipped_codes[l];
 }
 
-// results_[i] becomes the next token of seqs[i], from row i of the step's logits.
-void EngineLoop::sample(std::span<Sequence* const> seqs, std::int64_t first_row, ConstMat<float> logits) {
-  const auto first = static_cast<std::size_t>(first_row), end = first + static_cast<std::size_t>(logits.rows);
-  for (std::size_t i = first; i < end; ++i) {
-    const bool masked = seqs[i]->mask != nullptr;
-    masks_[i].assign(masked ? static_cast<std::size_t>(logits.cols + 63) / 64 : 0, ~std::uint64_t{0});
-    if (masked) seqs[i]->mask->restrict(masks_[i]);
-  }
+void EngineLoop::evaluate(std::int64_t first_row, ConstMat<float> logits) {
+  results_.resize(rows_.size());
   for_each_row(ctx_, logits.rows, [&](std::int64_t row, int worker) {
-    const std::size_t i = first + static_cast<std::size_t>(row);
-    results_[i] = samplers_[static_cast<std::size_t>(worker)].sample({.logits = logits.row_span(row),
-                                                                      .params = &seqs[i]->sampling,
-                                                                      .tokens = seqs[i]->tokens,
-                                                                      .prompt_tokens = seqs[i]->prompt_tokens,
-                                                                      .allowed = masks_[i]});
+    const auto i = static_cast<std::size_t>(first_row + row);
+    results_[i] = evaluate(rows_[i], logits.row_span(row), samplers_[static_cast<std::size_t>(worker)]);
   });
 }
 
-void EngineLoop::deliver(std::span<Sequence* const> sampled) {
-  for (std::size_t i = 0; i < sampled.size(); ++i) {
-    Sequence& seq = *sampled[i];
+SampleResult EngineLoop::evaluate(const Row& row, std::span<const float> logits, Sampler& sampler) {
+  const Sequence& seq = *row.seq;
+  if (!row.samples)
+    return sampler.score(logits, seq.tokens[static_cast<std::size_t>(row.place)], seq.prompt_logprobs);
+  std::vector<std::uint64_t> mask(seq.mask == nullptr ? 0 : (logits.size() + 63) / 64, ~std::uint64_t{0});
+  if (seq.mask != nullptr) seq.mask->restrict(mask);
+  return sampler.sample({.logits = logits,
+                         .params = &seq.sampling,
+                         .tokens = seq.tokens,
+                         .prompt_tokens = seq.prompt_tokens,
+                         .allowed = mask,
+                         .eos_token_ids = eos_token_ids_});
+}
+
+void EngineLoop::deliver() {
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    Sequence& seq = *rows_[i].seq;
+    if (seq.ended) continue;  // at a row before this one
     switch (results_[i].status) {
       case SampleResult::Status::kChosen:
-        append(seq, results_[i]);
+        if (rows_[i].samples)
+          append(seq, results_[i]);
+        else
+          tell_prompt_token(seq, results_[i]);
         break;
       case SampleResult::Status::kNotFinite:
         finish(seq.id, FinishReason::kError,
-               fmt::format("logits of token {}: finite numbers expected, got NaN or Inf", seq.length()));
+               fmt::format("logits of token {}: finite numbers expected, got NaN or Inf", rows_[i].place));
         break;
       case SampleResult::Status::kNothingAllowed:
         finish(seq.id, FinishReason::kError,
-               fmt::format("token {}: its mask allows no token of the vocabulary", seq.length()));
+               fmt::format("token {}: its mask allows no token of the vocabulary", rows_[i].place));
         break;
     }
   }
+}
+
+void EngineLoop::tell_prompt_token(Sequence& seq, const SampleResult& result) {
+  ++seq.scored_tokens;
+  seq.sink->on_prompt_token(
+      {.id = result.token.id, .logprob = result.token.logprob, .rank = result.token.rank, .top = result.top});
 }
 
 void EngineLoop::append(Sequence& seq, const SampleResult& result) {
@@ -197,7 +222,8 @@ void EngineLoop::append(Sequence& seq, const SampleResult& result) {
   seq.tokens.push_back(id);
   ++counters_.generated_tokens;
   if (seq.mask != nullptr) seq.mask->accept(id);
-  const bool more = seq.sink->on_token({.id = id, .logprob = result.token.logprob, .top = result.top});
+  const bool more = seq.sink->on_token(
+      {.id = id, .logprob = result.token.logprob, .rank = result.token.rank, .top = result.top});
   const bool stop =
       (!seq.sampling.ignore_eos && contains(eos_token_ids_, id)) || contains(seq.sampling.stop_token_ids, id);
   if (stop || !more) {
@@ -210,6 +236,7 @@ void EngineLoop::append(Sequence& seq, const SampleResult& result) {
 void EngineLoop::finish(RequestId id, FinishReason reason, std::string message) {
   std::unique_ptr<Sequence> seq = scheduler_.remove(id);
   if (seq == nullptr) return;  // cancelled after it had finished
+  seq->ended = true;
   finished_.push_back({std::move(seq), {.reason = reason, .usage = {}, .message = std::move(message)}});
 }
 
@@ -221,6 +248,8 @@ void EngineLoop::report() {
   counters_.free_blocks = scheduler_.free_blocks();
   counters_.num_blocks = num_blocks_;
   counters_.preemptions = scheduler_.preemptions();
+  counters_.prefix_query_tokens = scheduler_.prefix_queries();
+  counters_.prefix_hit_tokens = scheduler_.prefix_hits();
   {
     const std::lock_guard lock(mutex_);
     stats_ = counters_;

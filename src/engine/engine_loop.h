@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/chunk_budget.h"
 #include "engine/options.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
@@ -22,6 +23,7 @@ class EngineLoop {
   EngineLoop(std::shared_ptr<const DeepseekModel> model, const ResolvedOptions& options,
              std::vector<std::int32_t> eos_token_ids);
 
+  // Throws: Error{kUnavailable} if the queue is full.
   void submit(std::unique_ptr<Sequence> seq);
   void cancel(RequestId id);
   void stop();  // run() cancels what is left, and what sinks submit when they are told, and returns
@@ -46,24 +48,35 @@ class EngineLoop {
   void accept(Inbox inbox);
   void cancel_all();
   void step();
-  void deliver(std::span<Sequence* const> sampled);
+  // What a row of logits is wanted for: the token at `place` of a sequence.
+  struct Row {
+    Sequence* seq;
+    std::int64_t place;
+    bool samples;  // it is chosen; else it is of the prompt, and its logprob is told
+  };
+
+  StepPlan plan_of(std::span<const Chunk> chunks);
+  void evaluate(std::int64_t first_row, ConstMat<float> logits);
+  SampleResult evaluate(const Row& row, std::span<const float> logits, Sampler& sampler);
+  void deliver();
+  void tell_prompt_token(Sequence& seq, const SampleResult& result);
   void append(Sequence& seq, const SampleResult& result);
-  void sample(std::span<Sequence* const> seqs, std::int64_t first_row, ConstMat<float> logits);
-  void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes);
+  void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes, double time_s);
   void finish(RequestId id, FinishReason reason, std::string message = "");
   void report();
 
   std::vector<std::int32_t> eos_token_ids_;
-  std::int64_t num_blocks_;
+  std::int64_t num_blocks_, max_waiting_;
   std::shared_ptr<const DeepseekModel> model_;  // shared: see Engine
   ThreadPool pool_;
   OpContext ctx_;
   StepRunner runner_;
   Scheduler scheduler_;
-  std::vector<Sampler> samplers_;                  // one per thread
-  std::vector<SampleResult> results_;              // one per sequence that is sampled
-  std::vector<std::vector<std::uint64_t>> masks_;  // likewise; empty: every token
-  std::vector<Outcome> finished_;                  // answered when the step's figures are published
+  ChunkBudget chunk_budget_;
+  std::vector<Sampler> samplers_;      // one per thread
+  std::vector<Row> rows_;              // of the step's logits
+  std::vector<SampleResult> results_;  // likewise
+  std::vector<Outcome> finished_;      // answered when the step's figures are published
   EngineStats counters_;
 
   mutable std::mutex mutex_;

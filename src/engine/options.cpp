@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/checksum.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "model/float_cache.h"
@@ -100,7 +101,7 @@ std::int32_t count_blocks(const EngineOptions& o, const MemoryPlan& memory, std:
   return static_cast<std::int32_t>(blocks);
 }
 
-void check_sampling(const SamplingParams& p) {
+void check_sampling(const SamplingParams& p, std::int64_t vocab_size) {
   const auto need = [](bool ok, const char* name, const char* expected, auto got) {
     if (!ok) throw_error(ErrorCode::kInvalidArgument, "{}: {} expected, got {}", name, expected, got);
   };
@@ -112,8 +113,23 @@ void check_sampling(const SamplingParams& p) {
        "more than 0", p.repetition_penalty);
   need(std::isfinite(p.presence_penalty), "presence_penalty", "a finite number", p.presence_penalty);
   need(std::isfinite(p.frequency_penalty), "frequency_penalty", "a finite number", p.frequency_penalty);
+  need(p.min_tokens >= 0, "min_tokens", "0 or more", p.min_tokens);
   need(p.max_tokens >= 0, "max_tokens", "0 or more", p.max_tokens);
   need(p.logprobs >= -1 && p.logprobs <= 64, "logprobs", "-1 to 64", p.logprobs);
+  constexpr float kMaxBias = 1e6F;  // what stays finite when it is added
+  for (const auto& [id, bias] : p.logit_bias) {
+    need(id >= 0 && id < vocab_size, "logit_bias", "token ids of the model", id);
+    need(std::abs(bias) <= kMaxBias, "logit_bias", "-1e6 to 1e6", bias);
+  }
+}
+
+// What a block of the latent cache depends on beside tokens and model: layouts, scales, size.
+std::uint64_t prefix_root(const std::vector<LatentCache::Layer>& layers, std::int64_t block_size) {
+  std::string text = fmt::format("{}", block_size);
+  for (const LatentCache::Layer& layer : layers)
+    text += fmt::format(" {}:{}:{}", static_cast<int>(layer.layout.type), layer.layout.bytes_per_token(),
+                        layer.scale);
+  return checksum(std::as_bytes(std::span(text)));
 }
 
 }  // namespace
@@ -129,6 +145,11 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
                 o.block_size);
   if (o.threads < 0)
     throw_error(ErrorCode::kInvalidArgument, "threads: 0 or more expected, got {}", o.threads);
+  if (o.max_waiting < 0)
+    throw_error(ErrorCode::kInvalidArgument, "max_waiting: 0 or more expected, got {}", o.max_waiting);
+  if (!(o.max_stream_gap_s >= 0.0))
+    throw_error(ErrorCode::kInvalidArgument, "max_stream_gap_s: 0 or more expected, got {}",
+                o.max_stream_gap_s);
   if (o.cache_bytes < 0)
     throw_error(ErrorCode::kInvalidArgument, "cache_bytes: 0 or more expected, got {}", o.cache_bytes);
   const CacheType type = float_cache_type(o.cache_dtype, model);
@@ -154,10 +175,15 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
       .step_buffers = step_buffer_bytes(model, out.step, out.threads, out.context_tokens)};
   out.step_buffer_bytes = memory.step_buffers;
   out.step.num_blocks = count_blocks(o, memory, out.context_tokens, out.cache_bytes_per_token * o.block_size);
-  out.limits = {.max_num_seqs = o.max_num_seqs,
-                .max_num_batched_tokens = o.max_num_batched_tokens,
-                .block_size = o.block_size,
-                .num_blocks = out.step.num_blocks};
+  out.limits = {
+      .max_num_seqs = o.max_num_seqs,
+      .max_num_batched_tokens = o.max_num_batched_tokens,
+      .block_size = o.block_size,
+      .num_blocks = out.step.num_blocks,
+      .prefix_cache = o.prefix_cache && o.numerics == Numerics::kNative && o.prefill == Prefill::kCached,
+      .prefix_root = prefix_root(layers, o.block_size)};
+  out.max_waiting = o.max_waiting;
+  out.max_stream_gap_s = o.max_stream_gap_s;
   return out;
 }
 
@@ -178,7 +204,10 @@ void check_request(const Request& request, std::int64_t vocab_size, const Resolv
     if (request.token_ids[i] < 0 || request.token_ids[i] >= vocab_size)
       throw_error(ErrorCode::kInvalidArgument, "prompt: token ids from 0 to {} expected, got {} at place {}",
                   vocab_size - 1, request.token_ids[i], i);
-  check_sampling(request.sampling);
+  check_sampling(request.sampling, vocab_size);
+  if (request.prompt_logprobs < -1 || request.prompt_logprobs > 64)
+    throw_error(ErrorCode::kInvalidArgument, "prompt_logprobs: -1 to 64 expected, got {}",
+                request.prompt_logprobs);
 }
 
 }  // namespace latent8

@@ -15,6 +15,8 @@ struct ResolvedOptions {
   SchedulerLimits limits;
   std::int64_t context_tokens = 0;         // prompt and answer of one request
   std::int64_t cache_bytes_per_token = 0;  // over all layers
+  std::int64_t max_waiting = 0;            // 0: any number
+  double max_stream_gap_s = 0.0;           // 0: any time
   std::int64_t step_buffer_bytes = 0;      // at most, see step_buffer_bytes()
 
   std::int64_t cache_tokens() const { return limits.num_blocks * limits.block_size; }

@@ -41,6 +41,12 @@ double uniform(std::uint64_t seed, std::int64_t index) {
 
 std::size_t at(std::int32_t id) { return static_cast<std::size_t>(id); }
 
+std::int64_t answer_tokens(const SampleInput& in) {
+  return static_cast<std::int64_t>(in.tokens.size()) - in.prompt_tokens;
+}
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
 }  // namespace
 
 SampleResult Sampler::sample(const SampleInput& in) {
@@ -55,26 +61,46 @@ SampleResult Sampler::sample(const SampleInput& in) {
     result.status = SampleResult::Status::kNothingAllowed;
     return result;
   }
-  const auto index = static_cast<std::int64_t>(in.tokens.size()) - in.prompt_tokens;
   result.token.id = in.params->temperature == 0.0F
                         ? best.id
-                        : draw(logits, best.logit, *in.params, uniform(in.params->seed, index));
-  if (in.params->logprobs >= 0) logprobs(in, result);
+                        : draw(logits, best.logit, *in.params, uniform(in.params->seed, answer_tokens(in)));
+  if (in.params->logprobs >= 0) logprobs(in.logits, in.params->logprobs, result);
   return result;
 }
 
-// The logits after penalties and mask; those given if there is neither.
+SampleResult Sampler::score(std::span<const float> logits, std::int32_t id, std::int32_t top) {
+  SampleResult result;
+  result.token.id = id;
+  if (find_largest(logits).finite)
+    logprobs(logits, top, result);
+  else
+    result.status = SampleResult::Status::kNotFinite;
+  return result;
+}
+
+// The logits after penalties, bias and mask; those given if there is none of them.
 std::span<const float> Sampler::adjust(const SampleInput& in) {
   const SamplingParams& p = *in.params;
   const bool penalties =
       p.repetition_penalty != 1.0F || p.presence_penalty != 0.0F || p.frequency_penalty != 0.0F;
-  if (!penalties && in.allowed.empty()) return in.logits;
+  const bool may_end = answer_tokens(in) >= p.min_tokens;
+  if (!penalties && p.logit_bias.empty() && in.allowed.empty() && may_end) return in.logits;
   adjusted_.assign(in.logits.begin(), in.logits.end());
   if (penalties) apply_penalties(in);
+  for (const auto& [id, bias] : p.logit_bias) adjusted_[at(id)] += bias;
   if (!in.allowed.empty())
     for (std::size_t i = 0; i < adjusted_.size(); ++i)
-      if ((in.allowed[i / 64] >> (i % 64) & 1U) == 0) adjusted_[i] = -std::numeric_limits<float>::infinity();
+      if ((in.allowed[i / 64] >> (i % 64) & 1U) == 0) adjusted_[i] = kNever;
+  if (!may_end) {
+    forbid(in.eos_token_ids);
+    forbid(p.stop_token_ids);
+  }
   return adjusted_;
+}
+
+void Sampler::forbid(std::span<const std::int32_t> ids) {
+  for (const std::int32_t id : ids)
+    if (at(id) < adjusted_.size()) adjusted_[at(id)] = kNever;
 }
 
 void Sampler::apply_penalties(const SampleInput& in) {
@@ -144,18 +170,22 @@ std::int32_t Sampler::draw_from_front(std::span<const float> logits, float large
   return order_[count - 1];  // count >= 1: the likeliest has weight 1
 }
 
-void Sampler::logprobs(const SampleInput& in, SampleResult& result) {
-  const float largest = find_largest(in.logits).logit;
+void Sampler::logprobs(std::span<const float> logits, std::int32_t top, SampleResult& result) {
+  const float largest = find_largest(logits).logit;
   double sum = 0.0;
-  for (const float logit : in.logits) sum += weight(logit, largest, 1.0F);
+  for (const float logit : logits) sum += weight(logit, largest, 1.0F);
   const double lse = largest + std::log(sum);
-  const auto logprob = [&](std::int32_t id) { return static_cast<float>(in.logits[at(id)] - lse); };
+  const auto logprob = [&](std::int32_t id) { return static_cast<float>(logits[at(id)] - lse); };
+  const float own = logits[at(result.token.id)];
   result.token.logprob = logprob(result.token.id);
-  const std::size_t n = std::min(static_cast<std::size_t>(in.params->logprobs), in.logits.size());
+  result.token.rank =
+      1 + static_cast<std::int32_t>(std::ranges::count_if(logits, [&](float x) { return x > own; }));
+  const std::size_t n = std::min(static_cast<std::size_t>(top), logits.size());
   if (n == 0) return;
-  order_all(in.logits.size());
-  sort_front(in.logits, 0, n);
-  for (std::size_t i = 0; i < n; ++i) result.top.push_back({order_[i], logprob(order_[i])});
+  order_all(logits.size());
+  sort_front(logits, 0, n);
+  for (std::size_t i = 0; i < n; ++i)
+    result.top.push_back({order_[i], logprob(order_[i]), static_cast<std::int32_t>(i + 1)});
 }
 
 void Sampler::order_all(std::size_t n) {

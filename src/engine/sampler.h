@@ -14,7 +14,8 @@ struct SampleInput {
   const SamplingParams* params = nullptr;
   std::span<const std::int32_t> tokens;  // prompt, then answer so far
   std::int64_t prompt_tokens = 0;
-  std::span<const std::uint64_t> allowed;  // bits as in MaskProvider::restrict; empty: every token
+  std::span<const std::uint64_t> allowed;       // bits as in MaskProvider::restrict; empty: every token
+  std::span<const std::int32_t> eos_token_ids;  // with params' stop tokens: what min_tokens forbids
 };
 
 struct SampleResult {
@@ -30,14 +31,18 @@ struct SampleResult {
 class Sampler {
  public:
   SampleResult sample(const SampleInput& in);
+  // What sample() says of the logits if the token is a given one; `top` as many likeliest ones. kNotFinite
+  // as there.
+  SampleResult score(std::span<const float> logits, std::int32_t id, std::int32_t top);
 
  private:
   std::span<const float> adjust(const SampleInput& in);
   void apply_penalties(const SampleInput& in);
+  void forbid(std::span<const std::int32_t> ids);
   std::int32_t draw(std::span<const float> logits, float largest, const SamplingParams& params, double u);
   std::int32_t draw_from_front(std::span<const float> logits, float largest, const SamplingParams& params,
                                double u);
-  void logprobs(const SampleInput& in, SampleResult& result);
+  void logprobs(std::span<const float> logits, std::int32_t top, SampleResult& result);
   void order_all(std::size_t n);
   void sort_front(std::span<const float> logits, std::size_t from, std::size_t to);
 

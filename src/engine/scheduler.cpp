@@ -27,9 +27,16 @@ std::unique_ptr<Sequence> take(Sequences& from, RequestId id) {
   return seq;
 }
 
+// Whether the first `tokens` tokens of two sequences are the same.
+bool begin_alike(const Sequence& a, const Sequence& b, std::int64_t tokens) {
+  return a.length() >= tokens && b.length() >= tokens &&
+         std::equal(a.tokens.begin(), a.tokens.begin() + tokens, b.tokens.begin());
+}
+
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.num_blocks) {
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), pool_(limits.num_blocks), prefixes_(pool_, limits.block_size, limits.prefix_root) {
   LATENT8_CHECK(limits.max_num_seqs >= 1 && limits.max_num_batched_tokens >= 1);
   // Every running sequence can then decode in every step.
   limits_.max_num_seqs = std::min(limits.max_num_seqs, limits.max_num_batched_tokens);
@@ -56,20 +63,21 @@ std::vector<std::unique_ptr<Sequence>> Scheduler::remove_all() {
   return all;
 }
 
-std::span<const Chunk> Scheduler::schedule() {
+std::span<const Chunk> Scheduler::schedule(std::int64_t beside_decodes) {
   plan_.clear();
-  std::int64_t budget = limits_.max_num_batched_tokens;
+  std::int64_t decodes = 0;
+  for (const auto& seq : running_)
+    if (!seq->in_prefill()) decodes += seq->remaining();
+  std::int64_t for_prompts = limits_.max_num_batched_tokens - decodes;
+  if (decodes > 0) for_prompts = std::min(for_prompts, beside_decodes);
   // After a preemption the free blocks belong to those that still run.
-  if (plan_running(budget)) admit(budget);
+  if (plan_running(for_prompts)) admit(for_prompts);
   return plan_;
 }
 
-// Plans the running sequences; `budget` becomes what is left of it. false: blocks ran out.
-bool Scheduler::plan_running(std::int64_t& budget) {
+// Plans the running sequences; `for_prompts` becomes what is left of it. false: blocks ran out.
+bool Scheduler::plan_running(std::int64_t& for_prompts) {
   const std::int64_t preemptions = preemptions_;
-  std::int64_t for_prompts = budget;
-  for (const auto& seq : running_)
-    if (!seq->in_prefill()) for_prompts -= seq->remaining();
   for (std::size_t i = 0; i < running_.size(); ++i) {
     Sequence& seq = *running_[i];
     const bool prompt = seq.in_prefill();
@@ -77,7 +85,6 @@ bool Scheduler::plan_running(std::int64_t& budget) {
     if (tokens == 0) continue;
     if (!reserve_or_preempt(i)) break;
     if (prompt) for_prompts -= tokens;
-    budget -= tokens;
     plan_.push_back({&seq, tokens, prompt});
   }
   return preemptions_ == preemptions;
@@ -106,17 +113,75 @@ void Scheduler::preempt_last() {
 }
 
 void Scheduler::admit(std::int64_t budget) {
-  while (!waiting_.empty() && budget > 0 &&
-         static_cast<std::int64_t>(running_.size()) < limits_.max_num_seqs) {
-    Sequence& seq = *waiting_.front();
-    if (!seq.blocks.reserve(pool_, seq.length())) return;
-    seq.prefill_end = seq.length();
-    const std::int64_t tokens = std::min(seq.remaining(), budget);
-    budget -= tokens;
-    plan_.push_back({&seq, tokens, true});
-    std::unique_ptr<Sequence> admitted = std::move(waiting_.front());
-    waiting_.erase(waiting_.begin());
-    insert(running_, std::move(admitted));
+  for (std::size_t i = 0; i < waiting_.size() && budget > 0 &&
+                          static_cast<std::int64_t>(running_.size()) < limits_.max_num_seqs;) {
+    switch (admit(*waiting_[i], budget)) {
+      case Admission::kNoBlocks:
+        return;
+      case Admission::kLater:
+        ++i;
+        break;
+      case Admission::kAdmitted:
+        std::unique_ptr<Sequence> admitted = std::move(waiting_[i]);
+        waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+        insert(running_, std::move(admitted));
+        break;
+    }
+  }
+}
+
+// Reserves blocks for all tokens of a sequence and plans the first that it has to compute.
+Scheduler::Admission Scheduler::admit(Sequence& seq, std::int64_t& budget) {
+  PrefixCache::Found found = find_prefix(seq);
+  const auto blocks = static_cast<std::int64_t>(found.blocks.size());
+  if (another_computes_next_block(seq, blocks)) return Admission::kLater;
+  for (BlockRef& block : found.blocks) seq.blocks.append(std::move(block));
+  if (!seq.blocks.reserve(pool_, seq.length())) {
+    seq.blocks.clear();
+    return Admission::kNoBlocks;
+  }
+  seq.prefix = found.last;
+  seq.kept_blocks = blocks;
+  seq.num_computed_tokens = blocks * limits_.block_size;
+  seq.prefill_end = seq.length();
+  if (limits_.prefix_cache) prefix_queries_ += seq.length();
+  prefix_hits_ += seq.num_computed_tokens;
+  if (seq.started == Clock::time_point{}) seq.cached_tokens = seq.num_computed_tokens;
+  const std::int64_t tokens = std::min(seq.remaining(), budget);
+  budget -= tokens;
+  plan_.push_back({&seq, tokens, true});
+  return Admission::kAdmitted;
+}
+
+// The blocks that hold the sequence's first tokens; one token at least is left to compute.
+PrefixCache::Found Scheduler::find_prefix(const Sequence& seq) {
+  if (!limits_.prefix_cache || seq.scores_prompt()) return {.blocks = {}, .last = prefixes_.root()};
+  return prefixes_.find(std::span(seq.tokens).first(seq.tokens.size() - 1));
+}
+
+// Whether a running sequence is about to compute the block behind the `found` ones for the same tokens.
+bool Scheduler::another_computes_next_block(const Sequence& seq, std::int64_t found) const {
+  const std::int64_t end = (found + 1) * limits_.block_size;
+  if (!limits_.prefix_cache || seq.scores_prompt() || end >= seq.length()) return false;
+  return std::any_of(running_.begin(), running_.end(), [&](const std::unique_ptr<Sequence>& other) {
+    return other->in_prefill() && other->num_computed_tokens < end && begin_alike(*other, seq, end);
+  });
+}
+
+void Scheduler::advance() {
+  for (const Chunk& chunk : plan_) {
+    chunk.seq->num_computed_tokens += chunk.tokens;
+    if (limits_.prefix_cache) keep_full_blocks(*chunk.seq);
+  }
+}
+
+void Scheduler::keep_full_blocks(Sequence& seq) {
+  const std::int64_t size = limits_.block_size;
+  for (; (seq.kept_blocks + 1) * size <= seq.num_computed_tokens; ++seq.kept_blocks) {
+    const std::span<const std::int32_t> tokens(seq.tokens.data() + seq.kept_blocks * size,
+                                               static_cast<std::size_t>(size));
+    seq.prefix =
+        prefixes_.keep(seq.prefix, tokens, seq.blocks.ids()[static_cast<std::size_t>(seq.kept_blocks)]);
   }
 }
 

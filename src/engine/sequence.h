@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kv/block_pool.h"
+#include "kv/prefix_cache.h"
 #include "latent8/request.h"
 
 namespace latent8 {
@@ -22,6 +23,7 @@ struct Sequence {
         prompt_tokens(static_cast<std::int64_t>(tokens.size())),
         sampling(std::move(request.sampling)),
         mask(std::move(request.mask)),
+        prompt_logprobs(request.prompt_logprobs),
         priority(request.priority),
         sink(&token_sink),
         token_limit(max_tokens),
@@ -34,20 +36,28 @@ struct Sequence {
   // too.
   bool in_prefill() const { return num_computed_tokens < prefill_end; }
   std::int64_t answer_tokens() const { return length() - prompt_tokens; }
+  // Whether logits of prompt tokens are still wanted, so that none of them may be left out.
+  bool scores_prompt() const { return prompt_logprobs >= 0 && scored_tokens < prompt_tokens; }
 
   RequestId id;
   std::vector<std::int32_t> tokens;  // prompt, then answer
   std::int64_t prompt_tokens;
   SamplingParams sampling;
   std::unique_ptr<MaskProvider> mask;
+  std::int32_t prompt_logprobs;
   std::int32_t priority;
   TokenSink* sink;
   std::int64_t token_limit;  // of prompt and answer together
 
   std::int64_t num_computed_tokens = 0;  // whose latents are in the cache
+  std::int64_t scored_tokens = 1;        // of the prompt: the first has no logprob
   std::int64_t prefill_end = 0;          // tokens before this place are computed as a prompt (again)
   BlockTable blocks;
+  PrefixNode prefix;               // of the full blocks that have been kept, or found
+  std::int64_t kept_blocks = 0;    // how many these are
+  std::int64_t cached_tokens = 0;  // of the prompt, found when it was first admitted
 
+  bool ended = false;  // its on_finish is due
   Clock::time_point submitted, started, first_token, last_token;
 };
 

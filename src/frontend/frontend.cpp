@@ -14,6 +14,7 @@ namespace latent8 {
 struct TextAnswer::State : TextSink {
   State(Engine& the_engine, TextSink& to) : engine(&the_engine), sink(&to) {}
 
+  void on_prompt_token(const SampledToken& token) noexcept override { sink->on_prompt_token(token); }
   void on_token(const SampledToken& token) noexcept override { sink->on_token(token); }
   void on_text(std::string_view delta, bool is_reasoning) noexcept override {
     sink->on_text(delta, is_reasoning);
@@ -117,6 +118,7 @@ Prompt Frontend::raw_prompt(std::string_view text) const {
 
 TextOptions Frontend::text_options(const TextRequest& request) const {
   TextOptions options{.stop = request.stop,
+                      .min_tokens = request.sampling.min_tokens,
                       .silent = request.sampling.stop_token_ids,
                       .split_reasoning = request.split_reasoning,
                       .starts_in_reasoning = request.prompt.opens_reasoning,
@@ -134,6 +136,7 @@ TextAnswer Frontend::start(TextRequest request, TextSink& sink) {
   state->id = engine_->submit({.token_ids = std::move(request.prompt.ids),
                                .sampling = std::move(request.sampling),
                                .mask = std::move(request.mask),
+                               .prompt_logprobs = request.prompt_logprobs,
                                .priority = request.priority},
                               *state->stream);
   return TextAnswer(std::move(state));

@@ -30,6 +30,7 @@ struct TextRequest {
   bool split_reasoning = true;
   bool keep_special = false;
   std::unique_ptr<MaskProvider> mask;  // may be nullptr
+  std::int32_t prompt_logprobs = -1;   // as Request has it
   std::int32_t priority = 0;
 };
 

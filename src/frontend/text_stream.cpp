@@ -10,6 +10,7 @@ TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink
       detokenizer_(tokenizer, /*keep_special=*/true),  // has_text() chooses
       stops_(std::move(options.stop)),
       silent_(std::move(options.silent)),
+      min_tokens_(options.min_tokens),
       keep_special_(options.keep_special),
       sink_(&sink) {
   if (options.split_reasoning)
@@ -18,8 +19,10 @@ TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink
 
 bool TextStream::on_token(const SampledToken& token) noexcept {
   sink_->on_token(token);
+  ++tokens_;
   if (!has_text(token.id)) return true;
-  emit(stops_.push(detokenizer_.push(token.id)));
+  const std::string text = detokenizer_.push(token.id);
+  emit(tokens_ < min_tokens_ ? text : stops_.push(text));
   return !stops_.matched();
 }
 

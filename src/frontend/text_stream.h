@@ -35,6 +35,8 @@ struct TextFinish {
 class TextSink {
  public:
   virtual ~TextSink() = default;
+  // As TokenSink has it.
+  virtual void on_prompt_token(const SampledToken& /*token*/) noexcept {}
   // Every token of the answer, before the text that it completes.
   virtual void on_token(const SampledToken& /*token*/) noexcept {}
   // More text, always whole characters and never empty.
@@ -45,6 +47,7 @@ class TextSink {
 // How an answer becomes text.
 struct TextOptions {
   std::vector<std::string> stop;     // the answer ends before the first of them
+  std::int64_t min_tokens = 0;       // which ends behind so many tokens
   std::vector<std::int32_t> silent;  // tokens without text: those that end the answer
   bool split_reasoning = false;      // <think> ... </think> goes to on_text as reasoning, without the tags
   bool starts_in_reasoning = false;  // the prompt ended inside <think>
@@ -58,6 +61,7 @@ class TextStream : public TokenSink {
   // Throws: Error{kInvalidArgument} for an empty stop string.
   TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink& sink);
 
+  void on_prompt_token(const SampledToken& token) noexcept override { sink_->on_prompt_token(token); }
   bool on_token(const SampledToken& token) noexcept override;
   void on_finish(const Finish& finish) noexcept override;
   // Whether text that comes now would be reasoning.
@@ -73,6 +77,7 @@ class TextStream : public TokenSink {
   StopStrings stops_;
   std::optional<ReasoningParser> reasoning_;
   std::vector<std::int32_t> silent_;
+  std::int64_t tokens_ = 0, min_tokens_;
   bool keep_special_;
   TextSink* sink_;
 };

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -11,7 +13,8 @@ namespace latent8 {
 namespace {
 
 constexpr std::size_t kMaxStops = 1024;
-constexpr double kMaxTemperature = 100.0, kMaxPenalty = 2.0, kMaxRepetition = 100.0;
+constexpr std::int64_t kMaxPromptLogprobs = 20;
+constexpr double kMaxTemperature = 100.0, kMaxPenalty = 2.0, kMaxRepetition = 100.0, kMaxBias = 100.0;
 
 std::uint64_t random_seed() {
   static thread_local std::mt19937_64 random{std::random_device{}()};
@@ -37,17 +40,27 @@ void read_distribution(const Fields& body, SamplingParams& sampling) {
     sampling.top_k = *top_k > 0 ? static_cast<std::int32_t>(*top_k) : 0;
 }
 
-void read_ends(const Fields& body, SamplingParams& sampling) {
-  if (const auto most = body.integer("max_tokens", 1)) sampling.max_tokens = *most;
+// {"token id": what is added to its logit}, as OpenAI has it.
+void read_bias(const Fields& body, SamplingParams& sampling) {
+  const nlohmann::ordered_json* bias = body.object("logit_bias");
+  if (bias == nullptr) return;
+  for (const auto& [key, value] : bias->items()) {
+    std::int32_t id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc{} || end != key.data() + key.size() || id < 0 || !value.is_number() ||
+        !(std::abs(value.get<double>()) <= kMaxBias))
+      body.refuse("logit_bias",
+                  fmt::format("an object from token ids to numbers from {} to {}", -kMaxBias, kMaxBias));
+    sampling.logit_bias.emplace_back(id, value.get<float>());
+  }
+}
+
+void read_ends(const Fields& body, SamplingParams& sampling, std::int64_t least_max_tokens) {
+  sampling.min_tokens = body.integer("min_tokens", 0).value_or(0);
+  if (const auto most = body.integer("max_tokens", least_max_tokens)) sampling.max_tokens = *most;
   if (const auto most = body.integer("max_completion_tokens", 1)) sampling.max_tokens = *most;
   sampling.ignore_eos = body.boolean("ignore_eos").value_or(false);
-  const nlohmann::ordered_json* ids = body.array("stop_token_ids");
-  for (std::size_t i = 0; ids != nullptr && i < ids->size(); ++i) {
-    const nlohmann::ordered_json& id = (*ids)[i];
-    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max())
-      body.refuse("stop_token_ids", "a list of token ids");
-    sampling.stop_token_ids.push_back(id.get<std::int32_t>());
-  }
+  sampling.stop_token_ids = body.token_ids("stop_token_ids").value_or(std::vector<std::int32_t>{});
 }
 
 // Fields that change an answer and that this server does not have yet: ignoring them would be a wrong answer.
@@ -62,10 +75,6 @@ void refuse_what_is_missing(const Fields& body) {
   for (const char* key :
        {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
     if (body.find(key) != nullptr) missing(key, "nothing");
-  if (const Json* bias = body.object("logit_bias"); bias != nullptr && !bias->empty())
-    missing("logit_bias", "nothing");
-  if (body.integer("min_tokens", 0).value_or(0) > 0) missing("min_tokens", "0");
-  if (body.find("prompt_logprobs") != nullptr) missing("prompt_logprobs", "nothing");
   if (const Json* choice = body.find("tool_choice");
       choice != nullptr && *choice != "auto" && *choice != "none")
     missing("tool_choice", "\"auto\" or \"none\"");
@@ -73,12 +82,19 @@ void refuse_what_is_missing(const Fields& body) {
 
 }  // namespace
 
-AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options) {
+AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options,
+                                std::int64_t least_max_tokens) {
   refuse_what_is_missing(body);
   AnswerFields out;
   out.sampling = options.defaults;
   read_distribution(body, out.sampling);
-  read_ends(body, out.sampling);
+  read_bias(body, out.sampling);
+  read_ends(body, out.sampling, least_max_tokens);
+  out.no_answer = body.integer("max_tokens", least_max_tokens).value_or(1) == 0 &&
+                  body.find("max_completion_tokens") == nullptr;
+  if (out.no_answer) out.sampling.max_tokens = 1;
+  out.prompt_logprobs =
+      static_cast<std::int32_t>(body.integer("prompt_logprobs", 0, kMaxPromptLogprobs).value_or(-1));
   const auto seed = body.integer("seed", std::numeric_limits<std::int64_t>::min());
   out.sampling.seed = seed ? static_cast<std::uint64_t>(*seed) : random_seed();
   out.stop = body.texts("stop", kMaxStops);

@@ -19,12 +19,15 @@ struct AnswerFields {
   bool stream = false;
   bool include_usage = false;  // stream_options: one more event with the usage
   bool keep_special = false;   // skip_special_tokens is false
+  bool no_answer = false;      // max_tokens is 0: one token is computed and told nobody
+  std::int32_t prompt_logprobs = -1;
 };
 
-// temperature, top_p, top_k, min_p, the penalties, seed, n, stop, stop_token_ids, max_tokens,
-// max_completion_tokens, ignore_eos, stream, stream_options, skip_special_tokens. A body without a seed gets
-// a random one. Throws: ApiError naming the field, and
-// for fields that would change an answer and are not there yet.
-AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options);
+// temperature, top_p, top_k, min_p, the penalties, logit_bias, min_tokens, seed, n, stop, stop_token_ids,
+// max_tokens (of least_max_tokens or more), max_completion_tokens, ignore_eos, prompt_logprobs, stream,
+// stream_options, skip_special_tokens. A body without a seed gets a random one. Throws: ApiError naming the
+// field, and for fields that would change an answer and are not there yet.
+AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options,
+                                std::int64_t least_max_tokens = 1);
 
 }  // namespace latent8

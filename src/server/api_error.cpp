@@ -33,7 +33,7 @@ std::string to_json(const ApiError& error) {
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-HttpReply to_reply(const ApiError& error) {
+HttpReply openai_reply(const ApiError& error) {
   HttpReply reply{.status = error.status, .body = to_json(error), .headers = {}};
   if (error.retry_after_s > 0) reply.headers.emplace_back("retry-after", std::to_string(error.retry_after_s));
   return reply;

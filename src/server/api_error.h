@@ -20,6 +20,6 @@ struct ApiError {
 
 // {"error": {"message", "type", "param", "code"}}
 std::string to_json(const ApiError& error);
-HttpReply to_reply(const ApiError& error);
+HttpReply openai_reply(const ApiError& error);
 
 }  // namespace latent8

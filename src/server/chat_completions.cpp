@@ -76,6 +76,7 @@ class ChatReply final : public Generation {
   void on_finish(std::size_t choice, const TextFinish& finish) override {
     call_.service().metrics().observe_answer(finish);
     usage_.prompt = finish.usage.prompt_tokens;
+    if (choice == 0) usage_.cached = finish.usage.cached_tokens;
     usage_.completion += finish.usage.completion_tokens;
     choices_[choice].reason = finish.reason;
     if (finish.reason == FinishReason::kError) failure_ = finish.message;

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "server/answer_fields.h"
-#include "server/api_error.h"
+#include "server/completion_reply.h"
 #include "server/generation.h"
-#include "server/reply_parts.h"
 #include "server/service.h"
 
 namespace latent8 {
@@ -53,150 +53,49 @@ std::vector<Prompt> read_prompts(const Fields& body, const Frontend& frontend) {
 
 struct CompletionRequest {
   AnswerFields fields;
+  CompletionForm form;
   std::vector<Prompt> prompts;
-  bool echo = false, logprobs = false;
+  bool echo = false;
 };
 
 CompletionRequest read_request(const Call& call, const Json& json) {
   const Fields body(json);
   CompletionRequest request;
-  request.fields = read_answer_fields(body, call.service().options());
-  if (request.fields.sampling.max_tokens == 0) request.fields.sampling.max_tokens = kDefaultMaxTokens;
+  CompletionForm& form = request.form;
+  AnswerFields& fields = request.fields;
+  fields = read_answer_fields(body, call.service().options(), /*least_max_tokens=*/0);
+  form = {.stream = fields.stream, .include_usage = fields.include_usage};
+  form.no_answer = fields.no_answer;
+  if (fields.sampling.max_tokens == 0) fields.sampling.max_tokens = kDefaultMaxTokens;
   if (const auto logprobs = body.integer("logprobs", 0, kMaxLogprobs)) {
-    request.logprobs = true;
-    request.fields.sampling.logprobs = static_cast<std::int32_t>(*logprobs);
+    form.logprobs = true;
+    fields.sampling.logprobs = static_cast<std::int32_t>(*logprobs);
   }
+  form.prompt_logprobs = fields.prompt_logprobs >= 0;
   request.echo = body.boolean("echo").value_or(false);
-  if (request.echo && request.logprobs)
-    body.refuse("echo", "no 'logprobs' beside it (those of prompts are not computed yet)");
+  if (request.echo && form.logprobs)
+    fields.prompt_logprobs = std::max(fields.prompt_logprobs, fields.sampling.logprobs);
   request.prompts = read_prompts(body, call.service().frontend());
   return request;
 }
 
-// What all prompts of a request have in common: their reply.
-class CompletionReply {
- public:
-  CompletionReply(const Call& call, const CompletionRequest& request)
-      : call_(call),
-        stream_(request.fields.stream),
-        include_usage_(request.fields.include_usage),
-        logprobs_(request.logprobs),
-        open_(request.prompts.size()),
-        choices_(request.prompts.size() * static_cast<std::size_t>(request.fields.n)) {}
-
-  // Thread-safety of all below: any thread.
-  void begin() {
-    if (stream_) call_.begin_events();
-  }
-  void text(std::size_t choice, std::string_view delta) {
-    const std::lock_guard lock(mutex_);
-    choices_[choice].text += delta;
-    choices_[choice].length += delta.size();
-    if (stream_) send(choice, nullptr);
-  }
-  void token(std::size_t choice, const AnsweredToken& token) {
-    const std::lock_guard lock(mutex_);
-    if (!logprobs_) return;
-    const Tokenizer& tokenizer = call_.service().frontend().tokenizer();
-    Choice& c = choices_[choice];
-    c.tokens.push_back(token_text(tokenizer, token.id));
-    c.token_logprobs.push_back(token.logprob);
-    c.offsets.push_back(c.length);
-    Json top = Json::object();
-    for (const TokenLogprob& other : token.top) top[token_text(tokenizer, other.id)] = other.logprob;
-    c.top.push_back(std::move(top));
-  }
-  void finish(std::size_t choice, const TextFinish& finish, bool first_of_prompt) {
-    const std::lock_guard lock(mutex_);
-    call_.service().metrics().observe_answer(finish);
-    usage_.prompt += first_of_prompt ? finish.usage.prompt_tokens : 0;
-    usage_.completion += finish.usage.completion_tokens;
-    choices_[choice].reason = finish.reason;
-    if (finish.reason == FinishReason::kError)
-      failure_ = finish.message;
-    else if (stream_)
-      send(choice, finish_reason(finish.reason));
-  }
-  void prompt_ended() {
-    const std::lock_guard lock(mutex_);
-    if (--open_ > 0) return;
-    if (stream_) {
-      if (!failure_.empty())
-        call_.event(
-            Json::parse(to_json(ApiError{.status = 500, .message = failure_, .param = "", .code = ""})));
-      if (include_usage_ && failure_.empty()) {
-        Json json = frame();
-        json["choices"] = Json::array();
-        json["usage"] = to_json(usage_);
-        call_.event(json);
-      }
-      call_.end_events(/*done_mark=*/true);
-    } else if (!failure_.empty()) {
-      call_.refuse({.status = 500, .message = failure_, .param = "", .code = ""});
-    } else {
-      Json json = frame();
-      json["choices"] = Json::array();
-      for (std::size_t i = 0; i < choices_.size(); ++i)
-        json["choices"].push_back(choice_json(i, finish_reason(choices_[i].reason)));
-      json["usage"] = to_json(usage_);
-      call_.reply(json);
-    }
-  }
-
- private:
-  struct Choice {
-    std::string text;        // that no event has told yet
-    std::size_t length = 0;  // of all of it
-    Json tokens = Json::array(), token_logprobs = Json::array(), top = Json::array(), offsets = Json::array();
-    FinishReason reason = FinishReason::kStop;
-  };
-
-  Json frame() const {
-    return {{"id", id_},
-            {"object", "text_completion"},
-            {"created", created_},
-            {"model", call_.service().options().model_names.front()}};
-  }
-  Json choice_json(std::size_t i, const Json& reason) {
-    Choice& c = choices_[i];
-    Json logprobs = nullptr;
-    if (logprobs_)
-      logprobs = {{"tokens", std::exchange(c.tokens, Json::array())},
-                  {"token_logprobs", std::exchange(c.token_logprobs, Json::array())},
-                  {"top_logprobs", std::exchange(c.top, Json::array())},
-                  {"text_offset", std::exchange(c.offsets, Json::array())}};
-    return {{"index", i},
-            {"text", std::exchange(c.text, "")},
-            {"logprobs", std::move(logprobs)},
-            {"finish_reason", reason}};
-  }
-  void send(std::size_t choice, const Json& reason) {
-    Json json = frame();
-    json["choices"] = Json::array({choice_json(choice, reason)});
-    if (include_usage_) json["usage"] = nullptr;
-    call_.event(json);
-  }
-
-  Call call_;
-  bool stream_, include_usage_, logprobs_;
-  std::mutex mutex_;
-  std::size_t open_;  // prompts
-  std::vector<Choice> choices_;
-  UsageCount usage_;
-  std::string failure_;
-  std::string id_ = new_id("cmpl-");
-  std::int64_t created_ = unix_time();
-};
-
 // The answers to one of the prompts.
 class PromptAnswers final : public Generation {
  public:
-  PromptAnswers(Service& service, std::shared_ptr<CompletionReply> reply, std::size_t first, std::string echo)
-      : Generation(service), reply_(std::move(reply)), first_(first), echo_(std::move(echo)) {}
+  // first: of the reply's choices. echo: the prompt's text; nullopt where it is not wanted.
+  PromptAnswers(Service& service, std::shared_ptr<CompletionReply> reply, const CompletionForm& form,
+                std::size_t first, std::int32_t first_token, std::optional<std::string> echo)
+      : Generation(service), reply_(std::move(reply)), form_(form), first_(first), echo_(std::move(echo)) {
+    first_token_.id = first_token;
+  }
 
  private:
+  void on_prompt_token(std::size_t choice, const AnsweredToken& token) override {
+    if (is_first(choice)) tell_prompt_token(choice, first_token_, /*first=*/true);
+    tell_prompt_token(choice, token, /*first=*/false);
+  }
   void on_token(std::size_t choice, const AnsweredToken& token, bool) override {
-    if (!echo_.empty()) tell_prompt(choice);
+    tell_echo(choice);
     reply_->token(first_ + choice, token);
   }
   void on_text(std::size_t choice, std::string_view delta, bool) override {
@@ -207,15 +106,30 @@ class PromptAnswers final : public Generation {
   }
   void on_end() override { reply_->prompt_ended(); }
 
-  void tell_prompt(std::size_t choice) {
-    if (echoed_.size() <= choice) echoed_.resize(choice + 1);
-    if (!std::exchange(echoed_[choice], true)) reply_->text(first_ + choice, echo_);
+  void tell_prompt_token(std::size_t choice, const AnsweredToken& token, bool first) {
+    if (form_.prompt_logprobs) reply_->prompt_token(first_ + choice, token, first);
+    if (echo_ && form_.logprobs) reply_->echo_token(first_ + choice, token, first);
+  }
+
+  // Before an answer's first token: the prompt, and what a prompt of one token has told nobody.
+  void tell_echo(std::size_t choice) {
+    if (is_first(choice) && (form_.prompt_logprobs || form_.logprobs))
+      tell_prompt_token(choice, first_token_, /*first=*/true);
+    if (echo_ && !mark(choice, echoed_)) reply_->echo(first_ + choice, *echo_);
+  }
+  bool is_first(std::size_t choice) { return !mark(choice, begun_); }
+  // Whether it was marked before.
+  static bool mark(std::size_t choice, std::vector<char>& marks) {
+    if (marks.size() <= choice) marks.resize(choice + 1);
+    return std::exchange(marks[choice], 1) != 0;
   }
 
   std::shared_ptr<CompletionReply> reply_;
-  std::size_t first_;  // of the reply's choices
-  std::string echo_;
-  std::vector<char> echoed_;
+  CompletionForm form_;
+  std::size_t first_;
+  AnsweredToken first_token_;  // of the prompt: it has no logprob
+  std::optional<std::string> echo_;
+  std::vector<char> begun_, echoed_;  // by choice
 };
 
 }  // namespace
@@ -224,18 +138,20 @@ void completions(const Call& call) {
   const Json json = parse_body(call.request().body);
   call.service().admit(json);
   CompletionRequest request = read_request(call, json);
-  const auto reply = std::make_shared<CompletionReply>(call, request);
-  const Tokenizer& tokenizer = call.service().frontend().tokenizer();
-  std::vector<std::shared_ptr<PromptAnswers>> answers;
   const AnswerFields& fields = request.fields;
+  const auto n = static_cast<std::size_t>(fields.n);
+  const auto reply = std::make_shared<CompletionReply>(call, request.form, request.prompts.size(),
+                                                       request.prompts.size() * n);
+  Frontend& frontend = call.service().frontend();
+  std::vector<std::shared_ptr<PromptAnswers>> answers;
   for (Prompt& prompt : request.prompts) {
-    const std::string echo = !request.echo         ? ""
-                             : prompt.text.empty() ? tokenizer.decode(prompt.ids)
-                                                   : prompt.text;
-    answers.push_back(std::make_shared<PromptAnswers>(
-        call.service(), reply, answers.size() * static_cast<std::size_t>(fields.n), echo));
-    call.service().frontend().engine().check(
-        {.token_ids = prompt.ids, .sampling = fields.sampling, .mask = nullptr});
+    SamplingParams sampling = fields.sampling;
+    call.service().limit(prompt, sampling);
+    std::optional<std::string> echo;
+    if (request.echo) echo = prompt.text.empty() ? frontend.tokenizer().decode(prompt.ids) : prompt.text;
+    frontend.engine().check({.token_ids = prompt.ids, .sampling = std::move(sampling), .mask = nullptr});
+    answers.push_back(std::make_shared<PromptAnswers>(call.service(), reply, request.form, answers.size() * n,
+                                                      prompt.ids.front(), std::move(echo)));
   }
   reply->begin();
   for (std::size_t i = 0; i < answers.size(); ++i)
@@ -244,7 +160,8 @@ void completions(const Call& call) {
                        .stop = fields.stop,
                        .split_reasoning = false,
                        .keep_special = fields.keep_special,
-                       .mask = nullptr},
+                       .mask = nullptr,
+                       .prompt_logprobs = fields.prompt_logprobs},
                       fields.n);
   call.exchange().on_abort([answers] {
     for (const auto& answer : answers) answer->cancel();

@@ -129,6 +129,18 @@ const Json* Fields::object(const char* key) const {
   return value;
 }
 
+std::optional<std::vector<std::int32_t>> Fields::token_ids(const char* key) const {
+  const Json* list = array(key);
+  if (list == nullptr) return {};
+  std::vector<std::int32_t> ids;
+  for (const Json& id : *list) {
+    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max())
+      refuse(key, "a list of token ids");
+    ids.push_back(id.get<std::int32_t>());
+  }
+  return ids;
+}
+
 std::vector<std::string> Fields::texts(const char* key, std::size_t most) const {
   const Json* value = find(key);
   if (value == nullptr) return {};

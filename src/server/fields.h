@@ -29,6 +29,7 @@ class Fields {
   std::optional<std::string> text(const char* key) const;
   const nlohmann::ordered_json* array(const char* key) const;
   const nlohmann::ordered_json* object(const char* key) const;
+  std::optional<std::vector<std::int32_t>> token_ids(const char* key) const;
   // A text or a list of texts, none of them empty.
   std::vector<std::string> texts(const char* key, std::size_t most) const;
 

@@ -21,7 +21,8 @@ struct HttpRequest {
   std::string query;    // as it came, without '?'
   HttpHeaders headers;  // names in lower case
   std::string body;
-  std::string peer;  // address and port of the client
+  std::string peer;          // address and port of the client
+  std::size_t listener = 0;  // position in HttpOptions::listeners
 
   // The first header of this name (lower case); "" without one.
   std::string_view header(std::string_view name) const;
@@ -58,16 +59,21 @@ class Exchange {
 };
 
 struct TlsFiles {
-  std::string certificate;     // PEM, the chain
-  std::string key;             // PEM
-  std::string key_password;    // "" where the key is not encrypted
-  std::string client_ca_file;  // PEM; not empty: clients must show a certificate that it signed
+  std::string certificate;                    // PEM, the chain
+  std::string key;                            // PEM
+  std::string key_password;                   // "" where the key is not encrypted
+  std::vector<std::string> client_ca_files;   // PEM; any: clients must show a certificate that one signed
+  std::vector<std::string> client_crl_files;  // PEM; certificates of clients that are refused
 };
 
-struct HttpOptions {
+struct HttpListener {
   std::string host = "127.0.0.1";  // an address or a name; the first address that it has is bound
   std::uint16_t port = 8000;       // 0: any free one
   std::optional<TlsFiles> tls;
+};
+
+struct HttpOptions {
+  std::vector<HttpListener> listeners{HttpListener{}};  // at least one
   std::size_t max_header_bytes = std::size_t{64} << 10;
   std::size_t max_body_bytes = std::size_t{32} << 20;
   std::size_t max_unsent_bytes = std::size_t{4} << 20;  // of one streamed reply
@@ -92,16 +98,17 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  std::uint16_t port() const;
+  std::uint16_t port(std::size_t listener = 0) const;
   std::size_t connections() const;
   std::size_t open_exchanges() const;
-  // Reads certificate and key again; connections that exist keep theirs. Throws: as the constructor; the old
-  // ones stay in use then.
+  // Reads certificates and keys again; connections that exist keep theirs. Throws: as the constructor; the
+  // old ones stay in use then.
   void reload_tls();
   // No new connections; those without a request under way are closed, others after their reply.
   void drain();
 
  private:
+  class Listener;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

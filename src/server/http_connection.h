@@ -66,10 +66,11 @@ inline bool has_left(tcp::socket& socket) {
 template <class Stream>
 class Connection {
  public:
-  Connection(Stream& stream, std::shared_ptr<HttpShared> shared, std::string peer)
+  Connection(Stream& stream, std::shared_ptr<HttpShared> shared, std::string peer, std::size_t listener)
       : stream_(stream),
         shared_(std::move(shared)),
         peer_(std::move(peer)),
+        listener_(listener),
         wake_(std::make_shared<asio::steady_timer>(stream.get_executor())) {}
 
   // Requests one after the other until either side wants no more.
@@ -152,6 +153,7 @@ class Connection {
           to_lower(std::string_view(field.name_string().data(), field.name_string().size())),
           std::string(field.value()));
     request.peer = peer_;
+    request.listener = listener_;
     return request;
   }
 
@@ -259,6 +261,7 @@ class Connection {
   Stream& stream_;
   std::shared_ptr<HttpShared> shared_;
   std::string peer_;
+  std::size_t listener_;
   std::shared_ptr<asio::steady_timer> wake_;
   beast::flat_buffer buffer_;
 };

@@ -1,5 +1,6 @@
-// GET /v1/models, POST /tokenize, POST /detokenize
+// GET /v1/models, GET /v1/models/{model}, POST /tokenize, POST /detokenize
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "server/api_error.h"
@@ -13,19 +14,27 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json model_json(Service& service, const std::string& name) {
+  return {{"id", name},
+          {"object", "model"},
+          {"created", service.start_time()},
+          {"owned_by", "latent8"},
+          {"root", service.options().model_names.front()},
+          {"max_model_len", service.frontend().engine().info().max_model_len}};
+}
+
 }  // namespace
 
 void list_models(const Call& call) {
-  const EngineInfo& info = call.service().frontend().engine().info();
   Json data = Json::array();
   for (const std::string& name : call.service().options().model_names)
-    data.push_back({{"id", name},
-                    {"object", "model"},
-                    {"created", call.service().start_time()},
-                    {"owned_by", "latent8"},
-                    {"root", call.service().options().model_names.front()},
-                    {"max_model_len", info.max_model_len}});
+    data.push_back(model_json(call.service(), name));
   call.reply(Json{{"object", "list"}, {"data", std::move(data)}});
+}
+
+void show_model(const Call& call) {
+  call.service().admit_model(call.parameter("model"));
+  call.reply(model_json(call.service(), call.parameter("model")));
 }
 
 void tokenize(const Call& call) {
@@ -54,15 +63,11 @@ void tokenize(const Call& call) {
 void detokenize(const Call& call) {
   const Json json = parse_body(call.request().body);
   const Fields body(json);
-  const Json* tokens = body.array("tokens");
-  if (tokens == nullptr) body.refuse("tokens", "a list of token ids");
+  const std::optional<std::vector<std::int32_t>> ids = body.token_ids("tokens");
   const std::int64_t vocab_size = call.service().frontend().engine().info().vocab_size;
-  std::vector<std::int32_t> ids;
-  for (const Json& id : *tokens) {
-    if (!id.is_number_integer() || id < 0 || id >= vocab_size) body.refuse("tokens", "a list of token ids");
-    ids.push_back(id.get<std::int32_t>());
-  }
-  call.reply(Json{{"prompt", call.service().frontend().tokenizer().decode(ids)}});
+  if (!ids || std::any_of(ids->begin(), ids->end(), [&](std::int32_t id) { return id >= vocab_size; }))
+    body.refuse("tokens", "a list of token ids");
+  call.reply(Json{{"prompt", call.service().frontend().tokenizer().decode(*ids)}});
 }
 
 }  // namespace latent8

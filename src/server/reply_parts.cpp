@@ -13,10 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// JSON has no -Infinity.
-constexpr float kLeastLogprob = -9999.0F;
-float shown_logprob(float logprob) { return std::isfinite(logprob) ? logprob : kLeastLogprob; }
-
 Json token_json(const Tokenizer& tokenizer, std::int32_t id, float logprob) {
   Json bytes = Json::array();
   for (const char c : tokenizer.token_bytes(id)) bytes.push_back(static_cast<unsigned char>(c));
@@ -25,6 +21,11 @@ Json token_json(const Tokenizer& tokenizer, std::int32_t id, float logprob) {
 }
 
 }  // namespace
+
+float shown_logprob(float logprob) {
+  constexpr float kLeast = -9999.0F;
+  return std::isfinite(logprob) ? logprob : kLeast;
+}
 
 const char* finish_reason(FinishReason reason) {
   switch (reason) {
@@ -43,7 +44,7 @@ Json to_json(const UsageCount& usage) {
   return {{"prompt_tokens", usage.prompt},
           {"completion_tokens", usage.completion},
           {"total_tokens", usage.prompt + usage.completion},
-          {"prompt_tokens_details", {{"cached_tokens", 0}}},
+          {"prompt_tokens_details", {{"cached_tokens", usage.cached}}},
           {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning}}}};
 }
 

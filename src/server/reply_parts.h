@@ -15,10 +15,12 @@ namespace latent8 {
 const char* finish_reason(FinishReason reason);
 
 struct UsageCount {
-  std::int64_t prompt = 0, completion = 0, reasoning = 0;
+  std::int64_t prompt = 0, cached = 0, completion = 0, reasoning = 0;
 };
 nlohmann::ordered_json to_json(const UsageCount& usage);
 
+// JSON has no -Infinity.
+float shown_logprob(float logprob);
 // A token's text; bytes that are no whole characters become U+FFFD.
 std::string token_text(const Tokenizer& tokenizer, std::int32_t id);
 // {"token", "logprob", "bytes", "top_logprobs"} as chat completions have it.

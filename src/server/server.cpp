@@ -27,6 +27,16 @@ void reload(HttpServer& http) {
   }
 }
 
+// What a listener is for, where it is not for everything.
+std::string purpose(Planes planes) {
+  if ((planes & kAllButStop) == kAllButStop) return "";
+  std::string text;
+  for (const auto& [plane, name] :
+       {std::pair{kBusiness, "answers"}, {kManagement, "management"}, {kMetrics, "metrics"}})
+    if ((planes & plane) != 0) text += (text.empty() ? "" : ", ") + std::string(name);
+  return " (" + text + ")";
+}
+
 constexpr double kTick_s = 0.05, kForever_s = 3600.0;
 
 }  // namespace
@@ -49,8 +59,12 @@ void serve(Frontend& frontend, const ServerOptions& options, ServerSignals& sign
   HttpServer http(
       options.http, [&](std::shared_ptr<Exchange> exchange) { service.handle(std::move(exchange)); },
       [&](const HttpRequest& request) { return service.guard(request); });
-  log_info(fmt::format("serving '{}' on {}://{}:{}", options.service.model_names.front(),
-                       options.http.tls ? "https" : "http", options.http.host, http.port()));
+  for (std::size_t i = 0; i < options.http.listeners.size(); ++i) {
+    const HttpListener& listener = options.http.listeners[i];
+    log_info(fmt::format("serving '{}' on {}://{}:{}{}", options.service.model_names.front(),
+                         listener.tls ? "https" : "http", listener.host, http.port(i),
+                         purpose(options.service.planes.at(i))));
+  }
   for (int signal = 0; signal == 0 || signal == SIGHUP;) {
     signal = signals.wait(kForever_s);
     if (signal == SIGHUP) reload(http);

@@ -9,9 +9,12 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/printable.h"
 #include "formats/json.h"
 #include "latent8/version.h"
 #include "server/fields.h"
+#include "server/mindie/routes.h"
+#include "server/named_generations.h"
 #include "server/page.h"
 #include "server/reply_parts.h"
 
@@ -46,6 +49,10 @@ int status_of(ErrorCode code) {
   }
 }
 
+void append(HttpHeaders& headers, HttpHeaders more) {
+  std::move(more.begin(), more.end(), std::back_inserter(headers));
+}
+
 // In the time that depends on the lengths alone.
 bool same_key(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
@@ -53,15 +60,22 @@ bool same_key(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, std::string route)
+Call::Call(Service& service, std::shared_ptr<Exchange> exchange, std::string id, RouteMatch match)
     : service_(&service),
       exchange_(std::move(exchange)),
       id_(std::move(id)),
-      route_(std::move(route)),
+      match_(std::move(match)),
       start_(std::chrono::steady_clock::now()) {}
+
+const std::string& Call::parameter(std::string_view name) const {
+  static const std::string kNone;
+  const auto it = match_.parameters.find(name);
+  return it == match_.parameters.end() ? kNone : it->second;
+}
 
 void Call::reply(HttpReply reply) const {
   reply.headers.emplace_back("x-request-id", id_);
+  append(reply.headers, service_->cors_headers(request()));
   const int status = reply.status;
   exchange_->reply(std::move(reply));
   log(status);
@@ -71,14 +85,15 @@ void Call::reply(const Json& json, int status) const {
   reply({.status = status, .body = dump(json), .headers = {}});
 }
 
-void Call::refuse(const ApiError& error) const { reply(to_reply(error)); }
+void Call::refuse(const ApiError& error) const {
+  reply(match_.entry == nullptr ? openai_reply(error) : match_.entry->to_reply(error));
+}
 
 void Call::begin_events() const {
+  HttpHeaders headers{{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"x-request-id", id_}};
+  append(headers, service_->cors_headers(request()));
   exchange_->begin(
-      {.status = 200,
-       .content_type = "text/event-stream",
-       .body = "",
-       .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}, {"x-request-id", id_}}});
+      {.status = 200, .content_type = "text/event-stream", .body = "", .headers = std::move(headers)});
 }
 
 bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
@@ -91,9 +106,21 @@ void Call::end_events(bool done_mark) const {
 
 void Call::log(int status) const {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start_;
-  service_->metrics().count_request(route_, status);
+  const std::string route = match_.entry == nullptr ? "other" : match_.entry->path;
+  service_->metrics().count_request(route, status);
+  constexpr std::size_t kLongestPath = 200;
+  const Json fields = {{"peer", request().peer},
+                       {"method", request().method},
+                       {"path", cut_middle(request().path, kLongestPath)},
+                       {"route", route},
+                       {"status", status},
+                       {"seconds", took.count()},
+                       {"request_id", id_}};
+  std::string members = fields.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  members = members.substr(1, members.size() - 2);
   log_info(fmt::format("{} {} {} {} {:.3f} s, request {}", request().peer, request().method,
-                       shown_json(Json(request().path)), status, took.count(), id_));
+                       shown_json(Json(request().path)), status, took.count(), id_),
+           members);
 }
 
 Service::Service(Frontend& frontend, ServiceOptions options)
@@ -101,6 +128,7 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       options_(std::move(options)),
       metrics_(options_.model_names.front(), frontend.engine()),
       start_time_(unix_time()),
+      named_generations_(std::make_unique<NamedGenerations>()),
       threads_(static_cast<std::size_t>(options_.text_threads)) {
   add_routes();
 }
@@ -120,71 +148,128 @@ void Service::generation_began() {
 }
 
 void Service::generation_ended() {
-  const std::lock_guard lock(mutex_);
-  --generations_;
-  idle_.notify_all();
+  std::vector<std::function<void()>> callbacks;
+  {
+    const std::lock_guard lock(mutex_);
+    if (--generations_ > 0) return;
+    callbacks.swap(when_idle_);
+    idle_.notify_all();
+  }
+  for (const std::function<void()>& callback : callbacks) callback();
+}
+
+void Service::when_idle(std::function<void()> callback) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (generations_ > 0) return when_idle_.push_back(std::move(callback));
+  }
+  callback();
+}
+
+void Service::limit(Prompt& prompt, SamplingParams& sampling) const {
+  const auto most = static_cast<std::ptrdiff_t>(options_.max_prompt_tokens);
+  const auto tokens = static_cast<std::ptrdiff_t>(prompt.ids.size());
+  if (most > 0 && tokens > most) {
+    if (options_.truncation == Truncation::kRefuse)
+      throw ApiError{.status = 400,
+                     .message = fmt::format("the prompt: at most {} tokens expected, got {}", most, tokens),
+                     .param = "",
+                     .code = "prompt_too_long"};
+    if (options_.truncation == Truncation::kKeepEnd)
+      prompt.ids.erase(prompt.ids.begin(), prompt.ids.end() - most);
+    else
+      prompt.ids.resize(static_cast<std::size_t>(most));
+  }
+  if (options_.max_output_tokens > 0)
+    sampling.max_tokens = sampling.max_tokens == 0
+                              ? options_.max_output_tokens
+                              : std::min(sampling.max_tokens, options_.max_output_tokens);
+}
+
+void Service::queue_tokens(std::int64_t tokens) {
+  const std::int64_t before = queued_tokens_.fetch_add(tokens);
+  if (options_.max_queued_tokens == 0 || before == 0 || before + tokens <= options_.max_queued_tokens) return;
+  queued_tokens_ -= tokens;
+  throw ApiError{.status = 429,
+                 .message = fmt::format("the queue is full: {} tokens of prompts wait, at most {} may",
+                                        before, options_.max_queued_tokens),
+                 .param = "",
+                 .code = "queue_full",
+                 .retry_after_s = 1};
 }
 
 void Service::add_routes() {
-  open_paths_ = {"/health", "/ready"};
-  const auto add = [this](const char* method, const char* path, Route route) {
-    routes_[path][method] = std::move(route);
+  routes_.add({"POST", "/v1/chat/completions", chat_completions});
+  routes_.add({"POST", "/v1/completions", completions});
+  routes_.add({"GET", "/v1/models", list_models});
+  routes_.add({"GET", "/v1/models/{model}", show_model});
+  routes_.add({"POST", "/tokenize", tokenize});
+  routes_.add({"POST", "/detokenize", detokenize});
+  routes_.add({"GET", "/v1/stats", engine_stats});
+  routes_.add({"GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); }});
+  add_operation_routes();
+  add_mindie_routes(routes_);
+  for (const EmbeddedFile& file : page_files())
+    routes_.add({.method = "GET",
+                 .path = page_path(file),
+                 .handle = [&file](const Call& call) { call.reply(page_reply(file, call.request())); },
+                 .open = true});
+}
+
+void Service::add_operation_routes() {
+  constexpr Planes kHealth = kBusiness | kManagement;
+  routes_.add({.method = "GET",
+               .path = "/health",
+               .handle = [](const Call& call) { call.reply(Json{{"status", "ok"}}); },
+               .planes = kHealth,
+               .open = true});
+  const Route ready = [](const Call& call) {
+    const bool is_ready = !call.service().draining();
+    call.reply(Json{{"status", is_ready ? "ready" : "draining"}}, is_ready ? 200 : 503);
   };
-  add("POST", "/v1/chat/completions", chat_completions);
-  add("POST", "/v1/completions", completions);
-  add("GET", "/v1/models", list_models);
-  add("POST", "/tokenize", tokenize);
-  add("POST", "/detokenize", detokenize);
-  add("GET", "/health", [](const Call& call) { call.reply(Json{{"status", "ok"}}); });
-  add("GET", "/ready", [](const Call& call) {
-    const bool ready = !call.service().draining();
-    call.reply(Json{{"status", ready ? "ready" : "draining"}}, ready ? 200 : 503);
-  });
-  add("GET", "/version", [](const Call& call) { call.reply(Json{{"version", kVersion}}); });
-  for (const EmbeddedFile& file : page_files()) {
-    const std::string path = page_path(file);
-    open_paths_.insert(path);
-    add("GET", path.c_str(), [&file](const Call& call) { call.reply(page_reply(file, call.request())); });
-  }
-  add("GET", "/v1/stats", engine_stats);
-  add("GET", "/metrics", [](const Call& call) {
+  routes_.add({.method = "GET", .path = "/ready", .handle = ready, .planes = kHealth, .open = true});
+  const Route metrics = [](const Call& call) {
     call.reply({.status = 200,
                 .content_type = "text/plain; version=0.0.4",
                 .body = call.service().metrics().text(),
                 .headers = {}});
-  });
+  };
+  routes_.add({.method = "GET", .path = "/metrics", .handle = metrics, .planes = kMetrics});
+}
+
+RouteMatch Service::match(const HttpRequest& request) const {
+  return routes_.find(options_.planes.at(request.listener), request.method, request.path);
 }
 
 void Service::handle(std::shared_ptr<Exchange> exchange) {
-  const auto methods = routes_.find(exchange->request().path);
+  RouteMatch found = match(exchange->request());
   std::string id = request_id(exchange->request());
-  const Call call(*this, std::move(exchange), std::move(id),
-                  methods == routes_.end() ? "other" : methods->first);
+  const std::string allowed = std::move(found.allowed);
+  const RouteEntry* entry = found.entry;
+  const Call call(*this, std::move(exchange), std::move(id), std::move(found));
   const HttpRequest& request = call.request();
-  if (methods == routes_.end())
-    return call.refuse({.status = 404,
-                        .message = fmt::format("no route '{}'", shown_json(Json(request.path))),
-                        .param = "",
-                        .code = "not_found"});
-  auto route = methods->second.find(request.method == "HEAD" ? "GET" : request.method);
-  if (route == methods->second.end()) {
-    std::string allowed;
-    for (const auto& [method, unused] : methods->second) allowed += (allowed.empty() ? "" : ", ") + method;
-    HttpReply reply = to_reply({.status = 405,
-                                .message = fmt::format("{} expected for {}", allowed, request.path),
-                                .param = "",
-                                .code = "method_not_allowed"});
+  if (entry != nullptr) {
+    ++routed_;
+    boost::asio::post(threads_, [this, entry, call] {
+      run(call, entry->handle);
+      --routed_;
+    });
+  } else if (allowed.empty()) {
+    call.refuse({.status = 404,
+                 .message = fmt::format("no route '{}'", shown_json(Json(request.path))),
+                 .param = "",
+                 .code = "not_found"});
+  } else {
+    HttpReply reply = openai_reply({.status = 405,
+                                    .message = fmt::format("{} expected for {}", allowed, request.path),
+                                    .param = "",
+                                    .code = "method_not_allowed"});
     reply.headers.emplace_back("allow", allowed);
-    return call.reply(std::move(reply));
+    call.reply(std::move(reply));
   }
-  ++routed_;
-  boost::asio::post(threads_, [this, route = &route->second, call] {
-    run(*route, call);
-    --routed_;
-  });
 }
 
-void Service::run(const Route& route, const Call& call) {
+void Service::run(const Call& call, const Route& route) {
   try {
     route(call);
   } catch (const ApiError& error) {
@@ -200,18 +285,43 @@ void Service::run(const Route& route, const Call& call) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
-  if (open_paths_.contains(request.path)) return {};
-  if (!has_key(request)) {
-    HttpReply reply =
+  std::optional<HttpReply> refusal;
+  if (is_preflight(request)) {
+    refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
+  } else if (const RouteEntry* entry = match(request).entry;
+             !(entry != nullptr && entry->open) && !has_key(request)) {
+    const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
+    refusal =
         to_reply({.status = 401,
                   .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
                   .param = "",
                   .code = "invalid_api_key"});
-    reply.headers.emplace_back("www-authenticate", "Bearer");
-    return reply;
+    refusal->headers.emplace_back("www-authenticate", "Bearer");
+  } else if (request.method == "POST" && routed_ >= options_.max_queue) {
+    refusal = openai_reply(queue_full());
   }
-  if (request.method == "POST" && routed_ >= options_.max_queue) return to_reply(queue_full());
-  return {};
+  if (refusal) append(refusal->headers, cors_headers(request));
+  return refusal;
+}
+
+// A browser asks first whether a page of another origin may ask; it sends no key then.
+bool Service::is_preflight(const HttpRequest& request) const {
+  return request.method == "OPTIONS" && !request.header("access-control-request-method").empty() &&
+         !cors_headers(request).empty();
+}
+
+HttpHeaders Service::cors_headers(const HttpRequest& request) const {
+  const std::string origin(request.header("origin"));
+  const std::vector<std::string>& allowed = options_.cors_origins;
+  const auto lists = [&](const std::string& text) {
+    return std::find(allowed.begin(), allowed.end(), text) != allowed.end();
+  };
+  if (origin.empty() || !(lists("*") || lists(origin))) return {};
+  return {{"access-control-allow-origin", origin},
+          {"vary", "origin"},
+          {"access-control-allow-methods", "GET, POST"},
+          {"access-control-allow-headers", "authorization, content-type, x-api-key, x-request-id"},
+          {"access-control-expose-headers", "x-request-id, retry-after"}};
 }
 
 bool Service::has_key(const HttpRequest& request) const {
@@ -233,15 +343,28 @@ ApiError Service::queue_full() const {
           .retry_after_s = 1};
 }
 
-void Service::admit(const Json& body) const {
-  const std::optional<std::string> model = Fields(body).text("model");
+std::int64_t Service::longest_prompt() const {
+  const std::int64_t most = frontend_.engine().info().max_model_len - 1;
+  return options_.max_prompt_tokens > 0 ? std::min(options_.max_prompt_tokens, most) : most;
+}
+
+std::int64_t Service::longest_answer() const {
+  const std::int64_t most = frontend_.engine().info().max_model_len - 1;
+  return options_.max_output_tokens > 0 ? std::min(options_.max_output_tokens, most) : most;
+}
+
+void Service::admit_model(const std::string& name) const {
   const std::vector<std::string>& names = options_.model_names;
-  if (model && std::find(names.begin(), names.end(), *model) == names.end())
+  if (std::find(names.begin(), names.end(), name) == names.end())
     throw ApiError{.status = 404,
-                   .message = fmt::format("the model {} is not served here; '{}' is",
-                                          shown_json(Json(*model)), names.front()),
+                   .message = fmt::format("the model {} is not served here; '{}' is", shown_json(Json(name)),
+                                          names.front()),
                    .param = "model",
                    .code = "model_not_found"};
+}
+
+void Service::admit(const Json& body) const {
+  if (const std::optional<std::string> model = Fields(body).text("model")) admit_model(*model);
   if (draining_)
     throw ApiError{
         .status = 503, .message = "the server is shutting down", .param = "", .code = "", .retry_after_s = 5};

@@ -164,6 +164,46 @@ class Serve(unittest.TestCase):
         self.assertTrue(echo["choices"][0]["text"].endswith("The key" + answer), echo)
         self.assertTrue(echo["choices"][1]["text"].endswith("The key" + answer), echo)
 
+    def test_the_prompt_is_echoed_with_its_logprobs(self):
+        body = {"prompt": "Deep learning is", "max_tokens": 3, "temperature": 0, "logprobs": 2}
+        plain = self.server.post("/v1/completions", body)["choices"][0]
+        echoed = self.server.post("/v1/completions", {**body, "echo": True})["choices"][0]
+        self.assertEqual(echoed["text"], body["prompt"] + plain["text"])
+        logprobs = echoed["logprobs"]
+        self.assertEqual(len({len(values) for values in logprobs.values()}), 1)
+        self.assertIsNone(logprobs["token_logprobs"][0])
+        self.assertEqual(logprobs["token_logprobs"][-3:], plain["logprobs"]["token_logprobs"])
+        scored = self.server.post("/v1/completions", {**body, "echo": True, "max_tokens": 0})
+        self.assertEqual(scored["choices"][0]["logprobs"]["token_logprobs"], logprobs["token_logprobs"][:-3])
+        self.assertEqual(scored["choices"][0]["text"], body["prompt"])
+        self.assertEqual(scored["usage"]["completion_tokens"], 0)
+        # The answer as a prompt has the logprobs that it had as an answer.
+        again = self.server.post("/v1/completions", {**body, "prompt": echoed["text"], "prompt_logprobs": 1})
+        prompt = again["choices"][0]["prompt_logprobs"]
+        ids = self.server.post("/tokenize", {"prompt": echoed["text"]})["tokens"]
+        self.assertEqual([prompt[i][str(ids[i])]["logprob"] for i in range(len(ids) - 3, len(ids))],
+                         plain["logprobs"]["token_logprobs"])
+
+    def test_a_prompt_that_was_computed_is_found_again(self):
+        body = {"prompt": "The same beginning of many prompts. " * 20, "max_tokens": 8, "temperature": 0, "logprobs": 0}
+        first = self.server.post("/v1/completions", body)
+        second = self.server.post("/v1/completions", body)
+        cached = second["usage"]["prompt_tokens_details"]["cached_tokens"]
+        self.assertEqual(cached, (second["usage"]["prompt_tokens"] - 1) // 128 * 128)
+        self.assertGreater(cached, 0)
+        self.assertEqual(second["choices"], first["choices"])
+
+    def test_biased_tokens_come_and_ends_wait_for_min_tokens(self):
+        ids = self.server.post("/tokenize", {"prompt": " deep", "add_special_tokens": False})["tokens"]
+        body = {"prompt": "Deep", "max_tokens": 4, "temperature": 0}
+        biased = self.server.post("/v1/completions", {**body, "logit_bias": {str(ids[0]): 100}})
+        self.assertEqual(biased["choices"][0]["text"], self.server.post("/detokenize", {"tokens": ids[:1] * 4})["prompt"])
+        stopped = self.server.post("/v1/completions", {**body, "max_tokens": 9, "stop": ["e", "a", "i", "o"]})
+        self.assertLess(stopped["usage"]["completion_tokens"], 9)
+        longer = self.server.post("/v1/completions",
+                                  {**body, "max_tokens": 9, "stop": ["e", "a", "i", "o"], "min_tokens": 9})
+        self.assertEqual(longer["usage"]["completion_tokens"], 9)
+
     def test_a_stop_text_over_token_borders_ends_the_answer_before_it(self):
         body = {"prompt": "The key", "temperature": 0, "max_tokens": 64}
         whole = self.server.post("/v1/completions", body)["choices"][0]["text"]
@@ -199,7 +239,7 @@ class Serve(unittest.TestCase):
             ("/v1/chat/completions", chat(max_tokens=1.5), 400, "max_tokens"),
             ("/v1/chat/completions", chat(model="another"), 404, "model"),
             ("/v1/chat/completions", chat(response_format={"type": "json_object"}), 400, "response_format"),
-            ("/v1/chat/completions", chat(logit_bias={"5": 1}), 400, "logit_bias"),
+            ("/v1/chat/completions", chat(logit_bias={"5": 101}), 400, "logit_bias"),
             ("/v1/chat/completions", chat(chat_template_kwargs=1), 400, "chat_template_kwargs"),
             ("/v1/completions", {}, 400, "prompt"),
             ("/v1/completions", {"prompt": [-1]}, 400, "prompt"),

@@ -152,6 +152,45 @@ TEST(Engine, EndsWhatSinksSubmitWhileItIsDestroyed) {
   EXPECT_EQ(sink.reasons, std::vector<FinishReason>(4, FinishReason::kCancelled));
 }
 
+TEST(Engine, RefusesMoreRequestsThanMayWait) {
+  EngineOptions options = small_options();
+  options.max_num_seqs = 1;
+  options.max_waiting = 2;
+  Engine engine(float_model(), options);
+  CollectingSink sinks[8];
+  int refused = 0;
+
+  for (CollectingSink& sink : sinks) try {
+      engine.submit(request_of(random_prompt(9, 5), tokens(200)), sink);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kUnavailable);
+      EXPECT_NE(std::string(error.what()).find("queue is full: 2 requests wait"), std::string::npos);
+      ++refused;
+    }
+
+  EXPECT_GE(refused, 4);  // one runs, two wait; one may have finished between
+  EXPECT_LE(engine.stats().waiting, 2);
+}
+
+// Their prompts are not computed from the cache alone.
+TEST(Engine, HasNoPrefixCacheForTheReferencesNumericsOrAFloatPrefill) {
+  std::vector<EngineOptions> all(3, small_options());
+  all[0].numerics = Numerics::kAscend;
+  all[1].prefill = Prefill::kFloat;
+  all[2].prefix_cache = false;
+
+  for (EngineOptions& options : all) {
+    options.block_size = 16;
+    Engine engine(int8_model(), options);
+    CollectingSink first, second;
+    engine.submit(request_of(random_prompt(60, 11), tokens(2)), first);
+    first.wait();
+    engine.submit(request_of(random_prompt(60, 11), tokens(2)), second);
+    EXPECT_EQ(second.wait().finish.usage.cached_tokens, 0);
+    EXPECT_EQ(second.ids, first.ids);
+  }
+}
+
 TEST(Engine, TakesRequestsFromManyThreads) {
   Engine engine(float_model(), small_options());
   CollectingSink sinks[8];
@@ -224,13 +263,16 @@ TEST(Engine, RefusesAnEmptyPrompt) {
 TEST(Engine, RefusesSamplingParametersOutOfRange) {
   Engine engine(float_model(), small_options());
   CollectingSink sink;
-  std::vector<SamplingParams> bad(6);
+  std::vector<SamplingParams> bad(9);
   bad[0].temperature = -1.0F;
   bad[1].top_p = 0.0F;
   bad[2].top_k = -1;
   bad[3].min_p = 1.0F;
   bad[4].max_tokens = -1;
   bad[5].repetition_penalty = 0.0F;
+  bad[6].min_tokens = -1;
+  bad[7].logit_bias = {{4096, 1.0F}};
+  bad[8].logit_bias = {{1, std::nanf("")}};
 
   for (const SamplingParams& sampling : bad)
     error_of(ErrorCode::kInvalidArgument, [&] { engine.submit(request_of({0, 5}, sampling), sink); });

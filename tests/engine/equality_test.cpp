@@ -126,6 +126,101 @@ TEST_P(Equality, AnswersDoNotChangeWhenRequestsArePreempted) {
   EXPECT_GT(preemptions, 0);
 }
 
+// Twice the same: the second time from the cache, in whatever batch, behind answers too.
+TEST_P(Equality, AnswersDoNotDependOnPrefixHits) {
+  for (const std::int64_t block_size : {16, 32}) {
+    EngineOptions options = base_options();
+    options.block_size = block_size;
+    Engine engine(model_, options);
+    for (int round = 0; round < 2; ++round) {
+      std::deque<CollectingSink> sinks(kRequests);
+      for (std::int64_t i = 0; i < kRequests; ++i)
+        engine.submit(request_number(i), sinks[static_cast<std::size_t>(i)]);
+      for (std::size_t i = 0; i < kRequests; ++i) {
+        const CollectingSink& sink = sinks[i].wait();
+        EXPECT_EQ((Answer{sink.ids, sink.logprobs}), alone_[i]) << i;
+        const std::int64_t whole = (sink.finish.usage.prompt_tokens - 1) / block_size * block_size;
+        EXPECT_EQ(sink.finish.usage.cached_tokens, round == 0 ? 0 : whole) << i;
+      }
+    }
+    EXPECT_EQ(engine.stats().free_blocks, engine.stats().num_blocks);
+  }
+}
+
+// The next turn of a conversation: prompt and answer of the one before are found, and hold what computing
+// them as a prompt gives.
+TEST_P(Equality, AnAnswerIsFoundAsAPrefixOfTheNextPrompt) {
+  EngineOptions options = base_options(), without = base_options();
+  options.block_size = without.block_size = 16;
+  without.prefix_cache = false;
+  Engine engine(model_, options), computes(model_, without);
+  SamplingParams sampling = request_number(0).sampling;
+  sampling.max_tokens = 60;
+  std::vector<std::int32_t> ids = random_prompt(50, 77);
+  CollectingSink first;
+  engine.submit(request_of(ids, sampling), first);
+  first.wait();
+  ids.insert(ids.end(), first.ids.begin(), first.ids.end());
+  ids.push_back(17);
+  CollectingSink hit, computed;
+
+  engine.submit(request_of(ids, sampling), hit);
+  computes.submit(request_of(ids, sampling), computed);
+
+  EXPECT_GE(hit.wait().finish.usage.cached_tokens, 96);
+  EXPECT_EQ(computed.wait().finish.usage.cached_tokens, 0);
+  EXPECT_EQ(hit.ids, computed.ids);
+  EXPECT_EQ(hit.logprobs, computed.logprobs);
+}
+
+TEST_P(Equality, SeveralAnswersToOnePromptComputeItOnce) {
+  EngineOptions options = base_options();
+  options.block_size = 16;
+  Engine engine(model_, options);
+  std::deque<CollectingSink> sinks(kRequests);
+  for (CollectingSink& sink : sinks) engine.submit(request_number(1), sink);
+  for (CollectingSink& sink : sinks) {
+    sink.wait();
+    EXPECT_EQ((Answer{sink.ids, sink.logprobs}), alone_[1]);
+  }
+  EXPECT_EQ(engine.stats().prefill_tokens, 200 + (kRequests - 1) * 8);  // 8 are behind the last full block
+}
+
+// Logprobs of a prompt are those that its tokens had as an answer, however the prompt is cut, and hits and
+// preemptions leave none of them out.
+TEST_P(Equality, PromptLogprobsAreThoseOfTheAnswer) {
+  SamplingParams sampling = request_number(1).sampling;
+  sampling.logprobs = 3;
+  sampling.max_tokens = 40;
+  const std::vector<std::int32_t> prompt = random_prompt(30, 5);
+  for (const std::int64_t tokens : {512, 16}) {
+    EngineOptions options = base_options();
+    options.block_size = 16;
+    options.max_num_batched_tokens = tokens;
+    Engine engine(model_, options);
+    CollectingSink answer, scored;
+    engine.submit(request_of(prompt, sampling), answer);
+    answer.wait();
+    std::vector<std::int32_t> all = prompt;
+    all.insert(all.end(), answer.ids.begin(), answer.ids.end());
+    Request request = request_of(all, sampling);
+    request.prompt_logprobs = 3;
+
+    engine.submit(std::move(request), scored);
+    scored.wait();
+
+    ASSERT_EQ(scored.prompt_ids, std::vector<std::int32_t>(all.begin() + 1, all.end()));
+    const auto from = scored.prompt_ids.size() - answer.ids.size();
+    for (std::size_t i = 0; i < answer.ids.size(); ++i) {
+      EXPECT_EQ(scored.prompt_logprobs[from + i], answer.logprobs[i]) << i;
+      ASSERT_EQ(scored.prompt_tops[from + i].size(), 3U);
+      EXPECT_EQ(scored.prompt_tops[from + i][0].id, answer.tops[i][0].id) << i;
+    }
+    EXPECT_EQ(scored.finish.usage.cached_tokens, 0);
+    EXPECT_EQ(scored.ids.size(), 40U);
+  }
+}
+
 // A small cache, requests of several priorities that come and are cancelled at random: what a request got is
 // the beginning of its answer alone, and every block comes back.
 TEST_P(Equality, AnswersDoNotDependOnWhatOthersDo) {
@@ -161,6 +256,7 @@ TEST_P(Equality, AnswersDoNotDependOnWhatOthersDo) {
     EXPECT_EQ(sinks[i].finish.reason == FinishReason::kLength, sinks[i].ids.size() == whole.size());
   }
   EXPECT_EQ(engine.stats().free_blocks, engine.stats().num_blocks);
+  EXPECT_GT(engine.stats().prefix_hit_tokens, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Equality,

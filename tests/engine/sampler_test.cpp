@@ -55,6 +55,54 @@ TEST(Sampler, ReportsAMaskThatAllowsNothing) {
   EXPECT_EQ(sample({1.0F, 2.0F}, {}, {0}, 1, {0}).status, SampleResult::Status::kNothingAllowed);
 }
 
+TEST(Sampler, AddsTheBiasOfATokenToItsLogit) {
+  EXPECT_EQ(sample({1.0F, 5.0F, 2.0F}, {.logit_bias = {{2, 3.5F}}}).token.id, 2);
+  EXPECT_EQ(sample({1.0F, 5.0F, 2.0F}, {.logit_bias = {{1, -100.0F}}}).token.id, 2);
+}
+
+TEST(Sampler, LeavesLogprobsAsTheModelHasThem) {
+  const SamplingParams biased{.logit_bias = {{2, 100.0F}}, .logprobs = 0};
+  const float expected = std::log(std::exp(1.0F) / (std::exp(1.0F) + std::exp(3.0F)));
+
+  EXPECT_NEAR(sample({-kInf, 3.0F, 1.0F}, biased).token.logprob, expected, 1e-6F);
+}
+
+TEST(Sampler, ChoosesNoTokenThatEndsBeforeTheLeastNumberOfTokens) {
+  Sampler sampler;
+  const std::vector<float> logits{9.0F, 8.0F, 1.0F};
+  const std::vector<std::int32_t> eos{0}, tokens{2, 2, 2};
+  const SamplingParams params{.min_tokens = 2, .stop_token_ids = {1}};
+  const auto choose = [&](std::int64_t prompt_tokens) {
+    return sampler
+        .sample({.logits = logits,
+                 .params = &params,
+                 .tokens = tokens,
+                 .prompt_tokens = prompt_tokens,
+                 .allowed = {},
+                 .eos_token_ids = eos})
+        .token.id;
+  };
+
+  EXPECT_EQ(choose(3), 2);  // the first
+  EXPECT_EQ(choose(2), 2);  // the second
+  EXPECT_EQ(choose(1), 0);  // the third may be the end
+}
+
+TEST(Sampler, ScoresAGivenToken) {
+  Sampler sampler;
+  const std::vector<float> logits{1.0F, 3.0F, 2.0F};
+  const double lse = std::log(std::exp(1.0) + std::exp(3.0) + std::exp(2.0));
+
+  const SampleResult result = sampler.score(logits, 0, 2);
+
+  EXPECT_NEAR(result.token.logprob, 1.0 - lse, 1e-6);
+  EXPECT_EQ(result.token.rank, 3);
+  ASSERT_EQ(result.top.size(), 2U);
+  EXPECT_EQ(result.top[0].id, 1);
+  EXPECT_EQ(result.top[1].id, 2);
+  EXPECT_EQ(sampler.score(std::vector<float>{kInf, 1.0F}, 1, 0).status, SampleResult::Status::kNotFinite);
+}
+
 TEST(Sampler, TakesTheLargestAllowedLogit) {
   EXPECT_EQ(sample({9.0F, 1.0F, 2.0F, 8.0F}, {}, {0}, 1, {0b0110}).token.id, 2);
 }

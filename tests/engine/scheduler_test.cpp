@@ -23,10 +23,12 @@ std::unique_ptr<Sequence> sequence(RequestId id, std::int64_t prompt, std::int64
 // token and were removed.
 std::vector<RequestId> run(std::span<const Chunk> plan, Scheduler& scheduler) {
   std::vector<RequestId> finished;
-  for (const Chunk& chunk : plan) {
-    const bool completes = chunk.completes();
-    chunk.seq->num_computed_tokens += chunk.tokens;
-    if (!completes) continue;
+  std::vector<bool> completes;
+  for (const Chunk& chunk : plan) completes.push_back(chunk.completes());
+  scheduler.advance();
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const Chunk& chunk = plan[i];
+    if (!completes[i]) continue;
     chunk.seq->tokens.push_back(2);
     if (chunk.seq->length() >= chunk.seq->token_limit) finished.push_back(chunk.seq->id);
   }
@@ -56,7 +58,7 @@ TEST(Scheduler, CutsAPromptIntoChunks) {
     const auto plan = scheduler.schedule();
     ASSERT_EQ(plan.size(), 1U);
     chunks.push_back(plan[0].tokens);
-    plan[0].seq->num_computed_tokens += plan[0].tokens;
+    scheduler.advance();
   }
 
   EXPECT_EQ(chunks, (std::vector<std::int64_t>{64, 64, 22}));
@@ -73,6 +75,22 @@ TEST(Scheduler, MixesDecodesWithAChunkOfAPrompt) {
   ASSERT_EQ(plan.size(), 2U);
   EXPECT_EQ(plan[0].tokens, 1);
   EXPECT_EQ(plan[1].tokens, 63);
+}
+
+TEST(Scheduler, TakesNoMoreOfAPromptBesideDecodesThanItIsTold) {
+  Scheduler scheduler(limits());
+  scheduler.add(sequence(1, 200, 5));
+  EXPECT_EQ(scheduler.schedule(16)[0].tokens, 64);  // nobody decodes
+  scheduler.remove(1);
+  scheduler.add(sequence(2, 10, 50));
+  run(scheduler);
+  scheduler.add(sequence(3, 200, 5));
+
+  const auto plan = scheduler.schedule(16);
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[1].tokens, 16);
+  EXPECT_EQ(scheduler.schedule(16)[1].tokens, 16);
 }
 
 TEST(Scheduler, LetsDecodesGoOnWhileAPromptBeforeThemIsLong) {
@@ -192,7 +210,102 @@ TEST(Scheduler, PreemptsTheLowerPriorityFirst) {
   EXPECT_EQ(scheduler.waiting()[0]->id, 1);
 }
 
-void check_invariants(const Scheduler& scheduler, std::int32_t num_blocks, std::span<const Chunk> plan) {
+SchedulerLimits with_prefix_cache(std::int32_t num_blocks = 100) {
+  SchedulerLimits limited = limits(num_blocks);
+  limited.prefix_cache = true;
+  return limited;
+}
+
+TEST(Scheduler, BeginsBehindTheFullBlocksThatHoldItsFirstTokens) {
+  Scheduler scheduler(with_prefix_cache());
+  scheduler.add(sequence(1, 40, 1));
+  run(scheduler);
+  scheduler.add(sequence(2, 60, 5));
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].seq->num_computed_tokens, 32);
+  EXPECT_EQ(plan[0].tokens, 28);
+  EXPECT_EQ(plan[0].seq->cached_tokens, 32);
+  EXPECT_EQ(scheduler.prefix_hits(), 32);
+  EXPECT_EQ(scheduler.prefix_queries(), 100);
+}
+
+TEST(Scheduler, LeavesATokenToComputeWhereAllAreCached) {
+  Scheduler scheduler(with_prefix_cache());
+  scheduler.add(sequence(1, 32, 1));
+  run(scheduler);
+  scheduler.add(sequence(2, 32, 5));
+
+  EXPECT_EQ(scheduler.schedule()[0].tokens, 16);
+}
+
+TEST(Scheduler, HoldsSharedBlocksOnce) {
+  Scheduler scheduler(with_prefix_cache());
+  scheduler.add(sequence(1, 40, 20));
+  run(scheduler);
+  scheduler.add(sequence(2, 40, 20));
+  run(scheduler);
+
+  EXPECT_EQ(scheduler.running().size(), 2U);
+  EXPECT_EQ(scheduler.free_blocks(), 100 - 4);  // two shared, one of each alone
+}
+
+// The answers of n > 1 come at once: the first computes the prompt, the others only what is behind its
+// blocks.
+TEST(Scheduler, WaitsForThePrefixThatAnotherComputes) {
+  Scheduler scheduler(with_prefix_cache());
+  for (RequestId id = 1; id <= 3; ++id) scheduler.add(sequence(id, 100, 20));
+
+  EXPECT_EQ(scheduler.schedule().size(), 1U);
+  run(scheduler.schedule(), scheduler);  // 64 of the first one
+  run(scheduler);                        // its last 36, and all but 96 of the others
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 3U);
+  EXPECT_EQ(scheduler.running()[1]->num_computed_tokens, 96);
+}
+
+TEST(Scheduler, AdmitsOthersPastOneThatWaitsForAPrefix) {
+  Scheduler scheduler(with_prefix_cache());
+  scheduler.add(sequence(1, 100, 20));
+  scheduler.add(sequence(2, 100, 20));
+  scheduler.add(sequence(3, 10, 20));
+  scheduler.waiting()[2]->tokens.assign(10, 5);
+  run(scheduler);  // no room beside the first one's 64 tokens
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[1].seq->id, 3);
+}
+
+TEST(Scheduler, ComputesThePromptWhoseLogprobsAreWanted) {
+  Scheduler scheduler(with_prefix_cache());
+  scheduler.add(sequence(1, 40, 1));
+  run(scheduler);
+  scheduler.add(sequence(2, 40, 5));
+  scheduler.waiting()[0]->prompt_logprobs = 0;
+
+  EXPECT_EQ(scheduler.schedule()[0].tokens, 40);
+}
+
+TEST(Scheduler, TakesKeptBlocksWhenNoOthersAreFree) {
+  Scheduler scheduler(with_prefix_cache(4));
+  scheduler.add(sequence(1, 48, 1));
+  run(scheduler);
+  scheduler.add(sequence(2, 60, 1));
+  scheduler.waiting()[0]->tokens.assign(60, 7);
+  run(scheduler);
+  scheduler.add(sequence(3, 48, 1));
+
+  EXPECT_EQ(scheduler.free_blocks(), 4);
+  EXPECT_EQ(scheduler.schedule()[0].tokens, 48);
+}
+
+void check_invariants(const Scheduler& scheduler, const SchedulerLimits& limits,
+                      std::span<const Chunk> plan) {
   std::set<std::int32_t> used;
   std::int64_t held = 0, planned = 0;
   for (const auto& seq : scheduler.running()) {
@@ -200,8 +313,9 @@ void check_invariants(const Scheduler& scheduler, std::int32_t num_blocks, std::
     held += static_cast<std::int64_t>(seq->blocks.ids().size());
     RC_ASSERT(seq->num_computed_tokens < seq->length());
   }
-  RC_ASSERT(static_cast<std::int64_t>(used.size()) == held);  // no block in two tables
-  RC_ASSERT(held + scheduler.free_blocks() == num_blocks);
+  const auto distinct = static_cast<std::int64_t>(used.size());
+  RC_ASSERT(limits.prefix_cache || distinct == held);  // no block in two tables
+  RC_ASSERT(distinct + scheduler.free_blocks() == limits.num_blocks);
   for (const auto& seq : scheduler.waiting()) RC_ASSERT(seq->blocks.ids().empty());
   for (const Chunk& chunk : plan) {
     RC_ASSERT(chunk.tokens >= 1);
@@ -216,7 +330,9 @@ void check_invariants(const Scheduler& scheduler, std::int32_t num_blocks, std::
 
 RC_GTEST_PROP(Scheduler, KeepsItsInvariantsUnderRandomOperations, ()) {
   const std::int32_t num_blocks = *rc::gen::inRange(4, 20);
-  Scheduler scheduler(limits(num_blocks));
+  SchedulerLimits limited = limits(num_blocks);
+  limited.prefix_cache = *rc::gen::arbitrary<bool>();
+  Scheduler scheduler(limited);
   RequestId next = 1;
   const auto operations = *rc::gen::container<std::vector<int>>(60, rc::gen::inRange(0, 10));
 
@@ -229,8 +345,9 @@ RC_GTEST_PROP(Scheduler, KeepsItsInvariantsUnderRandomOperations, ()) {
     } else if (operation == 3) {
       scheduler.remove(*rc::gen::inRange<RequestId>(1, next + 1));
     } else {
-      check_invariants(scheduler, num_blocks, scheduler.schedule());
-      run(scheduler);
+      const std::span<const Chunk> plan = scheduler.schedule();
+      check_invariants(scheduler, limited, plan);
+      run(plan, scheduler);
     }
   }
   for (int steps = 0; !scheduler.idle(); ++steps) {  // everything that fits the cache alone finishes

@@ -55,7 +55,7 @@ class Client {
 
 HttpOptions options() {
   HttpOptions o;
-  o.port = 0;
+  o.listeners.front().port = 0;
   return o;
 }
 

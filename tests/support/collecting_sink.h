@@ -20,6 +20,11 @@ class CollectingSink : public TokenSink {
     tops.emplace_back(token.top.begin(), token.top.end());
     return !each_token || each_token(*this);
   }
+  void on_prompt_token(const SampledToken& token) noexcept override {
+    prompt_ids.push_back(token.id);
+    prompt_logprobs.push_back(token.logprob);
+    prompt_tops.emplace_back(token.top.begin(), token.top.end());
+  }
   void on_finish(const Finish& f) noexcept override {
     const std::lock_guard lock(mutex_);
     finish = f;
@@ -35,9 +40,9 @@ class CollectingSink : public TokenSink {
   }
 
   std::function<bool(CollectingSink&)> each_token;  // its answer is on_token's; empty: true
-  std::vector<std::int32_t> ids;
-  std::vector<float> logprobs;
-  std::vector<std::vector<TokenLogprob>> tops;
+  std::vector<std::int32_t> ids, prompt_ids;
+  std::vector<float> logprobs, prompt_logprobs;
+  std::vector<std::vector<TokenLogprob>> tops, prompt_tops;
   Finish finish;
   int finishes = 0;
 

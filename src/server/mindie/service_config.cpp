@@ -1,0 +1,260 @@
+#include "server/mindie/service_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "formats/files.h"
+#include "formats/json.h"
+#include "server/mindie/config_listeners.h"
+#include "server/mindie/config_tree.h"
+
+namespace latent8 {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+const std::string kDeploy = "BackendConfig.ModelDeployConfig.", kModel = kDeploy + "ModelConfig[0].",
+                  kSchedule = "BackendConfig.ScheduleConfig.";
+
+// Values that one process on this machine cannot have.
+class Unavailable {
+ public:
+  Unavailable(ConfigTree& tree, bool adapt) : tree_(tree), adapt_(adapt) {}
+
+  // Where the value at `path` is not as it must be: `why`, and what --adapt puts in its place.
+  void need(bool holds, std::string_view path, const std::string& instead, std::string_view why) {
+    if (holds) return;
+    const Json* value = tree_.find(path);
+    const std::string got = value == nullptr ? "nothing" : shown_json(*value);
+    refusals_.push_back(fmt::format("'{}': {} expected ({}), got {}", path, instead, why, got));
+    changes_.push_back(fmt::format("'{}': {} instead of {} ({})", path, instead, got, why));
+  }
+  std::vector<std::string> changes() const { return adapt_ ? changes_ : std::vector<std::string>{}; }
+  std::vector<std::string> refusals() const { return adapt_ ? std::vector<std::string>{} : refusals_; }
+
+ private:
+  ConfigTree& tree_;
+  bool adapt_;
+  std::vector<std::string> refusals_, changes_;
+};
+
+// Rules of the reference between its own values.
+void check_rules(ConfigTree& tree) {
+  const auto rule = [&](bool holds, const std::string& path, const std::string& expected) {
+    if (!holds && tree.find(path) != nullptr) tree.refuse(path, expected);
+  };
+  const std::int64_t batch = tree.integer(kSchedule + "maxBatchSize", 200);
+  const std::int64_t seq = tree.integer(kDeploy + "maxSeqLen", 2560);
+  const std::int64_t input = tree.integer(kDeploy + "maxInputTokenLen", 2048);
+  const std::int64_t preempt = tree.integer(kSchedule + "maxPreemptCount", 0);
+  rule(tree.integer(kSchedule + "cacheBlockSize", 128) % 16 == 0, kSchedule + "cacheBlockSize",
+       "a multiple of 16");
+  rule(tree.integer(kSchedule + "maxPrefillTokens", 8192) >= input, kSchedule + "maxPrefillTokens",
+       fmt::format("at least maxInputTokenLen, {},", input));
+  rule(tree.integer(kSchedule + "maxPrefillBatchSize", 0) <= batch, kSchedule + "maxPrefillBatchSize",
+       fmt::format("at most maxBatchSize, {},", batch));
+  rule(tree.integer(kSchedule + "maxN", 1) <= batch, kSchedule + "maxN",
+       fmt::format("at most maxBatchSize, {},", batch));
+  rule(tree.integer(kSchedule + "maxIterTimes", 1) <= seq, kSchedule + "maxIterTimes",
+       fmt::format("at most maxSeqLen, {},", seq));
+  rule(preempt <= batch, kSchedule + "maxPreemptCount", fmt::format("at most maxBatchSize, {},", batch));
+  rule(preempt == 0 || tree.integer(kModel + "cpuMemSize", 5) > 0, kModel + "cpuMemSize",
+       "more than 0 beside a maxPreemptCount");
+  rule(tree.integer(kModel + "npuMemSize", -1) != 0, kModel + "npuMemSize", "-1 or more than 0");
+}
+
+bool is_model_name(const std::string& name) {
+  constexpr std::size_t kLongest = 256;
+  const auto is_inner = [](char c) { return c == '-' || c == '.' || c == '_'; };
+  const auto fits = [&](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || is_inner(c);
+  };
+  return !name.empty() && name.size() <= kLongest && std::all_of(name.begin(), name.end(), fits) &&
+         !is_inner(name.front()) && !is_inner(name.back());
+}
+
+void check_texts(ConfigTree& tree) {
+  const auto one_of = [&](const std::string& path, std::vector<std::string> choices) {
+    if (const Json* value = tree.find(path);
+        value != nullptr &&
+        std::find(choices.begin(), choices.end(), value->get<std::string>()) == choices.end())
+      tree.refuse(path, fmt::format("'{}'", fmt::join(choices, "' or '")));
+  };
+  one_of("Version", {"1.0.0"});
+  one_of("ServerConfig.inferMode", {"standard", "dmi"});
+  one_of("BackendConfig.backendName", {"mindieservice_llm_engine"});
+  one_of(kModel + "backendType", {"atb", "torch"});
+  one_of(kModel + "modelInstanceType", {"Standard", "StandardMock"});
+  one_of(kSchedule + "templateType", {"Standard", "Mix"});
+  one_of(kSchedule + "templateName", {"Standard_LLM"});
+  if (!is_model_name(tree.text(kModel + "modelName", "")))
+    tree.refuse(kModel + "modelName",
+                "at most 256 letters, digits, '-', '.' and '_', the last three not at either end,");
+  if (tree.text(kModel + "modelWeightPath", "").empty())
+    tree.refuse(kModel + "modelWeightPath", "the folder of a checkpoint");
+}
+
+// How the reference spreads a model over its cards, by its own rules, and on one process.
+void check_parallel(const ConfigTree& tree, Unavailable& unavailable) {
+  const auto ways = [&](const char* key) {
+    return std::max<std::int64_t>(tree.integer(kModel + key, 1), 1);  // -1: off
+  };
+  const std::int64_t world = tree.integer(kModel + "worldSize", 1);
+  const std::int64_t dp = ways("dp"), tp = ways("tp"), cp = ways("cp"), sp = ways("sp");
+  const std::int64_t moe_tp = ways("moe_tp"), moe_ep = ways("moe_ep");
+  const bool many_nodes = tree.boolean("BackendConfig.multiNodesInferEnabled", false);
+  std::string rule;  // the first that is broken; with many nodes worldSize comes from the rank table
+  if (!many_nodes && dp * tp * cp != 1 && dp * tp * cp != world)
+    rule = fmt::format("; and dp * tp * cp = {} is not worldSize, as the reference has it on one node",
+                       dp * tp * cp);
+  else if (!many_nodes && moe_tp * moe_ep != 1 && moe_tp * moe_ep != world)
+    rule = fmt::format("; and moe_tp * moe_ep = {} is not worldSize, as the reference has it on one node",
+                       moe_tp * moe_ep);
+  else if (sp != 1 && sp != tp)
+    rule = fmt::format("; and sp = {} is not tp, as the reference has it", sp);
+  else if (cp > 2 || (cp == 2 && dp != 1))
+    rule = "; and cp is 1, or 2 beside dp = 1, in the reference";
+  unavailable.need(world == 1, kModel + "worldSize", "1", "one process, no NPU" + rule);
+  for (const char* key : {"dp", "tp", "cp", "sp", "pp", "moe_tp", "moe_ep"})
+    unavailable.need(ways(key) == 1, kModel + key, "1", "one process");
+}
+
+void check_services(const ConfigTree& tree, Unavailable& unavailable) {
+  const auto off = [&](const std::string& path, const char* why) {
+    unavailable.need(!tree.boolean(path, false), path, "false", why);
+  };
+  unavailable.need(tree.text("ServerConfig.inferMode", "standard") == "standard", "ServerConfig.inferMode",
+                   "'standard'", "prefill and decode share one process");
+  off("ServerConfig.distDPServerEnabled", "one process");
+  off("ServerConfig.layerwiseDisaggregated", "one process");
+  off("BackendConfig.multiNodesInferEnabled", "one process");
+  unavailable.need(tree.integer("BackendConfig.modelInstanceNumber", 1) == 1,
+                   "BackendConfig.modelInstanceNumber", "1", "one engine per process");
+  unavailable.need(tree.text("BackendConfig.kvPoolConfig.backend", "").empty(),
+                   "BackendConfig.kvPoolConfig.backend", "''", "there is no pool of caches");
+  const Json* models = tree.find(kDeploy + "ModelConfig");
+  unavailable.need(models == nullptr || models->size() == 1, kDeploy + "ModelConfig", "the first entry",
+                   "one model per process");
+  const Json* lora = tree.find(kDeploy + "LoraModules");
+  unavailable.need(lora == nullptr || lora->empty(), kDeploy + "LoraModules", "[]", "there is no LoRA");
+  unavailable.need(tree.text(kModel + "modelInstanceType", "Standard") == "Standard",
+                   kModel + "modelInstanceType", "'Standard'", "a server without a model answers nothing");
+}
+
+// plugin_params: what it names changes speed, not answers.
+void check_plugins(ConfigTree& tree) {
+  const std::string path = kModel + "plugin_params";
+  const Json* given = tree.find(path);
+  if (given == nullptr || *given == "") return;
+  const Json params = given->is_string()
+                          ? Json::parse(given->get<std::string>(), nullptr, /*allow_exceptions=*/false)
+                          : *given;
+  if (!params.is_object() || !params.contains("plugin_type") || !params["plugin_type"].is_string())
+    return tree.refuse(path, "an object with 'plugin_type', as such or as a text,");
+  std::string types = params["plugin_type"].get<std::string>();
+  while (!types.empty()) {
+    const std::size_t end = std::min(types.find(','), types.size());
+    const std::string type = types.substr(0, end);
+    types.erase(0, end + 1);
+    if (type == "mtp")
+      tree.no_effect("tokens are not drafted yet; the answers are the same without", "plugin_params mtp");
+    else if (type == "la" || type == "memory_decoding")
+      tree.no_effect("tokens are not drafted; the answers are the same without", "plugin_params " + type);
+    else if (type == "prefix_cache" || type == "splitfuse")
+      tree.no_effect("the engine decides; the answers are the same", "plugin_params " + type);
+    else
+      return tree.refuse(path, "plugin_type of mtp, prefix_cache, splitfuse, la and memory_decoding");
+  }
+}
+
+Truncation truncation_of(const ConfigTree& tree) {
+  const Json* value = tree.find(kDeploy + "truncation");
+  if (value == nullptr || *value == 0 || *value == false) return Truncation::kRefuse;
+  return *value == 1 ? Truncation::kKeepEnd : Truncation::kKeepBegin;
+}
+
+void read_values(const ConfigTree& tree, const fs::path& base, ServiceConfig& out) {
+  constexpr std::int64_t kGiB = std::int64_t{1} << 30, kMiB = std::int64_t{1} << 20;
+  out.model = (base / tree.text(kModel + "modelWeightPath", "")).lexically_normal();
+  out.model_name = tree.text(kModel + "modelName", "");
+  out.enable_nz = tree.boolean(kModel + "models.deepseekv2.kv_cache_options.enable_nz", true);
+  out.max_seq_len = tree.integer(kDeploy + "maxSeqLen", 2560);
+  out.max_input_tokens = std::min(tree.integer(kDeploy + "maxInputTokenLen", 2048), out.max_seq_len - 1);
+  out.truncation = truncation_of(tree);
+  out.max_output_tokens = tree.integer(kSchedule + "maxIterTimes", 512);
+  out.block_size = tree.integer(kSchedule + "cacheBlockSize", 128);
+  out.max_batch_size = tree.integer(kSchedule + "maxBatchSize", 200);
+  out.max_n = std::min(tree.integer(kSchedule + "maxN", 128), out.max_batch_size);
+  out.max_prefill_tokens = tree.integer(kSchedule + "maxPrefillTokens", 8192);
+  out.cache_bytes = std::max<std::int64_t>(tree.integer(kModel + "npuMemSize", -1), 0) * kGiB;
+  out.max_requests = 3 * tree.integer("ServerConfig.maxLinkNum", 1000);  // N under way, 2 N waiting
+  out.max_body_bytes = static_cast<std::size_t>(tree.integer("ServerConfig.maxRequestLength", 40) * kMiB);
+  const bool longest = tree.boolean("EnableDynamicAdjustTimeoutConfig", false);
+  out.token_timeout_s = static_cast<double>(longest ? 3600 : tree.integer("ServerConfig.tokenTimeout", 600));
+  out.e2e_timeout_s = static_cast<double>(longest ? 65535 : tree.integer("ServerConfig.e2eTimeout", 600));
+  out.text_threads = static_cast<int>(tree.integer("BackendConfig.tokenizerProcessNumber", 8));
+  out.full_text = tree.boolean("ServerConfig.fullTextEnabled", false);
+}
+
+std::vector<std::string> notes_of(const ConfigTree& tree, bool https) {
+  std::vector<std::string> notes;
+  for (const auto& [reason, keys] : tree.without_effect())
+    if (!(https && reason == kWithoutHttps))
+      notes.push_back(fmt::format("no effect here ({}): {}", reason, fmt::join(keys, ", ")));
+  if (!tree.unknown().empty())
+    notes.push_back(fmt::format("not known, ignored: {}", fmt::join(tree.unknown(), ", ")));
+  return notes;
+}
+
+}  // namespace
+
+ServiceConfig parse_service_config(std::string_view text, const fs::path& file, bool adapt) {
+  ConfigTree tree(text, file.string());
+  const fs::path folder = fs::absolute(file).parent_path();
+  const fs::path base = folder.filename() == "conf" ? folder.parent_path() : folder;
+
+  Unavailable unavailable(tree, adapt);
+  check_texts(tree);
+  check_rules(tree);
+  check_parallel(tree, unavailable);
+  check_services(tree, unavailable);
+  check_plugins(tree);
+  ServiceConfig out;
+  std::vector<std::string> problems = add_listeners(tree, base, out);
+  problems.insert(problems.begin(), tree.problems().begin(), tree.problems().end());
+
+  const std::vector<std::string> refusals = unavailable.refusals();
+  problems.insert(problems.end(), refusals.begin(), refusals.end());
+  if (!problems.empty())
+    throw_error(ErrorCode::kInvalidArgument, "{}: {} that cannot be used:\n  {}{}", file.string(),
+                problems.size() == 1 ? "a value" : fmt::format("{} values", problems.size()),
+                fmt::join(problems, "\n  "), refusals.empty() ? "" : "\nchange them, or start with --adapt");
+  read_values(tree, base, out);
+  out.changes = unavailable.changes();
+  out.notes = notes_of(tree, tree.boolean("ServerConfig.httpsEnabled", true));
+  return out;
+}
+
+void fit_to_model(ServiceConfig& config, std::int64_t max_position_embeddings, bool adapt) {
+  if (config.max_seq_len <= max_position_embeddings) return;
+  const std::string path = kDeploy + "maxSeqLen";
+  constexpr std::string_view kWhy = "max_position_embeddings of the model";
+  if (!adapt)
+    throw_error(ErrorCode::kInvalidArgument,
+                "'{}': at most {} expected ({}), got {}; change it, or start with --adapt", path,
+                max_position_embeddings, kWhy, config.max_seq_len);
+  config.changes.push_back(
+      fmt::format("'{}': {} instead of {} ({})", path, max_position_embeddings, config.max_seq_len, kWhy));
+  config.max_seq_len = max_position_embeddings;
+  config.max_input_tokens = std::min(config.max_input_tokens, config.max_seq_len - 1);
+  config.max_output_tokens = std::min(config.max_output_tokens, config.max_seq_len);
+}
+
+ServiceConfig read_service_config(const fs::path& file, bool adapt) {
+  return parse_service_config(read_text_file(file), file, adapt);
+}
+
+}  // namespace latent8
