@@ -201,9 +201,9 @@ TEST(ChatTemplate, ReportsTheMessageThatTheTemplateRaises) {
 
 // The arguments of a call as published templates write them.
 bool reads_text(const std::string& arguments) {
-  const ChatTemplate chat("{% for m in messages %}{% for c in m.tool_calls or [] %}{{" + arguments +
-                              "}}{% endfor %}{% endfor %}",
-                          "test", "", "");
+  const ChatTemplate chat(
+      "{% for m in messages %}{% for c in m.tool_calls or [] %}{{" + arguments + "}}{% endfor %}{% endfor %}",
+      "test", "", "");
   return chat.reads_argument_text();
 }
 
