@@ -212,9 +212,11 @@ void Service::add_routes() {
   routes_.add({"POST", "/v1/chat/completions", chat_completions});
   routes_.add({"POST", "/v1/completions", completions});
   routes_.add({"POST", "/v1/responses", responses});
-  for (const auto& [path, handle] :
-       {std::pair{"/v1/messages", messages}, std::pair{"/v1/messages/count_tokens", count_message_tokens}})
-    routes_.add({.method = "POST", .path = path, .handle = handle, .to_reply = anthropic_reply});
+  routes_.add({.method = "POST", .path = "/v1/messages", .handle = messages, .to_reply = anthropic_reply});
+  routes_.add({.method = "POST",
+               .path = "/v1/messages/count_tokens",
+               .handle = count_message_tokens,
+               .to_reply = anthropic_reply});
   routes_.add({"GET", "/v1/models", list_models});
   routes_.add({"GET", "/v1/models/{model}", show_model});
   routes_.add({"POST", "/tokenize", tokenize});
