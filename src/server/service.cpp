@@ -212,11 +212,11 @@ void Service::add_routes() {
   routes_.add({"POST", "/v1/chat/completions", chat_completions});
   routes_.add({"POST", "/v1/completions", completions});
   routes_.add({"POST", "/v1/responses", responses});
-  routes_.add({.method = "POST", .path = "/v1/messages", .handle = messages, .to_reply = anthropic_reply});
-  routes_.add({.method = "POST",
-               .path = "/v1/messages/count_tokens",
-               .handle = count_message_tokens,
-               .to_reply = anthropic_reply});
+  const auto add_anthropic = [this](const char* path, Route handle) {
+    routes_.add({.method = "POST", .path = path, .handle = std::move(handle), .to_reply = anthropic_reply});
+  };
+  add_anthropic("/v1/messages", messages);
+  add_anthropic("/v1/messages/count_tokens", count_message_tokens);
   routes_.add({"GET", "/v1/models", list_models});
   routes_.add({"GET", "/v1/models/{model}", show_model});
   routes_.add({"POST", "/tokenize", tokenize});
