@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 HttpOptions any_port() {
   HttpOptions o;
-  o.port = 0;
+  o.listeners.front().port = 0;
   return o;
 }
 
