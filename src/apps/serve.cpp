@@ -32,6 +32,8 @@ struct ServeFlags {
   std::optional<std::int64_t> port, max_num_seqs, max_num_batched_tokens, max_queue, max_model_len,
       max_prompt_tokens;
   std::int64_t max_queued_tokens = 0;
+  bool no_prefix_cache = false;
+  double max_stream_gap_ms = 250.0;
   double drain_s = 300.0;
 };
 
@@ -138,6 +140,8 @@ EngineOptions serving_engine_options(const ServeFlags& flags, const ServiceConfi
   engine.max_num_seqs = flags.max_num_seqs.value_or(engine.max_num_seqs);
   engine.max_num_batched_tokens = flags.max_num_batched_tokens.value_or(engine.max_num_batched_tokens);
   engine.max_model_len = flags.max_model_len.value_or(engine.max_model_len);
+  engine.prefix_cache = !flags.no_prefix_cache;
+  engine.max_stream_gap_s = flags.max_stream_gap_ms / 1e3;
   return engine;
 }
 
@@ -175,9 +179,10 @@ void run_server(ServeFlags flags) {
   if (config && !flags.max_model_len)
     fit_to_model(*config, checkpoint->config().max_position_embeddings, flags.adapt);
 
-  const EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);
+  EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);
   if (config) report(flags, *config, engine.max_num_batched_tokens);
   ServerOptions options = server_options(flags, config ? &*config : nullptr);
+  engine.max_waiting = options.service.max_queue;
   options.service.max_num_seqs = engine.max_num_seqs;
   options.service.max_num_batched_tokens = engine.max_num_batched_tokens;
   const std::int64_t free_bytes = memory_info().available_bytes;
@@ -214,6 +219,12 @@ void add_limit_flags(CLI::App& app, ServeFlags& flags) {
   app.add_option("--max-num-batched-tokens", flags.max_num_batched_tokens, "tokens of one step")
       ->check(at_least(1))
       ->default_str(std::to_string(kMaxStepTokens));
+  app.add_option("--max-stream-gap-ms", flags.max_stream_gap_ms,
+                 "what a step may take beside answers under way: prompts come in smaller chunks; 0: any time")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_flag("--no-prefix-cache", flags.no_prefix_cache,
+               "compute every prompt from its first token, though another began alike");
   app.add_option("--max-model-len", flags.max_model_len,
                  "tokens of prompt and answer; 0: as the model's config says")
       ->check(at_least(0))

@@ -105,6 +105,8 @@ ChatRequest read_chat_request(Service& service, const Json& json) {
   request.fields = read_answer_fields(body, service.options());
   request.logprobs = body.boolean("logprobs").value_or(false);
   const std::int64_t top = body.integer("top_logprobs", 0, kMaxTopLogprobs).value_or(0);
+  if (request.fields.prompt_logprobs >= 0)
+    body.refuse("prompt_logprobs", "nothing in chats: /v1/completions has them");
   if (top > 0 && !request.logprobs) body.refuse("top_logprobs", "'logprobs': true beside it");
   if (request.logprobs) request.fields.sampling.logprobs = static_cast<std::int32_t>(top);
   Json tools = read_tools(body);

@@ -86,7 +86,11 @@ using MakeReply = std::function<std::unique_ptr<ChatReply>(const Call&, const Ch
 std::shared_ptr<RecordingExchange> tell(const std::string& path, const MakeReply& make, bool stream,
                                         const Answer& answer) {
   const auto exchange = std::make_shared<RecordingExchange>(path);
-  const Call call(service(), exchange, "id", path);
+  const RouteEntry entry{.method = "POST",
+                         .path = path,
+                         .handle = {},
+                         .to_reply = path == "/v1/messages" ? anthropic_reply : openai_reply};
+  const Call call(service(), exchange, "id", {.entry = &entry, .parameters = {}, .allowed = ""});
   ChatRequest request;
   request.fields.stream = stream;
   request.fields.include_usage = stream;
