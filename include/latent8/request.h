@@ -41,6 +41,9 @@ class MaskProvider {
   virtual void restrict(std::span<std::uint64_t> bits) noexcept = 0;
   // The token that came; called once per token of the answer, in order.
   virtual void accept(std::int32_t token) noexcept = 0;
+  // The last `count` accepted tokens did not come after all (drafts that were refused): the next restrict()
+  // is as if they had never been accepted. REQUIRES: count <= tokens accepted and not rolled back.
+  virtual void rollback(std::int64_t count) noexcept = 0;
 };
 
 struct Request {

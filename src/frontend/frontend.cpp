@@ -76,6 +76,8 @@ Frontend::Frontend(Tokenizer tokenizer, std::optional<ChatTemplate> chat_templat
     : tokenizer_(std::make_unique<const Tokenizer>(std::move(tokenizer))),
       chat_template_(std::move(chat_template)),
       engine_(std::make_unique<Engine>(std::move(engine))) {
+  forms_ =
+      std::make_unique<AnswerForms>(*tokenizer_, engine_->info().vocab_size, engine_->info().eos_token_ids);
   if (tokenizer_->vocab_size() > engine_->info().vocab_size)
     throw_error(ErrorCode::kCorrupt,
                 "tokenizer.json: at most {} tokens expected (vocab_size of the model), got {}",
@@ -116,6 +118,24 @@ Prompt Frontend::raw_prompt(std::string_view text) const {
   return prompt;
 }
 
+Prompt Frontend::token_prompt(std::vector<std::int32_t> ids) const {
+  constexpr std::size_t kTail = 16;  // tokens, more than the open tag and white space behind it
+  const std::span<const std::int32_t> tail = std::span(ids).last(std::min(ids.size(), kTail));
+  Prompt prompt;
+  prompt.opens_reasoning = ReasoningParser::prompt_opens(tokenizer_->decode(tail));
+  prompt.ids = std::move(ids);
+  return prompt;
+}
+
+Prompt Frontend::without_reasoning(Prompt prompt) const {
+  if (!prompt.opens_reasoning) return prompt;
+  return rendered_prompt(prompt.text + "\n" + ReasoningParser::Options{}.close_tag + "\n\n");
+}
+
+MaskFactory Frontend::masks(const AnswerForm& form, const Prompt& prompt) const {
+  return forms_->masks(form, prompt.opens_reasoning);
+}
+
 TextOptions Frontend::text_options(const TextRequest& request) const {
   TextOptions options{.stop = request.stop,
                       .min_tokens = request.sampling.min_tokens,
@@ -136,7 +156,7 @@ TextAnswer Frontend::start(TextRequest request, TextSink& sink) {
   state->stream.emplace(*tokenizer_, text_options(request), *state);
   state->id = engine_->submit({.token_ids = std::move(request.prompt.ids),
                                .sampling = std::move(request.sampling),
-                               .mask = std::move(request.mask),
+                               .mask = request.make_mask ? request.make_mask() : nullptr,
                                .prompt_logprobs = request.prompt_logprobs,
                                .priority = request.priority},
                               *state->stream);

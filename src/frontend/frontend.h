@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "frontend/answer_form.h"
 #include "frontend/text_stream.h"
 #include "latent8/engine.h"
 #include "text/chat_template.h"
@@ -30,7 +31,7 @@ struct TextRequest {
   bool split_reasoning = true;
   bool keep_special = false;
   ToolFormat tool_format = ToolFormat::kNone;  // whose marks have text
-  std::unique_ptr<MaskProvider> mask;          // may be nullptr
+  MaskFactory make_mask;                       // empty: every token may come
   std::int32_t prompt_logprobs = -1;           // as Request has it
   std::int32_t priority = 0;
 };
@@ -84,6 +85,12 @@ class Frontend {
   // The text as it is, with BOS in front where the tokenizer adds it and the text does not begin with it.
   // Throws: Error{kInvalidArgument} naming the byte offset where text is not UTF-8.
   Prompt raw_prompt(std::string_view text) const;
+  Prompt token_prompt(std::vector<std::int32_t> ids) const;
+  // The prompt with its reasoning, if it opens one, closed without a word.
+  Prompt without_reasoning(Prompt prompt) const;
+
+  // Masks for answers of this form to the prompt. Throws: as AnswerForms::masks.
+  MaskFactory masks(const AnswerForm& form, const Prompt& prompt) const;
 
   // How the answer to a request becomes text.
   TextOptions text_options(const TextRequest& request) const;
@@ -108,6 +115,7 @@ class Frontend {
   // Each in one place: answers under way refer to them.
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::optional<ChatTemplate> chat_template_;
+  std::unique_ptr<AnswerForms> forms_;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -63,25 +63,10 @@ void read_ends(const Fields& body, SamplingParams& sampling, std::int64_t least_
   sampling.stop_token_ids = body.token_ids("stop_token_ids").value_or(std::vector<std::int32_t>{});
 }
 
-// Fields that change an answer and that this server does not have yet: ignoring them would be a wrong answer.
-void refuse_what_is_missing(const Fields& body) {
-  using Json = nlohmann::ordered_json;
-  const auto missing = [&](const char* key, const char* instead) {
-    body.refuse(key, fmt::format("{} (this server does not have it yet)", instead));
-  };
-  if (const Json* format = body.object("response_format"))
-    if (Fields(*format, "response_format").text("type").value_or("text") != "text")
-      missing("response_format", "no format but text");
-  for (const char* key :
-       {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
-    if (body.find(key) != nullptr) missing(key, "nothing");
-}
-
 }  // namespace
 
 AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& options,
                                 std::int64_t least_max_tokens) {
-  refuse_what_is_missing(body);
   AnswerFields out;
   out.sampling = options.defaults;
   read_distribution(body, out.sampling);
@@ -94,6 +79,7 @@ AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& option
       static_cast<std::int32_t>(body.integer("prompt_logprobs", 0, kMaxPromptLogprobs).value_or(-1));
   const auto seed = body.integer("seed", std::numeric_limits<std::int64_t>::min());
   out.sampling.seed = seed ? static_cast<std::uint64_t>(*seed) : random_seed();
+  out.format = read_answer_format(body);
   out.stop = body.texts("stop", kMaxStops);
   out.n = body.integer("n", 1, options.max_n).value_or(1);
   out.stream = body.boolean("stream").value_or(false);

@@ -1,10 +1,13 @@
 #include "server/chat_request.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "latent8/error.h"
 #include "server/chat_messages.h"
 #include "server/generation.h"
+#include "server/tool_grammar.h"
 
 namespace latent8 {
 namespace {
@@ -18,18 +21,51 @@ Prompt make_prompt(Service& service, const Fields& body, const Json& tools) {
   const Frontend& frontend = service.frontend();
   const ChatTemplate& chat_template = frontend.chat_template();
   if (has_tool_calls(messages)) fit_arguments(messages, chat_template.reads_argument_text());
-  return frontend.chat_prompt(messages, tools, read_variables(body, chat_template));
+  Prompt prompt = frontend.chat_prompt(messages, tools, read_variables(body, chat_template));
+  return reasons_not(body) ? frontend.without_reasoning(std::move(prompt)) : prompt;
 }
 
 ToolOptions tool_options(const Service& service, const Fields& body, Json tools) {
   if (tools.is_null()) return {};
-  ToolOptions options{.format = service.tool_format(),
-                      .tools = std::make_shared<const Json>(std::move(tools)),
-                      .parallel = body.boolean("parallel_tool_calls").value_or(true)};
-  const ToolChoice choice = read_tool_choice(body, *options.tools);
-  if (choice.mode == ToolChoice::Mode::kRequired || choice.mode == ToolChoice::Mode::kNamed)
-    body.refuse("tool_choice", "\"auto\" or \"none\" (this server cannot enforce calls yet)");
-  return options;
+  return {.format = service.tool_format(),
+          .tools = std::make_shared<const Json>(std::move(tools)),
+          .parallel = body.boolean("parallel_tool_calls").value_or(true)};
+}
+
+bool has_strict_tool(const Json& tools) {
+  return std::any_of(tools.begin(), tools.end(), [](const Json& tool) {
+    return tool["function"].contains("strict") && tool["function"]["strict"] == true;
+  });
+}
+
+// Masks of the calls that the choice allows. Parameters that no grammar can do are any objects, unless a tool
+// asks for "strict".
+MaskFactory tool_masks(const Frontend& frontend, const ChatRequest& request, const ToolChoice& choice) {
+  const auto masks = [&](ToolArgumentsForm arguments) {
+    AnswerForm form = request.fields.format.form;
+    if (auto grammar = tool_grammar(request.tools, choice, arguments, form.grammar)) form.grammar = grammar;
+    return frontend.masks(form, request.prompt);
+  };
+  try {
+    return masks(ToolArgumentsForm::kSchemas);
+  } catch (const Error&) {
+    if (request.fields.format.form.grammar || has_strict_tool(*request.tools.tools)) throw;
+    return masks(ToolArgumentsForm::kAnyObjects);
+  }
+}
+
+MaskFactory chat_masks(const Frontend& frontend, const Fields& body, const ChatRequest& request) {
+  const AnswerFormat& format = request.fields.format;
+  const bool of_tools = format.grammar_field.empty() && request.tools.tools != nullptr;
+  const std::string field = of_tools ? "tools" : format.grammar_field;
+  return with_field(field, [&] {
+    if (request.tools.tools == nullptr) return frontend.masks(format.form, request.prompt);
+    const ToolChoice choice = read_tool_choice(body, *request.tools.tools);
+    const bool forced = choice.mode == ToolChoice::Mode::kRequired || choice.mode == ToolChoice::Mode::kNamed;
+    if (forced && request.tools.format == ToolFormat::kNone)
+      body.refuse("tool_choice", "\"auto\" or \"none\" (the model's chat template has no form for calls)");
+    return tool_masks(frontend, request, choice);
+  });
 }
 
 // The answers to a chat request, told to its reply.
@@ -76,6 +112,7 @@ ChatRequest read_chat_request(Service& service, const Json& json) {
   Json tools = read_tools(body);
   request.prompt = make_prompt(service, body, tools);
   request.tools = tool_options(service, body, std::move(tools));
+  request.make_mask = chat_masks(service.frontend(), body, request);
   return request;
 }
 
@@ -87,7 +124,7 @@ void answer_chat(const Call& call, ChatRequest request, std::unique_ptr<ChatRepl
                      .stop = std::move(request.fields.stop),
                      .keep_special = request.fields.keep_special,
                      .tool_format = request.tools.format,
-                     .mask = nullptr},
+                     .make_mask = std::move(request.make_mask)},
                     request.fields.n);
   call.exchange().on_abort([generation] { generation->cancel(); });
 }

@@ -16,6 +16,7 @@ struct ChatRequest {
   AnswerFields fields;
   Prompt prompt;
   ToolOptions tools;
+  MaskFactory make_mask;
   bool logprobs = false;
 };
 

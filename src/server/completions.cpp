@@ -35,7 +35,7 @@ std::vector<Prompt> read_prompts(const Fields& body, const Frontend& frontend) {
   const Json* given = body.find("prompt");
   if (given == nullptr) body.refuse("prompt", "a text, a list of texts, token ids, or a list of such lists");
   if (given->is_array() && !given->empty() && given->front().is_number())
-    return {Prompt{.text = "", .ids = read_ids(*given, body)}};
+    return {frontend.token_prompt(read_ids(*given, body))};
   const Json list = given->is_array() ? *given : Json::array({*given});
   if (list.empty() || list.size() > kMaxPrompts)
     body.refuse("prompt", fmt::format("1 to {} prompts", kMaxPrompts));
@@ -44,7 +44,7 @@ std::vector<Prompt> read_prompts(const Fields& body, const Frontend& frontend) {
     if (prompt.is_string())
       prompts.push_back(frontend.raw_prompt(prompt.get<std::string>()));
     else if (prompt.is_array())
-      prompts.push_back({.text = "", .ids = read_ids(prompt, body)});
+      prompts.push_back(frontend.token_prompt(read_ids(prompt, body)));
     else
       body.refuse("prompt", "a text, a list of texts, token ids, or a list of such lists");
   }
@@ -144,12 +144,15 @@ void completions(const Call& call) {
                                                        request.prompts.size() * n);
   Frontend& frontend = call.service().frontend();
   std::vector<std::shared_ptr<PromptAnswers>> answers;
+  std::vector<MaskFactory> masks;
   for (Prompt& prompt : request.prompts) {
     SamplingParams sampling = fields.sampling;
     call.service().limit(prompt, sampling);
     std::optional<std::string> echo;
     if (request.echo) echo = prompt.text.empty() ? frontend.tokenizer().decode(prompt.ids) : prompt.text;
     frontend.engine().check({.token_ids = prompt.ids, .sampling = std::move(sampling), .mask = nullptr});
+    masks.push_back(
+        with_field(fields.format.grammar_field, [&] { return frontend.masks(fields.format.form, prompt); }));
     answers.push_back(std::make_shared<PromptAnswers>(call.service(), reply, request.form, answers.size() * n,
                                                       prompt.ids.front(), std::move(echo)));
   }
@@ -160,7 +163,7 @@ void completions(const Call& call) {
                        .stop = fields.stop,
                        .split_reasoning = false,
                        .keep_special = fields.keep_special,
-                       .mask = nullptr,
+                       .make_mask = std::move(masks[i]),
                        .prompt_logprobs = fields.prompt_logprobs},
                       fields.n);
   call.exchange().on_abort([answers] {

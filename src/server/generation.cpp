@@ -127,7 +127,7 @@ void Generation::start(TextRequest request, std::int64_t n, double timeout_s) {
       choice->queue(static_cast<std::int64_t>(request.prompt.ids.size()));
       choice->set_id(frontend_.engine().submit({.token_ids = request.prompt.ids,
                                                 .sampling = request.sampling,
-                                                .mask = nullptr,
+                                                .mask = request.make_mask ? request.make_mask() : nullptr,
                                                 .prompt_logprobs = request.prompt_logprobs,
                                                 .priority = request.priority},
                                                *choice));

@@ -238,7 +238,6 @@ class Serve(unittest.TestCase):
             ("/v1/chat/completions", chat(n=-1), 400, "n"),
             ("/v1/chat/completions", chat(max_tokens=1.5), 400, "max_tokens"),
             ("/v1/chat/completions", chat(model="another"), 404, "model"),
-            ("/v1/chat/completions", chat(response_format={"type": "json_object"}), 400, "response_format"),
             ("/v1/chat/completions", chat(logit_bias={"5": 101}), 400, "logit_bias"),
             ("/v1/chat/completions", chat(chat_template_kwargs=1), 400, "chat_template_kwargs"),
             ("/v1/completions", {}, 400, "prompt"),

@@ -328,6 +328,9 @@ class OnlyToken : public MaskProvider {
     if (id_ >= 0) bits[static_cast<std::size_t>(id_ / 64)] = std::uint64_t{1} << (id_ % 64);
   }
   void accept(std::int32_t token) noexcept override { accepted_.push_back(token); }
+  void rollback(std::int64_t count) noexcept override {
+    accepted_.resize(accepted_.size() - static_cast<std::size_t>(count));
+  }
 
  private:
   std::int32_t id_;

@@ -125,7 +125,6 @@ void start_mindie_answer(const Call& call, MindieRequest request) {
                    .stop = parameters.stop,
                    .split_reasoning = false,
                    .keep_special = parameters.keep_special,
-                   .mask = nullptr,
                    .priority = parameters.priority};
   const double timeout_s = parameters.timeout_s;
   const std::string user_id = request.user_id;
