@@ -285,12 +285,12 @@ void Service::run(const Call& call, const Route& route) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
+  const RouteEntry* entry = match(request).entry;
+  const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   std::optional<HttpReply> refusal;
   if (is_preflight(request)) {
     refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
-  } else if (const RouteEntry* entry = match(request).entry;
-             !(entry != nullptr && entry->open) && !has_key(request)) {
-    const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
+  } else if (!(entry != nullptr && entry->open) && !has_key(request)) {
     refusal =
         to_reply({.status = 401,
                   .message = "an API key expected in 'Authorization: Bearer KEY', got none that is known",
@@ -298,7 +298,7 @@ std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
                   .code = "invalid_api_key"});
     refusal->headers.emplace_back("www-authenticate", "Bearer");
   } else if (request.method == "POST" && routed_ >= options_.max_queue) {
-    refusal = openai_reply(queue_full());
+    refusal = to_reply(queue_full());
   }
   if (refusal) append(refusal->headers, cors_headers(request));
   return refusal;
