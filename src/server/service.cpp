@@ -301,6 +301,8 @@ void Service::run(const Call& call, const Route& route) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
+  const RouteEntry* entry = match(request).entry;
+  const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   std::optional<HttpReply> refusal;
   const RouteEntry* entry = match(request).entry;
   const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
