@@ -11,7 +11,7 @@ DEMO := build/demo/tiny-r1-w8a8-fa3
 QUESTION ?= What's deep learning?
 BENCH ?= --shape v2-lite --layers 4 --prompt 512 --depth 0,4096,32768 --batch 1,32
 
-.PHONY: build deps demo test check install bench format tidy clean help
+.PHONY: build deps demo serve test check install bench format tidy clean help
 
 build: ## build build/release/bin/latent8
 	@tools/deps.sh --check
@@ -24,6 +24,10 @@ deps: ## install what is missing (apt, with sudo where not root; test data from 
 demo: deps build ## quantise models/tiny-r1 and ask the quantised model a question
 	@$(MAKE) $(DEMO).stamp
 	$(LATENT8) run --model $(DEMO) --temperature 0 --prompt "$(QUESTION)"
+
+serve: deps build ## quantise models/tiny-r1 and serve it on http://127.0.0.1:8000; SERVE="..." are further flags
+	@$(MAKE) $(DEMO).stamp
+	$(LATENT8) serve --model $(DEMO) $(SERVE)
 
 $(DEMO).stamp: $(LATENT8) $(wildcard $(MODEL)/*)
 	@rm -rf $(DEMO) $(DEMO).partial && mkdir -p $(dir $(DEMO))

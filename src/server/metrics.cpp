@@ -82,6 +82,10 @@ struct Metrics::Families {
   Twin<prometheus::Gauge> preemptions{
       gauge("latent8_num_preemptions", "answers that gave their pages back so far"),
       gauge("num_preemptions_total", "answers that gave their pages back so far")};
+  prometheus::Gauge& prefix_queries =
+      gauge("latent8_prefix_cache_query_tokens", "tokens of prompts that were looked up in the prefix cache");
+  prometheus::Gauge& prefix_hits =
+      gauge("latent8_prefix_cache_hit_tokens", "tokens of prompts that were found in the prefix cache");
   prometheus::Gauge& steps = gauge("latent8_engine_steps", "steps of the model so far");
   prometheus::Family<prometheus::Gauge>& clipped =
       prometheus::BuildGauge()
@@ -142,6 +146,8 @@ std::string Metrics::text() {
   families_->running.Set(static_cast<double>(stats.running));
   families_->waiting.Set(static_cast<double>(stats.waiting));
   families_->preemptions.Set(static_cast<double>(stats.preemptions));
+  families_->prefix_queries.Set(static_cast<double>(stats.prefix_query_tokens));
+  families_->prefix_hits.Set(static_cast<double>(stats.prefix_hit_tokens));
   families_->steps.Set(static_cast<double>(stats.steps));
   if (stats.num_blocks > 0)
     families_->cache_usage.Set(1.0 - static_cast<double>(stats.free_blocks) /

@@ -1,6 +1,7 @@
 #include "server/mindie/answer.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "server/api_error.h"
 #include "server/mindie/routes.h"

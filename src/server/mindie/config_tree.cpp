@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "formats/json.h"
@@ -57,11 +58,13 @@ std::string expected_for(const ConfigKey& key, const Json& value) {
 }  // namespace
 
 ConfigTree::ConfigTree(std::string_view text, const std::string& file)
-    : root_(parse_json(plain_json(text), file)) {
-  if (!root_.is_object())
-    throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", file, root_.type_name());
-  visit(root_, "", "");
+    : root_(std::make_unique<const Json>(parse_json(plain_json(text), file))) {
+  if (!root_->is_object())
+    throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", file, root_->type_name());
+  visit(*root_, "", "");
 }
+
+ConfigTree::~ConfigTree() = default;
 
 void ConfigTree::visit(const Json& section, const std::string& path, const std::string& pattern) {
   for (const auto& [name, value] : section.items())
@@ -93,7 +96,7 @@ void ConfigTree::visit_value(const std::string& name, const Json& value, const s
 
 const Json* ConfigTree::find(std::string_view path) const {
   if (wrong_.contains(path)) return nullptr;
-  const Json* at = &root_;
+  const Json* at = root_.get();
   while (!path.empty()) {
     const std::size_t end = std::min(path.find_first_of(".["), path.size());
     const auto member = at->is_object() ? at->find(std::string(path.substr(0, end))) : at->end();

@@ -2,7 +2,8 @@
 // A service config as a tree of JSON: every key looked at, its values by path.
 
 #include <map>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <string_view>
@@ -17,6 +18,9 @@ class ConfigTree {
  public:
   // text: JSON, with comments and trailing commas. Throws: Error{kCorrupt} for anything else.
   ConfigTree(std::string_view text, const std::string& file);
+  ~ConfigTree();
+  ConfigTree(const ConfigTree&) = delete;
+  ConfigTree& operator=(const ConfigTree&) = delete;
 
   // Values by path ("ServerConfig.port"; lists with their position: "ModelConfig[0].tp"), else the fallback;
   // wrong ones, which are among the problems, count as absent.
@@ -42,7 +46,7 @@ class ConfigTree {
   void visit_value(const std::string& name, const nlohmann::json& value, const std::string& section,
                    const std::string& pattern_section);
 
-  nlohmann::json root_;
+  std::unique_ptr<const nlohmann::json> root_;
   std::vector<std::string> problems_, unknown_;
   std::set<std::string, std::less<>> wrong_;  // paths
   std::map<std::string, std::vector<std::string>> without_effect_;

@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 void reply_status(const Call& call, int status) {
-  call.reply({.status = status, .content_type = "application/json", .body = "", .headers = {}});
+  call.reply({.status = status, .content_type = "text/plain", .body = "", .headers = {}});
 }
 
 bool is_ready(const Call& call) {
