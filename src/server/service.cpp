@@ -304,8 +304,6 @@ std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
   const RouteEntry* entry = match(request).entry;
   const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   std::optional<HttpReply> refusal;
-  const RouteEntry* entry = match(request).entry;
-  const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   if (is_preflight(request)) {
     refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
   } else if (!(entry != nullptr && entry->open) && !has_key(request)) {
