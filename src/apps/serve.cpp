@@ -23,7 +23,8 @@ constexpr std::int64_t kMaxNumSeqs = 16, kMaxStepTokens = 512, kMaxQueue = 4096;
 
 struct ServeFlags {
   ModelFlags model;
-  std::string config, served_name, api_key_file, tls_cert, tls_key, tls_client_ca, log_format = "text";
+  std::string config, served_name, api_key_file, tls_cert, tls_key, tls_client_ca, log_format = "text",
+                                                                                   tool_parser = "auto";
   bool adapt = false;
   std::vector<std::string> api_keys, cors_origins;
   // Without a value: what --config says, else a default.
@@ -31,6 +32,8 @@ struct ServeFlags {
   std::optional<std::int64_t> port, max_num_seqs, max_num_batched_tokens, max_queue, max_model_len,
       max_prompt_tokens;
   std::int64_t max_queued_tokens = 0;
+  bool no_prefix_cache = false;
+  double max_stream_gap_ms = 250.0;
   double drain_s = 300.0;
 };
 
@@ -54,6 +57,17 @@ std::vector<std::string> read_keys(const ServeFlags& flags) {
   for (const std::string& key : keys)
     if (key.empty()) throw_error(ErrorCode::kInvalidArgument, "--api-key: a key expected, got an empty text");
   return keys;
+}
+
+// nullopt: by the chat template.
+std::optional<ToolFormat> read_tool_parser(const std::string& name) {
+  if (name == "auto") return std::nullopt;
+  const std::optional<ToolFormat> format = tool_format(name);
+  if (!format)
+    throw_error(ErrorCode::kInvalidArgument,
+                "--tool-parser: auto, none, deepseek_v3, deepseek_v31, kimi_k2 or glm47 expected, got '{}'",
+                name);
+  return format;
 }
 
 void set_listener(const ServeFlags& flags, HttpListener& listener) {
@@ -104,6 +118,7 @@ ServerOptions server_options(const ServeFlags& flags, const ServiceConfig* confi
   service.max_queue = flags.max_queue.value_or(config != nullptr ? service.max_queue : kMaxQueue);
   service.max_queued_tokens = flags.max_queued_tokens;
   service.max_prompt_tokens = flags.max_prompt_tokens.value_or(service.max_prompt_tokens);
+  service.tool_format = read_tool_parser(flags.tool_parser);
   service.api_keys = read_keys(flags);
   service.cors_origins = flags.cors_origins;
   options.drain_s = flags.drain_s;
@@ -125,6 +140,8 @@ EngineOptions serving_engine_options(const ServeFlags& flags, const ServiceConfi
   engine.max_num_seqs = flags.max_num_seqs.value_or(engine.max_num_seqs);
   engine.max_num_batched_tokens = flags.max_num_batched_tokens.value_or(engine.max_num_batched_tokens);
   engine.max_model_len = flags.max_model_len.value_or(engine.max_model_len);
+  engine.prefix_cache = !flags.no_prefix_cache;
+  engine.max_stream_gap_s = flags.max_stream_gap_ms / 1e3;
   return engine;
 }
 
@@ -162,9 +179,10 @@ void run_server(ServeFlags flags) {
   if (config && !flags.max_model_len)
     fit_to_model(*config, checkpoint->config().max_position_embeddings, flags.adapt);
 
-  const EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);
+  EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);
   if (config) report(flags, *config, engine.max_num_batched_tokens);
   ServerOptions options = server_options(flags, config ? &*config : nullptr);
+  engine.max_waiting = options.service.max_queue;
   options.service.max_num_seqs = engine.max_num_seqs;
   options.service.max_num_batched_tokens = engine.max_num_batched_tokens;
   const std::int64_t free_bytes = memory_info().available_bytes;
@@ -201,6 +219,12 @@ void add_limit_flags(CLI::App& app, ServeFlags& flags) {
   app.add_option("--max-num-batched-tokens", flags.max_num_batched_tokens, "tokens of one step")
       ->check(at_least(1))
       ->default_str(std::to_string(kMaxStepTokens));
+  app.add_option("--max-stream-gap-ms", flags.max_stream_gap_ms,
+                 "what a step may take beside answers under way: prompts come in smaller chunks; 0: any time")
+      ->check(at_least(0))
+      ->capture_default_str();
+  app.add_flag("--no-prefix-cache", flags.no_prefix_cache,
+               "compute every prompt from its first token, though another began alike");
   app.add_option("--max-model-len", flags.max_model_len,
                  "tokens of prompt and answer; 0: as the model's config says")
       ->check(at_least(0))
@@ -237,14 +261,18 @@ void add_serve(CLI::App& root) {
       ->needs("--config");
   app->add_option("--served-model-name", flags->served_name,
                   "name in requests and replies; default: the folder's, or modelName of --config");
+  app->add_option("--tool-parser", flags->tool_parser,
+                  "how the model writes calls of tools: deepseek_v3 (R1-0528 too), deepseek_v31, kimi_k2, "
+                  "glm47; auto: as its chat template does; none: calls stay text")
+      ->capture_default_str();
   add_address_flags(*app, *flags);
   add_limit_flags(*app, *flags);
   app->add_option("--log-format", flags->log_format, "lines of text, or a JSON object per line")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app->footer(
-      "Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready, "
-      "/metrics,\n"
+      "Routes: /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages (Anthropic's), /v1/models, "
+      "/tokenize, /detokenize, /health, /ready, /metrics,\n"
       "and MindIE's own: /generate, /infer, /v2/models/NAME/generate ... (docs/serving.md).\n"
       "SIGTERM finishes what is under way, a second one ends it; SIGHUP reads the TLS files again.\n\n"
       "Examples:\n"

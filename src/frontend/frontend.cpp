@@ -122,7 +122,8 @@ TextOptions Frontend::text_options(const TextRequest& request) const {
                       .silent = request.sampling.stop_token_ids,
                       .split_reasoning = request.split_reasoning,
                       .starts_in_reasoning = request.prompt.opens_reasoning,
-                      .keep_special = request.keep_special};
+                      .keep_special = request.keep_special,
+                      .tool_format = request.tool_format};
   if (!request.sampling.ignore_eos) {
     const std::vector<std::int32_t>& eos = engine_->info().eos_token_ids;
     options.silent.insert(options.silent.end(), eos.begin(), eos.end());

@@ -29,8 +29,9 @@ struct TextRequest {
   std::vector<std::string> stop;
   bool split_reasoning = true;
   bool keep_special = false;
-  std::unique_ptr<MaskProvider> mask;  // may be nullptr
-  std::int32_t prompt_logprobs = -1;   // as Request has it
+  ToolFormat tool_format = ToolFormat::kNone;  // whose marks have text
+  std::unique_ptr<MaskProvider> mask;          // may be nullptr
+  std::int32_t prompt_logprobs = -1;           // as Request has it
   std::int32_t priority = 0;
 };
 

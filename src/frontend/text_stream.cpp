@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "text/tool_marks.h"
+
 namespace latent8 {
 
 TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink& sink)
@@ -12,9 +14,15 @@ TextStream::TextStream(const Tokenizer& tokenizer, TextOptions options, TextSink
       silent_(std::move(options.silent)),
       min_tokens_(options.min_tokens),
       keep_special_(options.keep_special),
+      kept_(all_tool_marks(options.tool_format)),
       sink_(&sink) {
-  if (options.split_reasoning)
-    reasoning_.emplace(ReasoningParser::Options{.starts_inside = options.starts_in_reasoning});
+  ReasoningParser::Options tags{.starts_inside = options.starts_in_reasoning};
+  // Some tokenizers mark these two as special, which they are not to a reader.
+  kept_.insert(kept_.end(), {tags.open_tag, tags.close_tag});
+  // Kimi's models go from reasoning to a call without a close tag.
+  if (options.tool_format == ToolFormat::kKimiK2)
+    tags.content_mark = tool_marks(options.tool_format).section_begin;
+  if (options.split_reasoning) reasoning_.emplace(std::move(tags));
 }
 
 bool TextStream::on_token(const SampledToken& token) noexcept {
@@ -29,10 +37,7 @@ bool TextStream::on_token(const SampledToken& token) noexcept {
 bool TextStream::has_text(std::int32_t id) const {
   if (std::find(silent_.begin(), silent_.end(), id) != silent_.end()) return false;
   if (keep_special_ || !tokenizer_->is_special(id)) return true;
-  // Some tokenizers mark these two as special, which they are not to a reader.
-  const ReasoningParser::Options tags;
-  const std::string_view text = tokenizer_->token_bytes(id);
-  return text == tags.open_tag || text == tags.close_tag;
+  return std::find(kept_.begin(), kept_.end(), tokenizer_->token_bytes(id)) != kept_.end();
 }
 
 void TextStream::on_finish(const Finish& finish) noexcept {

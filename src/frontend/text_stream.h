@@ -11,6 +11,7 @@
 #include "text/reasoning_parser.h"
 #include "text/stop_strings.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace latent8 {
 
@@ -52,6 +53,7 @@ struct TextOptions {
   bool split_reasoning = false;      // <think> ... </think> goes to on_text as reasoning, without the tags
   bool starts_in_reasoning = false;  // the prompt ended inside <think>
   bool keep_special = false;         // special tokens have text; <think> and </think> always have
+  ToolFormat tool_format = ToolFormat::kNone;  // whose marks have text too
 };
 
 // Detokenises, looks for stop strings, parts reasoning from content. Engine thread only.
@@ -79,6 +81,7 @@ class TextStream : public TokenSink {
   std::vector<std::int32_t> silent_;
   std::int64_t tokens_ = 0, min_tokens_;
   bool keep_special_;
+  std::vector<std::string> kept_;  // special tokens that have text all the same
   TextSink* sink_;
 };
 

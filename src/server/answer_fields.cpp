@@ -75,9 +75,6 @@ void refuse_what_is_missing(const Fields& body) {
   for (const char* key :
        {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"})
     if (body.find(key) != nullptr) missing(key, "nothing");
-  if (const Json* choice = body.find("tool_choice");
-      choice != nullptr && *choice != "auto" && *choice != "none")
-    missing("tool_choice", "\"auto\" or \"none\"");
 }
 
 }  // namespace

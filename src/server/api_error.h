@@ -22,4 +22,8 @@ struct ApiError {
 std::string to_json(const ApiError& error);
 HttpReply openai_reply(const ApiError& error);
 
+// {"type": "error", "error": {"type", "message"}}, as Anthropic's clients read it.
+std::string anthropic_json(const ApiError& error);
+HttpReply anthropic_reply(const ApiError& error);
+
 }  // namespace latent8

@@ -1,101 +1,84 @@
 // POST /v1/chat/completions
 
+#include "server/chat_completions.h"
+
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "server/answer_fields.h"
 #include "server/api_error.h"
-#include "server/chat_messages.h"
-#include "server/generation.h"
 #include "server/reply_parts.h"
-#include "server/service.h"
 
 namespace latent8 {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Kind = AnswerBlock::Kind;
 
-constexpr std::int64_t kMaxTopLogprobs = 20;
-
-struct ChatRequest {
-  AnswerFields fields;
-  Prompt prompt;
-  bool logprobs = false;
-};
-
-ChatRequest read_request(const Call& call, const Json& json) {
-  const Fields body(json);
-  ChatRequest request;
-  request.fields = read_answer_fields(body, call.service().options());
-  request.logprobs = body.boolean("logprobs").value_or(false);
-  const std::int64_t top = body.integer("top_logprobs", 0, kMaxTopLogprobs).value_or(0);
-  if (top > 0 && !request.logprobs) body.refuse("top_logprobs", "'logprobs': true beside it");
-  if (request.logprobs) request.fields.sampling.logprobs = static_cast<std::int32_t>(top);
-  request.prompt =
-      call.service().frontend().chat_prompt(read_messages(body), read_tools(body), read_variables(body));
-  return request;
+// A call that begins, or a whole one.
+Json call_json(const AnswerBlock& call, std::string_view arguments) {
+  return {
+      {"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", arguments}}}};
 }
 
 // Both forms of the reply: the whole of it, or events as they come.
-class ChatReply final : public Generation {
+class ChatCompletion final : public ChatReply {
  public:
-  ChatReply(const Call& call, const ChatRequest& request)
-      : Generation(call.service()),
-        call_(call),
+  ChatCompletion(const Call& call, const ChatRequest& request)
+      : call_(call),
         stream_(request.fields.stream),
         include_usage_(request.fields.include_usage),
         logprobs_(request.logprobs),
-        choices_(static_cast<std::size_t>(request.fields.n)) {}
+        untold_(static_cast<std::size_t>(request.fields.n), Json::array()) {}
 
  private:
-  struct Text {
-    std::string content, reasoning;
-    Json logprobs = Json::array();  // of tokens that no event has told yet
-    FinishReason reason = FinishReason::kStop;
-  };
-
   void on_start() override {
     if (!stream_) return;
     call_.begin_events();
-    for (std::size_t i = 0; i < choices_.size(); ++i)
+    for (std::size_t i = 0; i < untold_.size(); ++i)
       send(i, {{"role", "assistant"}, {"content", ""}}, nullptr);
   }
-  void on_token(std::size_t choice, const AnsweredToken& token, bool is_reasoning) override {
-    usage_.reasoning += is_reasoning ? 1 : 0;
-    if (logprobs_) choices_[choice].logprobs.push_back(chat_logprob(tokenizer(), token));
+  void on_token(std::size_t choice, const AnsweredToken& token) override {
+    if (logprobs_) untold_[choice].push_back(chat_logprob(call_.service().frontend().tokenizer(), token));
   }
-  void on_text(std::size_t choice, std::string_view delta, bool is_reasoning) override {
-    if (!stream_) {
-      (is_reasoning ? choices_[choice].reasoning : choices_[choice].content) += delta;
-    } else if (is_reasoning) {
-      send(choice, {{"reasoning_content", delta}, {"reasoning", delta}}, nullptr);
-    } else {
-      send(choice, {{"content", delta}}, nullptr);
+  void on_block_begin(std::size_t choice, const AnswerBlock& block) override {
+    if (!stream_ || block.kind != Kind::kToolCall) return;
+    Json call = {{"index", block.call}};
+    call.update(call_json(block, ""));
+    send(choice, {{"tool_calls", Json::array({std::move(call)})}}, nullptr);
+  }
+  void on_delta(std::size_t choice, const AnswerBlock& block, std::string_view delta) override {
+    if (!stream_) return;
+    switch (block.kind) {
+      case Kind::kReasoning:
+        return send(choice, {{"reasoning_content", delta}, {"reasoning", delta}}, nullptr);
+      case Kind::kText:
+        return send(choice, {{"content", delta}}, nullptr);
+      case Kind::kToolCall: {
+        const Json call = {{"index", block.call}, {"function", {{"arguments", delta}}}};
+        return send(choice, {{"tool_calls", Json::array({call})}}, nullptr);
+      }
     }
   }
-  void on_finish(std::size_t choice, const TextFinish& finish) override {
-    call_.service().metrics().observe_answer(finish);
-    usage_.prompt = finish.usage.prompt_tokens;
-    if (choice == 0) usage_.cached = finish.usage.cached_tokens;
-    usage_.completion += finish.usage.completion_tokens;
-    choices_[choice].reason = finish.reason;
-    if (finish.reason == FinishReason::kError) failure_ = finish.message;
-    if (stream_ && finish.reason != FinishReason::kError)
-      send(choice, Json::object(), finish_reason(finish.reason));
+  void on_finish(std::size_t choice, const ChatAnswer& answer) override {
+    if (stream_) send(choice, Json::object(), reason(answer));
   }
-  void on_end() override {
+  void on_end(ChatResult result) override {
+    const ApiError failure{.status = 500, .message = result.failure, .param = "", .code = ""};
     if (stream_) {
-      if (!failure_.empty()) call_.event(error_json());
-      if (include_usage_ && failure_.empty()) send_usage();
+      if (!result.failure.empty()) call_.event(Json::parse(to_json(failure)));
+      if (include_usage_ && result.failure.empty()) send_usage(result.usage);
       call_.end_events(/*done_mark=*/true);
-    } else if (!failure_.empty()) {
-      call_.refuse({.status = 500, .message = failure_, .param = "", .code = ""});
+    } else if (!result.failure.empty()) {
+      call_.refuse(failure);
     } else {
-      call_.reply(whole());
+      call_.reply(whole(result));
     }
   }
 
-  const Tokenizer& tokenizer() const { return call_.service().frontend().tokenizer(); }
+  static Json reason(const ChatAnswer& answer) {
+    return answer.reason == FinishReason::kStop && answer.has_calls() ? "tool_calls"
+                                                                      : finish_reason(answer.reason);
+  }
 
   Json frame(const char* object) const {
     return {{"id", id_},
@@ -111,66 +94,66 @@ class ChatReply final : public Generation {
                                     {"logprobs", take_logprobs(choice)},
                                     {"finish_reason", reason}}});
     if (include_usage_) json["usage"] = nullptr;
-    if (!call_.event(json)) cancel();
+    call_.event(json);  // if nobody reads, Exchange::on_abort() ends the answers
   }
-  void send_usage() {
+  void send_usage(const UsageCount& usage) {
     Json json = frame("chat.completion.chunk");
     json["choices"] = Json::array();
-    json["usage"] = to_json(usage_);
+    json["usage"] = to_json(usage);
     call_.event(json);
   }
 
   Json take_logprobs(std::size_t choice) {
-    if (choices_[choice].logprobs.empty()) return nullptr;
-    return {{"content", std::exchange(choices_[choice].logprobs, Json::array())}};
+    if (untold_[choice].empty()) return nullptr;
+    return {{"content", std::exchange(untold_[choice], Json::array())}};
   }
 
-  Json whole() {
+  static Json message(const ChatAnswer& answer) {
+    const std::string content = answer.text_of(Kind::kText), reasoning = answer.text_of(Kind::kReasoning);
+    Json message = {{"role", "assistant"}, {"content", content}};
+    if (!reasoning.empty()) {
+      message["reasoning_content"] = reasoning;
+      message["reasoning"] = reasoning;
+    }
+    if (!answer.has_calls()) return message;
+    if (content.empty()) message["content"] = nullptr;
+    for (const AnswerBlock& block : answer.blocks)
+      if (block.kind == Kind::kToolCall) message["tool_calls"].push_back(call_json(block, block.text));
+    return message;
+  }
+
+  Json whole(const ChatResult& result) {
     Json json = frame("chat.completion");
     Json choices = Json::array();
-    for (std::size_t i = 0; i < choices_.size(); ++i) {
-      Json message = {{"role", "assistant"}, {"content", choices_[i].content}};
-      if (!choices_[i].reasoning.empty()) {
-        message["reasoning_content"] = choices_[i].reasoning;
-        message["reasoning"] = choices_[i].reasoning;
-      }
+    for (std::size_t i = 0; i < result.answers.size(); ++i)
       choices.push_back({{"index", i},
-                         {"message", std::move(message)},
+                         {"message", message(result.answers[i])},
                          {"logprobs", take_logprobs(i)},
-                         {"finish_reason", finish_reason(choices_[i].reason)}});
-    }
+                         {"finish_reason", reason(result.answers[i])}});
     json["choices"] = std::move(choices);
-    json["usage"] = to_json(usage_);
+    json["usage"] = to_json(result.usage);
     return json;
-  }
-
-  Json error_json() const {
-    return Json::parse(to_json(ApiError{.status = 500, .message = failure_, .param = "", .code = ""}));
   }
 
   Call call_;
   bool stream_, include_usage_, logprobs_;
-  std::vector<Text> choices_;
-  UsageCount usage_;
-  std::string failure_;
+  std::vector<Json> untold_;  // by choice: logprobs of tokens that no event has told yet
   std::string id_ = new_id("chatcmpl-");
   std::int64_t created_ = unix_time();
 };
 
 }  // namespace
 
+std::unique_ptr<ChatReply> make_chat_reply(const Call& call, const ChatRequest& request) {
+  return std::make_unique<ChatCompletion>(call, request);
+}
+
 void chat_completions(const Call& call) {
-  const Json json = parse_body(call.request().body);
-  call.service().admit(json);
-  ChatRequest request = read_request(call, json);
-  const auto reply = std::make_shared<ChatReply>(call, request);
-  reply->start({.prompt = std::move(request.prompt),
-                .sampling = std::move(request.fields.sampling),
-                .stop = std::move(request.fields.stop),
-                .keep_special = request.fields.keep_special,
-                .mask = nullptr},
-               request.fields.n);
-  call.exchange().on_abort([reply] { reply->cancel(); });
+  const Json body = parse_body(call.request().body);
+  call.service().admit(body);
+  ChatRequest request = read_chat_request(call.service(), body);
+  auto reply = make_chat_reply(call, request);
+  answer_chat(call, std::move(request), std::move(reply));
 }
 
 }  // namespace latent8

@@ -117,6 +117,12 @@ std::optional<std::string> Fields::text(const char* key) const {
   return value->get<std::string>();
 }
 
+std::string Fields::need_text(const char* key) const {
+  std::optional<std::string> value = text(key);
+  if (!value) refuse(key, "a text");
+  return *std::move(value);
+}
+
 const Json* Fields::array(const char* key) const {
   const Json* value = find(key);
   if (value != nullptr && !value->is_array()) refuse(key, "a list");

@@ -27,6 +27,7 @@ class Fields {
                                       std::int64_t high = std::numeric_limits<std::int64_t>::max()) const;
   std::optional<double> number(const char* key, double low, double high) const;
   std::optional<std::string> text(const char* key) const;
+  std::string need_text(const char* key) const;  // which must be there
   const nlohmann::ordered_json* array(const char* key) const;
   const nlohmann::ordered_json* object(const char* key) const;
   std::optional<std::vector<std::int32_t>> token_ids(const char* key) const;

@@ -24,6 +24,8 @@ using asio::ip::tcp;
 // How often a connection looks whether its client is still there while a reply is being made.
 inline constexpr auto kLook = std::chrono::milliseconds(50);
 inline constexpr std::size_t kFirstRead = 4096;
+inline constexpr std::size_t kTimedBody = std::size_t{1} << 20;  // bytes of a body that have request_s
+inline constexpr double kLinger_s = 2.0;  // for a client that is refused while it sends
 
 inline std::chrono::milliseconds milliseconds(double time_s) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(time_s * 1000.0));
@@ -103,6 +105,7 @@ class Connection {
     if (shared_->guard) {
       if (std::optional<HttpReply> reply = shared_->guard(request)) {
         co_await send_reply(std::move(*reply), /*keep=*/false, /*head_only=*/request.method == "HEAD");
+        co_await linger();
         co_return false;
       }
     }
@@ -131,8 +134,11 @@ class Connection {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       co_await asio::async_write(stream_, asio::buffer(kContinue), token(error));
     }
-    while (!error && !parser.is_done()) {
-      limit(options().request_s);
+    for (std::size_t timed = 0; !error && !parser.is_done();) {
+      if (parser.get().body().size() >= timed) {
+        limit(options().request_s);
+        timed += kTimedBody;
+      }
       co_await http::async_read_some(stream_, buffer_, parser, token(error));
     }
   }
@@ -226,8 +232,19 @@ class Connection {
                          .body = plain_error_json(status, message),
                          .headers = {}},
                         /*keep=*/false, /*head_only=*/false);
-    beast::error_code ignored;
-    socket().shutdown(tcp::socket::shutdown_send, ignored);
+    co_await linger();
+  }
+
+  // Ends the reply and passes over what the client still sends: closing at once would reset the connection,
+  // and with it the reply that it has not read.
+  asio::awaitable<void> linger() {
+    beast::error_code error;
+    socket().shutdown(tcp::socket::shutdown_send, error);
+    limit(kLinger_s);
+    while (!error) {
+      buffer_.clear();
+      co_await stream_.async_read_some(buffer_.prepare(kFirstRead), token(error));
+    }
   }
 
   // 0: the connection ended, nobody is there to be told.

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "server/api_error.h"
-#include "server/chat_messages.h"
+#include "server/chat_request.h"
 #include "server/fields.h"
 #include "server/reply_parts.h"
 #include "server/service.h"
@@ -43,7 +43,7 @@ void tokenize(const Call& call) {
   Frontend& frontend = call.service().frontend();
   std::vector<std::int32_t> ids;
   if (body.find("messages") != nullptr) {
-    ids = frontend.chat_prompt(read_messages(body), read_tools(body), read_variables(body)).ids;
+    ids = chat_prompt(call.service(), body).ids;
   } else if (const std::optional<std::string> prompt = body.text("prompt")) {
     ids = body.boolean("add_special_tokens").value_or(true) ? frontend.raw_prompt(*prompt).ids
                                                             : frontend.tokenizer().encode(*prompt);

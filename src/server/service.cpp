@@ -53,6 +53,11 @@ void append(HttpHeaders& headers, HttpHeaders more) {
   std::move(more.begin(), more.end(), std::back_inserter(headers));
 }
 
+ToolFormat find_tool_format(const Frontend& frontend, const ServiceOptions& options) {
+  if (options.tool_format) return *options.tool_format;
+  return frontend.has_chat_template() ? frontend.chat_template().tool_format() : ToolFormat::kNone;
+}
+
 // In the time that depends on the lengths alone.
 bool same_key(std::string_view a, std::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
@@ -98,6 +103,10 @@ void Call::begin_events() const {
 
 bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
 
+bool Call::event(std::string_view name, const Json& json) const {
+  return exchange_->write(fmt::format("event: {}\ndata: {}\n\n", name, dump(json)));
+}
+
 void Call::end_events(bool done_mark) const {
   if (done_mark) exchange_->write("data: [DONE]\n\n");
   exchange_->end();
@@ -128,6 +137,7 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       options_(std::move(options)),
       metrics_(options_.model_names.front(), frontend.engine()),
       start_time_(unix_time()),
+      tool_format_(find_tool_format(frontend, options_)),
       named_generations_(std::make_unique<NamedGenerations>()),
       threads_(static_cast<std::size_t>(options_.text_threads)) {
   add_routes();
@@ -201,6 +211,12 @@ void Service::queue_tokens(std::int64_t tokens) {
 void Service::add_routes() {
   routes_.add({"POST", "/v1/chat/completions", chat_completions});
   routes_.add({"POST", "/v1/completions", completions});
+  routes_.add({"POST", "/v1/responses", responses});
+  const auto add_anthropic = [this](const char* path, Route handle) {
+    routes_.add({.method = "POST", .path = path, .handle = std::move(handle), .to_reply = anthropic_reply});
+  };
+  add_anthropic("/v1/messages", messages);
+  add_anthropic("/v1/messages/count_tokens", count_message_tokens);
   routes_.add({"GET", "/v1/models", list_models});
   routes_.add({"GET", "/v1/models/{model}", show_model});
   routes_.add({"POST", "/tokenize", tokenize});
@@ -288,6 +304,8 @@ std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
   const RouteEntry* entry = match(request).entry;
   const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   std::optional<HttpReply> refusal;
+  const RouteEntry* entry = match(request).entry;
+  const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
   if (is_preflight(request)) {
     refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
   } else if (!(entry != nullptr && entry->open) && !has_key(request)) {

@@ -40,6 +40,7 @@ struct ServiceOptions {
   std::vector<std::string> cors_origins;    // web pages that may ask; "*": all
   std::vector<Planes> planes{kAllButStop};  // what each listener of the HTTP server is for
   int text_threads = 2;
+  std::optional<ToolFormat> tool_format;  // of calls in answers; nullopt: by the chat template
   std::int64_t max_num_seqs = 0, max_num_batched_tokens = 0;  // the engine's, to be told
   std::string model_folder;                                   // name of the checkpoint's folder
   std::int64_t cache_gib = -1;                                // what was asked for; -1: from the free memory
@@ -67,7 +68,8 @@ class Call {
   void refuse(const ApiError& error) const;              // in the shape of the route's API
   void begin_events() const;                             // server-sent events
   bool event(const nlohmann::ordered_json& json) const;  // "data: ..."
-  void end_events(bool done_mark) const;                 // "data: [DONE]" where the API has it
+  bool event(std::string_view name, const nlohmann::ordered_json& json) const;  // "event: NAME" before it
+  void end_events(bool done_mark) const;  // "data: [DONE]" where the API has it
 
  private:
   void log(int status) const;
@@ -101,6 +103,7 @@ class Service {
   bool draining() const { return draining_; }
 
   std::int64_t start_time() const { return start_time_; }
+  ToolFormat tool_format() const { return tool_format_; }
 
   // Called by every Generation; the destructor waits for the last one.
   void generation_began();
@@ -138,6 +141,7 @@ class Service {
   std::atomic<std::int64_t> routed_{0};  // requests that a text thread has or will take up
   std::atomic<std::int64_t> queued_tokens_{0};
   std::int64_t start_time_;
+  ToolFormat tool_format_;
   std::unique_ptr<NamedGenerations> named_generations_;
   std::mutex mutex_;
   std::condition_variable idle_;
@@ -149,6 +153,9 @@ class Service {
 // The routes, one file each; Service::add_routes() names them.
 void chat_completions(const Call& call);
 void completions(const Call& call);
+void responses(const Call& call);
+void messages(const Call& call);
+void count_message_tokens(const Call& call);
 void list_models(const Call& call);
 void show_model(const Call& call);
 void tokenize(const Call& call);

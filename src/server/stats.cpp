@@ -26,6 +26,8 @@ void engine_stats(const Call& call) {
                                     {"prefill_tokens", stats.prefill_tokens},
                                     {"generated_tokens", stats.generated_tokens},
                                     {"preemptions", stats.preemptions},
+                                    {"prefix_query_tokens", stats.prefix_query_tokens},
+                                    {"prefix_hit_tokens", stats.prefix_hit_tokens},
                                     {"max_model_len", info.max_model_len}});
 }
 

@@ -101,6 +101,7 @@ ChatTemplate::ChatTemplate(std::string_view source, std::string_view name, std::
                            std::string eos_token)
     : special_tokens_{{"bos_token", std::move(bos_token)}, {"eos_token", std::move(eos_token)}} {
   templates_.push_back({std::string(kDefault), JinjaTemplate(source, name), ""});
+  tool_format_ = detect_tool_format(source);
 }
 
 void ChatTemplate::add(std::string name, std::string_view source, const std::string& where) {
@@ -112,6 +113,7 @@ void ChatTemplate::add(std::string name, std::string_view source, const std::str
   } catch (const Error& error) {
     named.error = error.what();
   }
+  if (tool_format_ == ToolFormat::kNone) tool_format_ = detect_tool_format(source);
   templates_.push_back(std::move(named));
 }
 
@@ -189,6 +191,23 @@ Json ChatTemplate::thinking_variables(bool on) const {
   for (const char* name : kThinkingVariables)
     if (mentions(name)) variables[name] = on;
   return variables;
+}
+
+bool ChatTemplate::reads_argument_text() const {
+  const Json call = {{"id", "functions.f:0"},
+                     {"type", "function"},
+                     {"function", {{"name", "f"}, {"arguments", {{"key", "value"}}}}}};
+  const Json messages = {
+      {{"role", "user"}, {"content", "x"}},
+      {{"role", "assistant"}, {"content", ""}, {"tool_calls", Json::array({call})}},
+      {{"role", "tool"}, {"name", "f"}, {"tool_call_id", "functions.f:0"}, {"content", "y"}}};
+  try {
+    // An object that is printed shows Python's form of it.
+    return render(messages, Json::array(), /*add_generation_prompt=*/true).find("{'key'") !=
+           std::string::npos;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 std::vector<std::string> ChatTemplate::notes() const {

@@ -10,6 +10,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "text/jinja/template.h"
+#include "text/tool_format.h"
 
 namespace latent8 {
 
@@ -47,6 +48,11 @@ class ChatTemplate {
   // The variables that switch the model's reasoning on or off in templates of this family, as far as these
   // templates read them: {"thinking": on}, {"enable_thinking": on}, both, or {} if it cannot be switched.
   nlohmann::ordered_json thinking_variables(bool on) const;
+  // How a call of a tool is written, by the marks in the templates.
+  ToolFormat tool_format() const { return tool_format_; }
+  // Whether the arguments of the calls in assistant messages must be JSON text: some templates join them to
+  // texts. Others read the object that they stand for.
+  bool reads_argument_text() const;
   // What may fail when it is reached, each with the template's name and line.
   std::vector<std::string> notes() const;
 
@@ -61,6 +67,7 @@ class ChatTemplate {
   const Named& choose(bool has_tools) const;
 
   std::vector<Named> templates_;
+  ToolFormat tool_format_ = ToolFormat::kNone;
   std::vector<std::pair<std::string, std::string>> special_tokens_;  // variable, text
 };
 

@@ -1,16 +1,12 @@
 #include "text/reasoning_parser.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "text/suffix_prefix.h"
+#include "text/white_space.h"
 
 namespace latent8 {
-namespace {
-
-constexpr std::string_view kSpace = " \t\r\n";
-
-}  // namespace
-
 ReasoningParser::ReasoningParser(Options options)
     : options_(std::move(options)), state_(options_.starts_inside ? State::kAfterOpen : State::kStart) {}
 
@@ -42,16 +38,16 @@ bool ReasoningParser::advance(ReasoningDelta& delta) {
       return true;
     case State::kInside: {
       const std::size_t close = held_.find(options_.close_tag);
-      if (close != std::string::npos) {
-        delta.reasoning += held_.substr(0, close);
-        held_.erase(0, close + options_.close_tag.size());
-        state_ = State::kAfterClose;
-        return true;
-      }
-      const std::size_t safe = held_.size() - longest_suffix_prefix(held_, options_.close_tag);
-      delta.reasoning += held_.substr(0, safe);
-      held_.erase(0, safe);
-      return false;
+      const std::size_t mark =
+          options_.content_mark.empty() ? std::string::npos : held_.find(options_.content_mark);
+      const bool ends = close != std::string::npos || mark != std::string::npos;
+      const std::size_t partial = std::max(longest_suffix_prefix(held_, options_.close_tag),
+                                           longest_suffix_prefix(held_, options_.content_mark));
+      const std::size_t length = ends ? std::min(close, mark) : held_.size() - partial;
+      delta.reasoning += held_.substr(0, length);
+      held_.erase(0, length + (ends && close < mark ? options_.close_tag.size() : 0));
+      if (ends) state_ = close < mark ? State::kAfterClose : State::kContent;
+      return ends;
     }
     case State::kAfterClose: {
       const std::size_t begin = held_.find_first_not_of('\n');

@@ -21,6 +21,7 @@ class ReasoningParser {
     bool starts_inside = false;
     std::string open_tag = "<think>";
     std::string close_tag = "</think>";
+    std::string content_mark;  // ends reasoning too, and is content; "" for none
   };
 
   explicit ReasoningParser(Options options);

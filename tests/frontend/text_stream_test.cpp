@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/errors.h"
+#include "text/tool_marks.h"
 
 namespace latent8 {
 namespace {
@@ -108,6 +109,18 @@ TEST(TextFinish, ComputesRatesFromTheUsage) {
   EXPECT_DOUBLE_EQ(finish.ttft_s(), 2.5);
   EXPECT_DOUBLE_EQ(finish.prefill_rate(), 50.0);
   EXPECT_DOUBLE_EQ(finish.decode_rate(), 2.5);
+}
+
+TEST(TextStream, KeepsTheMarksOfToolCallsWhereTheyAreAskedFor) {
+  const ToolMarks marks = tool_marks(ToolFormat::kDeepseekV3);
+  const std::string call = marks.section_begin + marks.call_begin + "function" + marks.separator + "f";
+  Text plain, with_calls;
+
+  stream(call, {}, plain);
+  stream(call, {.tool_format = ToolFormat::kDeepseekV3}, with_calls);
+
+  EXPECT_EQ(plain.content, "functionf");
+  EXPECT_EQ(with_calls.content, call);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <thread>
@@ -34,6 +35,10 @@ class Client {
 
   void send(std::string_view text) const {
     EXPECT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
+  // The server may have closed.
+  void try_send(std::string_view text) const {
+    static_cast<void>(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL));
   }
   // All that comes until the server closes.
   std::string rest() const {
@@ -170,6 +175,39 @@ TEST(HttpServer, AsksItsGuardBeforeABodyIsRead) {
   client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n");
 
   EXPECT_THAT(client.rest(), StartsWith("HTTP/1.1 401 Unauthorized"));
+}
+
+TEST(HttpServer, ARefusalReachesAClientThatStillSends) {
+  HttpOptions o = options();
+  o.max_body_bytes = 10;
+  const HttpServer server(o, echo);
+  const std::string body(std::size_t{8} << 20, 'x');
+  const Client client(server.port());
+
+  client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" +
+              body);
+
+  EXPECT_THAT(client.rest(), StartsWith("HTTP/1.1 413 "));
+}
+
+TEST(HttpServer, EndsABodyThatTricklesIn) {
+  HttpOptions o = options();
+  o.request_s = 0.3;
+  const HttpServer server(o, echo);
+  const Client client(server.port());
+
+  client.send("POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 1000\r\n\r\n");
+  std::atomic<bool> ended{false};
+  std::thread trickle([&] {
+    while (!ended) {
+      client.try_send("x");
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+
+  EXPECT_EQ(client.rest(), "");
+  ended = true;
+  trickle.join();
 }
 
 TEST(HttpServer, ClosesIdleConnectionsWhenItDrains) {

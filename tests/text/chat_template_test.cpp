@@ -199,5 +199,26 @@ TEST(ChatTemplate, ReportsTheMessageThatTheTemplateRaises) {
   }
 }
 
+// The arguments of a call as published templates write them.
+bool reads_text(const std::string& arguments) {
+  const ChatTemplate chat(
+      "{% for m in messages %}{% for c in m.tool_calls or [] %}{{" + arguments + "}}{% endfor %}{% endfor %}",
+      "test", "", "");
+  return chat.reads_argument_text();
+}
+
+TEST(ChatTemplate, KnowsWhetherArgumentsOfCallsMustBeText) {
+  EXPECT_TRUE(reads_text("c['type'] + c['function']['arguments']"));
+  EXPECT_TRUE(reads_text("c.function.arguments"));
+  EXPECT_FALSE(reads_text("c.function.arguments | tojson"));
+  EXPECT_FALSE(reads_text("c.function.arguments if c.function.arguments is string else 'o'"));
+  EXPECT_FALSE(reads_text("c.function.arguments.items() | length"));
+}
+
+TEST(ChatTemplate, KnowsTheFormatOfCalls) {
+  EXPECT_EQ(ChatTemplate::load(kSource / "models/tiny-r1")->tool_format(), ToolFormat::kDeepseekV3);
+  EXPECT_EQ(ChatTemplate("plain", "test", "", "").tool_format(), ToolFormat::kNone);
+}
+
 }  // namespace
 }  // namespace latent8

@@ -150,6 +150,18 @@ TEST(ReasoningParser, KeepsReasoningWithoutACloseTagAsReasoning) {
   EXPECT_TRUE(parser.inside());
 }
 
+TEST(ReasoningParser, EndsAtAMarkOfContent) {
+  ReasoningParser parser({.starts_inside = true, .content_mark = "<call>"});
+
+  ReasoningDelta delta = parser.push("hm <ca");
+  EXPECT_EQ(delta.reasoning, "hm ");
+  delta = parser.push("ll>f");
+
+  EXPECT_EQ(delta.reasoning, "");
+  EXPECT_EQ(delta.content, "<call>f");
+  EXPECT_FALSE(parser.inside());
+}
+
 TEST(ReasoningParser, KnowsAPromptThatOpensTheTag) {
   EXPECT_TRUE(ReasoningParser::prompt_opens("<assistant><think>\n"));
   EXPECT_FALSE(ReasoningParser::prompt_opens("<assistant>"));

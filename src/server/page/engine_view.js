@@ -10,6 +10,8 @@ const WIDTH = 240, HEIGHT = 44;
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
+const share = (part, all) => (all > 0 ? `${((part / all) * 100).toFixed(0)} %` : "0 %");
+
 // The last minute of a number.
 class Chart {
   constructor(label, unit) {
@@ -99,7 +101,7 @@ export class EngineView {
       ["Queue", whole.format(stats.waiting)],
       ["Pages in use", `${whole.format(pages - free)} of ${whole.format(pages)}`],
       ["Cache holds", `${short.format(pages * size)} tokens`],
-      ["Prefix hits", stats.prefix_hit_tokens === undefined ? null : `${short.format(stats.prefix_hit_tokens)} tokens`],
+      ["Prompts from the cache", share(stats.prefix_hit_tokens, stats.prefix_query_tokens)],
       ["Preemptions", whole.format(stats.preemptions)],
       ["Steps", short.format(stats.steps)],
       ["Tokens generated", short.format(stats.generated_tokens)],
@@ -108,7 +110,7 @@ export class EngineView {
   }
 
   showValues(rows) {
-    this.values.replaceChildren(...rows.filter(([, value]) => value !== null).map(([name, value]) =>
+    this.values.replaceChildren(...rows.map(([name, value]) =>
       element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   }
 }
