@@ -208,8 +208,10 @@ TEST(ServiceConfig, KeepsWithinTheContextOfTheModel) {
 TEST(ServiceConfig, IsDescribedKeyByKeyInTheDocuments) {
   const std::string page = read_text_file(fs::path(LATENT8_SOURCE_DIR) / "docs/serving.md");
 
-  for (const ConfigKey& key : config_keys())
-    EXPECT_THAT(page, HasSubstr('`' + std::string(key.name) + '`')) << key.section << key.name;
+  for (const ConfigKey& key : config_keys()) {
+    const std::string name(key.name.substr(key.name.rfind('.') + 1));
+    EXPECT_NE(page.find('`' + name + '`'), std::string::npos) << key.section << key.name;
+  }
 }
 
 }  // namespace
