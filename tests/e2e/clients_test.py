@@ -1,5 +1,7 @@
-"""The client libraries that people use, unmodified, as they come from PyPI (tools/deps.sh puts them into build/venv)."""
+"""The package `openai`, unmodified, as it comes from PyPI (tools/deps.sh puts it into build/venv). tools_test.py has what is
+about tools, /v1/responses and the package `anthropic`."""
 import asyncio
+import json
 import sys
 import unittest
 
@@ -8,12 +10,12 @@ from serve_test import QUESTION, Server, chat
 
 sys.path[:0] = [str(path) for path in sorted((support.SOURCE / "build/venv/lib").glob("python3*/site-packages"))]
 try:
-    import anthropic
     import openai
 except ImportError:
-    anthropic = openai = None
+    openai = None
 
 MESSAGES = [{"role": "user", "content": QUESTION}]
+SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"], "additionalProperties": False}
 
 
 @unittest.skipIf(openai is None, "no openai in build/venv: make deps fetches it")
@@ -86,6 +88,16 @@ class OpenAi(unittest.TestCase):
         self.assertEqual("".join(chunk.choices[0].text for chunk in streamed), whole.choices[0].text)
         self.assertEqual(len(whole.choices[0].logprobs.token_logprobs), 8)
 
+    def test_structured_output(self):
+        form = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+        try:
+            answer = self.ask(response_format=form)
+        except openai.BadRequestError as error:
+            self.assertEqual(error.param, "response_format")
+            self.skipTest(f"this program was built without constrained decoding: {error}")
+
+        self.assertIn(json.loads(answer.choices[0].message.content)["city"], ("Rome", "Oslo"))
+
     def test_refusals_become_the_clients_own_errors(self):
         with self.assertRaises(openai.AuthenticationError):
             openai.OpenAI(base_url=self.url, api_key="wrong", max_retries=0).models.list()
@@ -102,52 +114,6 @@ class OpenAi(unittest.TestCase):
         stream.close()
 
         self.assertEqual(self.ask(max_tokens=4).usage.completion_tokens, 4)
-
-    def test_a_response(self):
-        answer = self.client.responses.create(model=self.model, input=QUESTION, temperature=0)
-        with self.client.responses.stream(model=self.model, input=QUESTION, temperature=0) as stream:
-            streamed = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
-
-        self.assertEqual((answer.output_text, streamed), (self.expected["content"], self.expected["content"]))
-        self.assertEqual(answer.status, "completed")
-
-
-@unittest.skipIf(anthropic is None, "no anthropic in build/venv: make deps fetches it")
-class Anthropic(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.server = Server("--api-key", "secret")
-        cls.addClassCleanup(cls.server.stop)
-        cls.client = anthropic.Anthropic(base_url=f"http://127.0.0.1:{cls.server.port}", api_key="secret", max_retries=0)
-        cls.addClassCleanup(cls.client.close)
-        cls.expected = cls.server.post("/v1/chat/completions", chat(), headers={"x-api-key": "secret"})
-
-    def message(self):
-        return {"model": self.expected["model"], "max_tokens": 1000, "messages": MESSAGES, "extra_body": {"temperature": 0}}
-
-    def test_a_message(self):
-        answer = self.client.messages.create(**self.message())
-
-        self.assertEqual("".join(b.text for b in answer.content if b.type == "text"), self.expected["choices"][0]["message"]["content"])
-        self.assertEqual(answer.stop_reason, "end_turn")
-        self.assertEqual(answer.usage.output_tokens, self.expected["usage"]["completion_tokens"])
-
-    def test_a_streamed_message(self):
-        with self.client.messages.stream(**self.message()) as stream:
-            text = "".join(stream.text_stream)
-            final = stream.get_final_message()
-
-        self.assertEqual(text, self.expected["choices"][0]["message"]["content"])
-        self.assertEqual(final.stop_reason, "end_turn")
-
-    def test_tokens_are_counted_and_refusals_are_the_clients_own_errors(self):
-        counted = self.client.messages.count_tokens(model=self.expected["model"], messages=MESSAGES)
-
-        self.assertEqual(counted.input_tokens, self.expected["usage"]["prompt_tokens"])
-        with self.assertRaises(anthropic.BadRequestError):
-            self.client.messages.create(**{**self.message(), "extra_body": {"temperature": -1}})
-        with self.assertRaises(anthropic.AuthenticationError):
-            anthropic.Anthropic(base_url=self.client.base_url, api_key="wrong", max_retries=0).messages.create(**self.message())
 
 
 if __name__ == "__main__":
