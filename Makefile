@@ -11,7 +11,7 @@ DEMO := build/demo/tiny-r1-w8a8-fa3
 QUESTION ?= What's deep learning?
 BENCH ?= --shape v2-lite --layers 4 --prompt 512 --depth 0,4096,32768 --batch 1,32
 
-.PHONY: build deps demo serve test check install bench format tidy clean help
+.PHONY: build deps demo serve test test-long fuzz soak check install bench format tidy clean help
 
 build: ## build build/release/bin/latent8
 	@tools/deps.sh --check
@@ -38,6 +38,19 @@ $(DEMO).stamp: $(LATENT8) $(wildcard $(MODEL)/*)
 test: deps ## everything that CI runs, from a clean clone too
 	@tools/ci.sh
 
+test-long: deps ## what takes too long for every change: ThreadSanitizer over the quantiser, ten minutes each of fuzzing and soak
+	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS) --target quant_tests
+	@ctest --test-dir build/tsan -R '^quant\.' --output-on-failure -j $(JOBS) --no-tests=error
+	@$(MAKE) fuzz soak SECONDS=600
+
+fuzz: ## every fuzz target, SECONDS=300 together; prints executions and coverage
+	@tools/deps.sh --check
+	@cmake --preset fuzz && cmake --build --preset fuzz -j $(JOBS) --target $(patsubst fuzz/%.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+	@tools/fuzz.sh $(or $(SECONDS),300)
+
+soak: build ## kills, failing calls, full disks and flipped bits at random for SECONDS=300; prints counts
+	@python3 tools/soak.py --seconds $(or $(SECONDS),300)
+
 check: ## the quick loop: incremental release build, unit and e2e tests
 	@tools/deps.sh --check
 	@tools/deps.sh --sources
@@ -63,4 +76,4 @@ clean: ## remove build/
 	rm -rf build
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12

@@ -40,7 +40,6 @@ void read_fields(std::string_view text) {
     const Fields body(json);
     for (const auto& [key, value] : json.items()) read_every_way(body, key.c_str());
     static_cast<void>(read_tools(body));
-    static_cast<void>(read_variables(body));
     static_cast<void>(read_messages(body));
   } catch (const ApiError& error) {
     LATENT8_CHECK(error.status == 400 && !error.message.empty());

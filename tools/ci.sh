@@ -82,21 +82,6 @@ choose_leak_check() {
   fi
 }
 
-fuzz_smoke() {
-  local program name seconds status=0
-  local programs=(build/fuzz/bin/*_fuzz)
-  seconds=$((FUZZ_SECONDS / ${#programs[@]}))
-  for program in "${programs[@]}"; do
-    name=$(basename "$program" _fuzz)
-    mkdir -p "build/fuzz/corpus/$name"
-    local seeds=()
-    [[ -d fuzz/corpus/$name ]] && seeds=("fuzz/corpus/$name")
-    "$program" -max_total_time=$((seconds > 1 ? seconds : 2)) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-      -artifact_prefix="$LOGS/" "build/fuzz/corpus/$name" "${seeds[@]}" || status=1
-  done
-  return $status
-}
-
 has_tests() { compgen -G "tests/$1/*_test.cpp" >/dev/null; }
 
 step "checkers" checkers
@@ -121,7 +106,7 @@ if compgen -G 'fuzz/*_fuzz.cpp' >/dev/null; then
   fuzzers=(fuzz/*_fuzz.cpp)
   fuzzers=("${fuzzers[@]#fuzz/}")
   step "build fuzz" build fuzz -- "${fuzzers[@]%.cpp}" || finish
-  step "fuzz" fuzz_smoke
+  step "fuzz" tools/fuzz.sh "$FUZZ_SECONDS"
 else
   skip "fuzz" "fuzz/ has no *_fuzz.cpp"
 fi

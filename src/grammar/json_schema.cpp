@@ -327,10 +327,12 @@ void check_tag(Json& tag, const PatternCheck& keeps_json) {
   const auto text = [&](const char* key) -> std::string {
     return tag.contains(key) && tag[key].is_string() ? tag[key].get<std::string>() : "";
   };
-  if (tag["type"] == "json_schema" && tag.contains("json_schema"))
+  if (tag["type"] == "json_schema" && tag.contains("json_schema")) {
     SchemaCheck(tag["json_schema"], "a schema of the structural tag", keeps_json,
                 tag.value("style", Json("json")) == "json")
         .run();
+    if (!tag.contains("max_whitespace_cnt")) tag["max_whitespace_cnt"] = kMaxWhiteSpace;
+  }
   if (tag["type"] == "regex")
     check_repetitions(text("pattern"), Repetitions::kRegex, "an expression of the structural tag");
   if (tag["type"] == "grammar")

@@ -9,6 +9,10 @@
 
 namespace latent8 {
 
+// White space between the parts of JSON comes in runs of at most so many characters: indented JSON fits, and
+// a model cannot fill its answer with blanks.
+inline constexpr int kMaxWhiteSpace = 32;
+
 // Whether strings of a pattern are JSON strings as they are.
 using PatternCheck = std::function<bool(const std::string& pattern)>;
 

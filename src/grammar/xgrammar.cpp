@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "grammar/grammar.h"
+#include "grammar/json_schema.h"
 #include "grammar/utf8_masks.h"
 
 namespace {
@@ -45,10 +46,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little,
               "masks are read as int32 words and as uint64 words");
-
-// White space between the parts of JSON comes in runs of at most so many characters: indented JSON fits, and
-// a model cannot fill its answer with blanks.
-constexpr int kMaxWhiteSpace = 32;
 
 using Bits = std::vector<std::uint64_t>;
 

@@ -86,6 +86,8 @@ struct Metrics::Families {
       gauge("latent8_prefix_cache_query_tokens", "tokens of prompts that were looked up in the prefix cache");
   prometheus::Gauge& prefix_hits =
       gauge("latent8_prefix_cache_hit_tokens", "tokens of prompts that were found in the prefix cache");
+  prometheus::Gauge& prefix_share =
+      gauge("npu_prefix_cache_hit_rate", "prompt tokens found in the prefix cache; 1 is all");
   prometheus::Gauge& steps = gauge("latent8_engine_steps", "steps of the model so far");
   prometheus::Family<prometheus::Gauge>& clipped =
       prometheus::BuildGauge()
@@ -146,9 +148,11 @@ std::string Metrics::text() {
   families_->running.Set(static_cast<double>(stats.running));
   families_->waiting.Set(static_cast<double>(stats.waiting));
   families_->preemptions.Set(static_cast<double>(stats.preemptions));
+  families_->steps.Set(static_cast<double>(stats.steps));
   families_->prefix_queries.Set(static_cast<double>(stats.prefix_query_tokens));
   families_->prefix_hits.Set(static_cast<double>(stats.prefix_hit_tokens));
-  families_->steps.Set(static_cast<double>(stats.steps));
+  families_->prefix_share.Set(
+      share(static_cast<double>(stats.prefix_hit_tokens), static_cast<double>(stats.prefix_query_tokens)));
   if (stats.num_blocks > 0)
     families_->cache_usage.Set(1.0 - static_cast<double>(stats.free_blocks) /
                                          static_cast<double>(stats.num_blocks));

@@ -301,9 +301,9 @@ void Service::run(const Call& call, const Route& route) {
 }
 
 std::optional<HttpReply> Service::guard(const HttpRequest& request) const {
-  std::optional<HttpReply> refusal;
   const RouteEntry* entry = match(request).entry;
   const auto to_reply = entry == nullptr ? openai_reply : entry->to_reply;
+  std::optional<HttpReply> refusal;
   if (is_preflight(request)) {
     refusal = HttpReply{.status = 204, .content_type = "text/plain", .body = "", .headers = {}};
   } else if (!(entry != nullptr && entry->open) && !has_key(request)) {

@@ -95,7 +95,7 @@ class Browser:
     def text(self, selector):
         return self.run("return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')", selector)
 
-    def wait(self, script, *arguments, time_s=60):
+    def wait(self, script, *arguments, time_s=120):
         """Until the expression is true."""
         until = time.monotonic() + time_s
         while not (value := self.run(f"return ({script})", *arguments)):

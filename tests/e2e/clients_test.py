@@ -1,5 +1,7 @@
-"""The client libraries that people use, unmodified, as they come from PyPI (tools/deps.sh puts them into build/venv)."""
+"""The package `openai`, unmodified, as it comes from PyPI (tools/deps.sh puts it into build/venv). tools_test.py has what is
+about tools, /v1/responses and the package `anthropic`."""
 import asyncio
+import json
 import sys
 import unittest
 
@@ -13,6 +15,7 @@ except ImportError:
     openai = None
 
 MESSAGES = [{"role": "user", "content": QUESTION}]
+SCHEMA = {"type": "object", "properties": {"city": {"enum": ["Rome", "Oslo"]}}, "required": ["city"], "additionalProperties": False}
 
 
 @unittest.skipIf(openai is None, "no openai in build/venv: make deps fetches it")
@@ -84,6 +87,16 @@ class OpenAi(unittest.TestCase):
 
         self.assertEqual("".join(chunk.choices[0].text for chunk in streamed), whole.choices[0].text)
         self.assertEqual(len(whole.choices[0].logprobs.token_logprobs), 8)
+
+    def test_structured_output(self):
+        form = {"type": "json_schema", "json_schema": {"name": "place", "schema": SCHEMA, "strict": True}}
+        try:
+            answer = self.ask(response_format=form)
+        except openai.BadRequestError as error:
+            self.assertEqual(error.param, "response_format")
+            self.skipTest(f"this program was built without constrained decoding: {error}")
+
+        self.assertIn(json.loads(answer.choices[0].message.content)["city"], ("Rome", "Oslo"))
 
     def test_refusals_become_the_clients_own_errors(self):
         with self.assertRaises(openai.AuthenticationError):

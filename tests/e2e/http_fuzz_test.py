@@ -18,7 +18,7 @@ SEED, ROUNDS = int(os.environ.get("SEED", 11)), int(os.environ.get("ROUNDS", 300
 PATIENCE = 30  # seconds for a reply or a close
 GROWTH = 24 << 20  # bytes that thousands of bad requests may add to the server's memory
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
-ALLOWED = {200, 304, 400, 401, 404, 405, 408, 413, 415, 429, 431, 501, 505}
+ALLOWED = {200, 304, 400, 401, 404, 405, 408, 413, 415, 422, 429, 431, 501, 505}
 
 
 def post(path, body, *headers):
@@ -60,10 +60,13 @@ def is_whole(data):
 def ask(port, *pieces, **more):
     """Statuses of the replies; a server that says nothing and closes nothing fails the test."""
     try:
-        data = exchange(port, *pieces, **more)
+        return statuses_in(exchange(port, *pieces, **more))
     except TimeoutError:
         raise AssertionError(f"no reply and no close within {PATIENCE} s: {b''.join(pieces)[:200]!r}") from None
-    return [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d+) ", data, re.M)]
+
+
+def statuses_in(data):
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", data)]
 
 
 class Hostile(unittest.TestCase):
@@ -199,9 +202,8 @@ class Hostile(unittest.TestCase):
     def test_a_refusal_reaches_a_client_that_still_sends(self):
         guarded = Server("--api-key", "secret")
         self.addCleanup(guarded.stop)
-        for length, expected in ((8 << 20, 401), (40 << 20, 401)):
-            self.assertEqual(ask(guarded.port, post("/v1/completions", b"x" * length)), [expected])
-        self.assertEqual(ask(self.port, post("/v1/completions", b"x" * (40 << 20))), [413])
+        for length, status in ((8 << 20, 401), (40 << 20, 413)):
+            self.assertEqual(ask(guarded.port, post("/v1/completions", b"x" * length)), [status])
 
     def test_thousands_of_mutated_requests(self):
         seeds = [
@@ -244,7 +246,7 @@ class Hostile(unittest.TestCase):
                     with contextlib.suppress(TimeoutError):
                         while part := raw.recv(65536):
                             reply += part
-                    return number, {int(status) for status in re.findall(rb"^HTTP/1\.1 (\d+) ", reply, re.M)}
+                    return number, set(statuses_in(reply))
             return number, set()
 
         def batch(first, count):

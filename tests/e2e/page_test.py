@@ -136,6 +136,7 @@ class Page(unittest.TestCase):
         self.assertIn("Thought for", self.page.text(".reasoning summary"))
 
     def test_the_next_question_knows_what_was_said(self):
+        self.visit(temperature=0, max_tokens=200)
         self.ask(QUESTION)
         self.wait_for_answer()
         self.ask("And a key?")
@@ -143,7 +144,7 @@ class Page(unittest.TestCase):
 
         messages = stored(self.page)[0]["messages"]
         history = [{"role": m["role"], "content": m["content"]} for m in messages[:3]]
-        reply = self.server.post("/v1/chat/completions", {"messages": history, "temperature": 0})
+        reply = self.server.post("/v1/chat/completions", {"messages": history, "temperature": 0, "max_tokens": 200})
         self.assertEqual(messages[3]["content"], reply["choices"][0]["message"]["content"])
 
     def test_an_answer_can_be_stopped_by_key_and_by_button(self):
@@ -190,6 +191,11 @@ class Page(unittest.TestCase):
 
         self.assertEqual(stored(self.page), [])
         self.assertEqual(self.page.text(".message"), "")
+
+    def test_no_id_is_given_twice(self):
+        ids = self.page.run("return [...document.querySelectorAll('[id]')].map(e => e.id)")
+
+        self.assertEqual(len(ids), len(set(ids)), ids)
 
     def test_an_answer_goes_on_while_another_conversation_is_open(self):
         self.visit({"id": "other", "title": "Other", "time": 1, "messages": [{"role": "user", "content": "Other"}]}, temperature=0)
@@ -362,6 +368,8 @@ class Trouble(unittest.TestCase):
         self.addCleanup(server.stop)
         with Browser() as page:
             page.open(f"http://127.0.0.1:{server.port}/")
+            page.run("localStorage['latent8.settings'] = '{\"max_tokens\": 8}'")
+            page.call("POST", "/refresh")
             page.wait("document.getElementById('settings-dialog').open")
             page.keys("secret" + ENTER)
             page.wait("document.getElementById('model-name').textContent.includes('tiny-r1')")

@@ -165,7 +165,7 @@ void check_plugins(ConfigTree& tree) {
     else if (type == "la" || type == "memory_decoding")
       tree.no_effect("tokens are not drafted; the answers are the same without", "plugin_params " + type);
     else if (type == "prefix_cache" || type == "splitfuse")
-      tree.no_effect("the engine decides; the answers are the same", "plugin_params " + type);
+      tree.no_effect("done always", "plugin_params " + type);
     else
       return tree.refuse(path, "plugin_type of mtp, prefix_cache, splitfuse, la and memory_decoding");
   }

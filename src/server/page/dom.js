@@ -22,7 +22,7 @@ export function svg(tag, attributes = {}, ...children) {
 }
 
 // One of the symbols in index.html.
-export const icon = (name) => svg("svg", { "aria-hidden": "true" }, svg("use", { href: `#${name}` }));
+export const icon = (name) => svg("svg", { "aria-hidden": "true" }, svg("use", { href: `#icon-${name}` }));
 
 export function iconButton(name, label, onclick) {
   return element("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(name));
