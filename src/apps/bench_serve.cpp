@@ -28,7 +28,7 @@ struct Flags {
   std::string tokenizer = "models/tiny-r1";
   ServeLoad load;
   std::int64_t streams = 8, long_prompt = 16384, max_num_batched_tokens = 512;
-  double max_stream_gap_ms = 250.0;
+  double max_stream_gap_ms = 500.0;
   bool json = false;
 };
 

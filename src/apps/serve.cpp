@@ -33,7 +33,7 @@ struct ServeFlags {
       max_prompt_tokens;
   std::int64_t max_queued_tokens = 0;
   bool no_prefix_cache = false;
-  double max_stream_gap_ms = 250.0;
+  double max_stream_gap_ms = 500.0;
   double drain_s = 300.0;
 };
 
