@@ -22,7 +22,7 @@ struct EngineOptions {
   std::int64_t block_size = 128;  // tokens; a multiple of 16 from 16 to 128
   std::int64_t max_num_seqs = 16;
   std::int64_t max_num_batched_tokens = 512;  // tokens of one step: decodes first, the rest chunks of prompts
-  double max_stream_gap_s = 0.5;             // what a step with decodes may take beside prompts; 0: any time
+  double max_stream_gap_s = 0.5;              // what a step with decodes may take beside prompts; 0: any time
   std::int64_t max_model_len = 0;             // prompt and answer of one request; 0: max_position_embeddings
   std::int64_t cache_bytes = 0;  // 0: from the free memory, at most max_num_seqs * max_model_len tokens
   bool prefix_cache =
