@@ -26,7 +26,7 @@ struct SamplingParams {
   std::vector<std::pair<std::int32_t, float>> logit_bias;  // token id, what is added to its logit
   std::uint64_t seed = 0;       // the same request with the same seed gets the same answer in any batch
   std::int64_t max_tokens = 0;  // of the answer; 0: as many as the context holds
-  std::int64_t min_tokens = 0;  // before them no EOS or stop token may come
+  std::int64_t min_tokens = 0;  // before them no EOS or stop token may come, unless the mask allows no other
   std::vector<std::int32_t> stop_token_ids;  // beside the model's EOS tokens
   bool ignore_eos = false;                   // EOS tokens do not end the answer; stop_token_ids do
   std::int32_t logprobs = -1;  // -1: none; 0: of the chosen token; n <= 64: and of the n likeliest tokens

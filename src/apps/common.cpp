@@ -12,7 +12,9 @@
 #include "base/error.h"
 #include "formats/files.h"
 #include "formats/json.h"
+#include "formats/sha256sums.h"
 #include "model/float_cache.h"
+#include "sys/thread_pool.h"
 #include "text/utf8.h"
 
 namespace latent8 {
@@ -158,6 +160,21 @@ bool has_int8_cache(const Checkpoint& checkpoint) {
   for (std::int64_t l = 0; l < c.num_hidden_layers + c.num_nextn_predict_layers; ++l)
     if (checkpoint.quant()->lists_fa_tensors(l)) return true;
   return false;
+}
+
+void add_check_flag(CLI::App& app, bool& check) {
+  app.add_flag("--check", check, "first compare every file of the checkpoint with its SHA256SUMS");
+}
+
+void check_sha256sums(const ModelFlags& flags) {
+  if (!std::filesystem::exists(std::filesystem::path(flags.model) / kSumsFile))
+    throw_error(ErrorCode::kNotFound,
+                "--check: '{}' has no {}; latent8 quantize writes it, or: sha256sum * > {}", flags.model,
+                kSumsFile, kSumsFile);
+  ThreadPool pool(flags.threads);
+  Progress progress("check");
+  require_sha256sums(flags.model, pool,
+                     [&](std::int64_t done, std::int64_t total) { progress.update(done, total); });
 }
 
 std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags) {

@@ -34,6 +34,9 @@ CLI::Validator at_least(std::int64_t least);
 std::string utf8_flag(const char* flag, const std::string& text);
 
 void add_json_flag(CLI::App& app, bool& json);
+void add_check_flag(CLI::App& app, bool& check);
+// What --check asks for. Throws: Error{kNotFound} if --model has no SHA256SUMS, and as require_sha256sums().
+void check_sha256sums(const ModelFlags& flags);
 
 // What the flags say of how an engine, or anything that runs a model without one, computes.
 EngineOptions engine_options(const ModelFlags& flags);

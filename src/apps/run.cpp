@@ -9,7 +9,6 @@
 #include "apps/subcommands.h"
 #include "apps/template_flags.h"
 #include "base/error.h"
-#include "formats/sha256sums.h"
 
 namespace latent8 {
 namespace {
@@ -59,22 +58,11 @@ void print_speed(const TextFinish& finish, const CacheBytes& cache) {
                100.0 * static_cast<double>(cache.per_token) / static_cast<double>(cache.fp16_per_token));
 }
 
-void check_sums(const ModelFlags& flags) {
-  if (!std::filesystem::exists(std::filesystem::path(flags.model) / kSumsFile))
-    throw_error(ErrorCode::kNotFound,
-                "--check: '{}' has no {}; latent8 quantize writes it, or: sha256sum * > {}", flags.model,
-                kSumsFile, kSumsFile);
-  ThreadPool pool(flags.threads);
-  Progress progress("check");
-  require_sha256sums(flags.model, pool,
-                     [&](std::int64_t done, std::int64_t total) { progress.update(done, total); });
-}
-
 void run(const RunFlags& flags) {
   const std::string prompt = utf8_flag("--prompt", flags.prompt);
   if (flags.raw && flags.chat.given())
     throw_error(ErrorCode::kInvalidArgument, "--raw applies no chat template: leave its variables out");
-  if (flags.check) check_sums(flags.model);
+  if (flags.check) check_sha256sums(flags.model);
   const auto checkpoint = open_checkpoint(flags.model);
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
   Frontend frontend = load_frontend(flags.model, checkpoint);
@@ -101,7 +89,7 @@ void add_run(CLI::App& root) {
   add_model_flags(*app, flags->model);
   app->add_option("--prompt", flags->prompt, "the question, or with --raw the text to continue")->required();
   app->add_flag("--raw", flags->raw, "continue the text as it is, without the chat template");
-  app->add_flag("--check", flags->check, "first compare every file of the checkpoint with its SHA256SUMS");
+  add_check_flag(*app, flags->check);
   add_sampling_flags(*app, flags->sampling);
   add_template_flags(*app, flags->chat);
   add_json_flag(*app, flags->json);

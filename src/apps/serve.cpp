@@ -25,7 +25,7 @@ struct ServeFlags {
   ModelFlags model;
   std::string config, served_name, api_key_file, tls_cert, tls_key, tls_client_ca, log_format = "text",
                                                                                    tool_parser = "auto";
-  bool adapt = false;
+  bool adapt = false, check = false;
   std::vector<std::string> api_keys, cors_origins;
   // Without a value: what --config says, else a default.
   std::optional<std::string> host;
@@ -175,6 +175,7 @@ void run_server(ServeFlags flags) {
   if (flags.log_format == "json") set_log_format(LogFormat::kJson);
   std::optional<ServiceConfig> config = load_config(flags);
   if (flags.model.model.empty()) throw CLI::RequiredError("--model or --config");
+  if (flags.check) check_sha256sums(flags.model);
   const auto checkpoint = open_checkpoint(flags.model);
   if (config && !flags.max_model_len)
     fit_to_model(*config, checkpoint->config().max_position_embeddings, flags.adapt);
@@ -265,6 +266,7 @@ void add_serve(CLI::App& root) {
                   "how the model writes calls of tools: deepseek_v3 (R1-0528 too), deepseek_v31, kimi_k2, "
                   "glm47; auto: as its chat template does; none: calls stay text")
       ->capture_default_str();
+  add_check_flag(*app, flags->check);
   add_address_flags(*app, *flags);
   add_limit_flags(*app, *flags);
   app->add_option("--log-format", flags->log_format, "lines of text, or a JSON object per line")

@@ -1,6 +1,7 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -117,18 +118,23 @@ void EngineLoop::step() {
     result = runner_.run(plan_of(chunks), [this](std::int64_t first_row, ConstMat<float> logits) {
       evaluate(first_row, logits);
     });
-  } catch (
-      const std::exception& error) {  // an Error of the model, or no memory: these requests end, no others
-    std::vector<RequestId> ids;
-    for (const Chunk& chunk : chunks) ids.push_back(chunk.seq->id);
-    for (const RequestId id : ids) finish(id, FinishReason::kError, error.what());
-    return;
+  } catch (const std::bad_alloc&) {
+    return fail(chunks, "not enough memory for a step with this request");
+  } catch (const std::exception& error) {
+    return fail(chunks, error.what());
   }
   count(chunks, result.clipped_codes, seconds(begin, Clock::now()));
   for (const Chunk& chunk : chunks)
     if (chunk.seq->started == Clock::time_point{}) chunk.seq->started = begin;
   scheduler_.advance();
   deliver();
+}
+
+// Ends the requests of a step that failed, and no others.
+void EngineLoop::fail(std::span<const Chunk> chunks, const std::string& message) {
+  std::vector<RequestId> ids;
+  for (const Chunk& chunk : chunks) ids.push_back(chunk.seq->id);
+  for (const RequestId id : ids) finish(id, FinishReason::kError, message);
 }
 
 // Fills rows_ too: what the step's logits are for.

@@ -62,6 +62,7 @@ class EngineLoop {
   void tell_prompt_token(Sequence& seq, const SampleResult& result);
   void append(Sequence& seq, const SampleResult& result);
   void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes, double time_s);
+  void fail(std::span<const Chunk> chunks, const std::string& message);
   void finish(RequestId id, FinishReason reason, std::string message = "");
   void report();
 

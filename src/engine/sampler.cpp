@@ -55,8 +55,13 @@ SampleResult Sampler::sample(const SampleInput& in) {
     result.status = SampleResult::Status::kNotFinite;
     return result;
   }
-  const std::span<const float> logits = adjust(in);
-  const Largest best = find_largest(logits);
+  const bool may_end = answer_tokens(in) >= in.params->min_tokens;
+  std::span<const float> logits = adjust(in, may_end);
+  Largest best = find_largest(logits);
+  if (best.id < 0 && !may_end) {  // a grammar that is at its end goes before min_tokens
+    logits = adjust(in, /*may_end=*/true);
+    best = find_largest(logits);
+  }
   if (best.id < 0) {
     result.status = SampleResult::Status::kNothingAllowed;
     return result;
@@ -79,11 +84,10 @@ SampleResult Sampler::score(std::span<const float> logits, std::int32_t id, std:
 }
 
 // The logits after penalties, bias and mask; those given if there is none of them.
-std::span<const float> Sampler::adjust(const SampleInput& in) {
+std::span<const float> Sampler::adjust(const SampleInput& in, bool may_end) {
   const SamplingParams& p = *in.params;
   const bool penalties =
       p.repetition_penalty != 1.0F || p.presence_penalty != 0.0F || p.frequency_penalty != 0.0F;
-  const bool may_end = answer_tokens(in) >= p.min_tokens;
   if (!penalties && p.logit_bias.empty() && in.allowed.empty() && may_end) return in.logits;
   adjusted_.assign(in.logits.begin(), in.logits.end());
   if (penalties) apply_penalties(in);

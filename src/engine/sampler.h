@@ -36,7 +36,7 @@ class Sampler {
   SampleResult score(std::span<const float> logits, std::int32_t id, std::int32_t top);
 
  private:
-  std::span<const float> adjust(const SampleInput& in);
+  std::span<const float> adjust(const SampleInput& in, bool may_end);
   void apply_penalties(const SampleInput& in);
   void forbid(std::span<const std::int32_t> ids);
   std::int32_t draw(std::span<const float> logits, float largest, const SamplingParams& params, double u);

@@ -291,9 +291,18 @@ void Service::run(const Call& call, const Route& route) {
   } catch (const ApiError& error) {
     call.refuse(error);
   } catch (const Error& error) {
-    call.refuse({.status = status_of(error.code()), .message = error.what(), .param = "", .code = ""});
+    const int status = status_of(error.code());
+    call.refuse({.status = status,
+                 .message = error.what(),
+                 .param = "",
+                 .code = "",
+                 .retry_after_s = status == 503 ? 1 : 0});
   } catch (const std::bad_alloc&) {
-    call.refuse({.status = 503, .message = "not enough memory for this request", .param = "", .code = ""});
+    call.refuse({.status = 503,
+                 .message = "not enough memory for this request",
+                 .param = "",
+                 .code = "",
+                 .retry_after_s = 1});
   } catch (const std::exception& error) {
     log_error(fmt::format("request {}: {}", call.id(), error.what()));
     call.refuse({.status = 500, .message = "internal error", .param = "", .code = ""});

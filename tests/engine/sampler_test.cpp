@@ -88,6 +88,24 @@ TEST(Sampler, ChoosesNoTokenThatEndsBeforeTheLeastNumberOfTokens) {
   EXPECT_EQ(choose(1), 0);  // the third may be the end
 }
 
+TEST(Sampler, EndsBeforeTheLeastNumberOfTokensWhereTheMaskAllowsNothingElse) {
+  Sampler sampler;
+  const std::vector<float> logits{1.0F, 9.0F};
+  const std::vector<std::int32_t> eos{0}, tokens{1};
+  const std::vector<std::uint64_t> only_eos{0b01};
+  const SamplingParams params{.min_tokens = 5};
+
+  const SampleResult result = sampler.sample({.logits = logits,
+                                              .params = &params,
+                                              .tokens = tokens,
+                                              .prompt_tokens = 1,
+                                              .allowed = only_eos,
+                                              .eos_token_ids = eos});
+
+  EXPECT_EQ(result.status, SampleResult::Status::kChosen);
+  EXPECT_EQ(result.token.id, 0);
+}
+
 TEST(Sampler, ScoresAGivenToken) {
   Sampler sampler;
   const std::vector<float> logits{1.0F, 3.0F, 2.0F};
