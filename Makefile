@@ -11,7 +11,7 @@ DEMO := build/demo/tiny-r1-w8a8-fa3
 QUESTION ?= What's deep learning?
 BENCH ?= --shape v2-lite --layers 4 --prompt 512 --depth 0,4096,32768 --batch 1,32
 
-.PHONY: build deps demo serve test test-long fuzz soak check install bench format tidy clean help
+.PHONY: build deps demo serve test test-clients test-long fuzz soak check install bench format tidy clean help
 
 build: ## build build/release/bin/latent8
 	@tools/deps.sh --check
@@ -37,6 +37,11 @@ $(DEMO).stamp: $(LATENT8) $(wildcard $(MODEL)/*)
 
 test: deps ## everything that CI runs, from a clean clone too
 	@tools/ci.sh
+
+test-clients: build ## lm-eval, unmodified, against the server; from PyPI into build/client-venv
+	@[ -x build/client-venv/bin/lm_eval ] || { python3 -m venv build/client-venv && \
+	  build/client-venv/bin/python -m pip install --quiet --disable-pip-version-check "lm_eval[api]==0.4.13" transformers==5.24.0; }
+	@python3 -W ignore tests/clients/lm_eval_test.py
 
 test-long: deps ## what takes too long for every change: ThreadSanitizer over the quantiser, ten minutes each of fuzzing and soak
 	@cmake --preset tsan && cmake --build --preset tsan -j $(JOBS) --target quant_tests
