@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kChannels = 200, kRows = 37;  // no multiples of a block or a tile
 
-class TriangularProduct : public testing::TestWithParam<const KernelTable*> {
+class TriangularProduct : public KernelTest {
  protected:
   TriangularProduct() {
     fill(e_, 1);
@@ -23,7 +23,7 @@ class TriangularProduct : public testing::TestWithParam<const KernelTable*> {
   }
   void add(std::int64_t begin, std::int64_t end, std::int64_t c0, std::int64_t c1, Matrix<float>& y) const {
     std::vector<float> scratch(triangular_scratch(end - begin));
-    add_triangular_product(*GetParam(), e_.view().row_range(begin, end), l_.view(), c0, c1, scratch.data(),
+    add_triangular_product(table(), e_.view().row_range(begin, end), l_.view(), c0, c1, scratch.data(),
                            y.view().row_range(begin, end));
   }
   Matrix<float> copy_of_y() const {
