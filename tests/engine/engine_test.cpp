@@ -156,8 +156,8 @@ TEST(Engine, RefusesMoreRequestsThanMayWait) {
   EngineOptions options = small_options();
   options.max_num_seqs = 1;
   options.max_waiting = 2;
-  Engine engine(float_model(), options);
   CollectingSink sinks[8];
+  Engine engine(float_model(), options);  // ends before its sinks
   int refused = 0;
 
   for (CollectingSink& sink : sinks) try {
