@@ -81,9 +81,7 @@ void attempt(std::vector<std::string>& problems, const Step& step) {
 
 // Sizes, and whether they fit.
 void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint) {
-  std::int64_t weights = 0;
-  for (const auto& [name, tensor] : checkpoint.tensors())
-    weights += static_cast<std::int64_t>(tensor.bytes.size());
+  const std::int64_t weights = checkpoint.tensor_bytes();
   const CacheBytes cache = cache_bytes(checkpoint, float_cache_type(flags, checkpoint));
   const std::int64_t context = checkpoint.config().max_position_embeddings;
   const std::int64_t available = memory_info().available_bytes;

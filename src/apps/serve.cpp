@@ -165,7 +165,7 @@ void report(const ServeFlags& flags, const ServiceConfig& config, std::int64_t s
 }
 
 void warn_of_disk(const Checkpoint& checkpoint, std::int64_t free_bytes) {
-  if (weight_bytes(checkpoint) <= free_bytes) return;
+  if (checkpoint.tensor_bytes() <= free_bytes) return;
   log_warn(disk_warning(checkpoint, free_bytes, measured_read_rate(checkpoint)));
 }
 

@@ -39,10 +39,8 @@ std::int64_t context_tokens(const ModelConfig& config, std::int64_t max_model_le
 
 // Bytes of weights that come into memory when they are first read: those mapped, not those copied at load.
 std::int64_t mapped_weight_bytes(const DeepseekModel& model) {
-  std::int64_t bytes = 0;
-  if (model.weights().checkpoint != nullptr)
-    for (const auto& [name, tensor] : model.weights().checkpoint->tensors())
-      bytes += static_cast<std::int64_t>(tensor.bytes.size());
+  const Checkpoint* checkpoint = model.weights().checkpoint.get();
+  std::int64_t bytes = checkpoint == nullptr ? 0 : checkpoint->tensor_bytes();
   const WeightStorage& storage = model.weights().storage;
   for (const auto& copy : storage.bytes) bytes -= copy.size();
   if (storage.copy != nullptr) bytes -= storage.copy->bytes();

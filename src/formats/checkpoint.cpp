@@ -235,6 +235,12 @@ TensorPlace Checkpoint::place_of(std::string_view name) const {
   return {i, tensor.data() - files_[i].bytes().data()};
 }
 
+std::int64_t Checkpoint::tensor_bytes() const {
+  std::int64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors_) bytes += static_cast<std::int64_t>(tensor.bytes.size());
+  return bytes;
+}
+
 const TensorView* Checkpoint::find(std::string_view name) const {
   const auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;

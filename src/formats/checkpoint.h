@@ -47,6 +47,7 @@ class Checkpoint {
   const TensorView* find(std::string_view name) const;  // nullptr if there is none
   const TensorView& get(std::string_view name) const;   // throws Error{kNotFound} with similar names
   const TensorMap& tensors() const { return tensors_; }
+  std::int64_t tensor_bytes() const;  // of all of them
   // Names of the tensors that are left out, without the reference's norm.module.* doubles.
   const std::vector<std::string>& unlisted() const { return unlisted_; }
   // REQUIRES: open() made this checkpoint. Throws: as get().

@@ -5,11 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <filesystem>
 
 #include "base/aligned_buffer.h"
+#include "formats/layer_schema.h"
 #include "sys/file_descriptor.h"
 
 namespace latent8 {
@@ -17,36 +17,22 @@ namespace {
 
 std::string gib(double bytes) { return fmt::format("{:.2f} GiB", bytes / 0x1p30); }
 
-// N of "model.layers.N.", -1 for a tensor of no layer.
-std::int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kLayers = "model.layers.";
-  std::int64_t layer = -1;
-  if (name.starts_with(kLayers))
-    std::from_chars(name.data() + kLayers.size(), name.data() + name.size(), layer);
-  return layer;
-}
-
 }  // namespace
 
 double weight_bytes_per_token(const Checkpoint& checkpoint) {
   const ModelConfig& config = checkpoint.config();
+  const ModelSchema schema(config);
   double bytes = 0.0;
   for (const auto& [name, tensor] : checkpoint.tensors()) {
-    if (layer_of(name) >= config.num_hidden_layers) continue;
+    const std::optional<ModelSchema::Found> found = schema.find(name);
+    if (!found || found->layer >= config.num_hidden_layers) continue;
     double share = 1.0;
-    if (name.find(".mlp.experts.") != std::string::npos && config.n_routed_experts > 0)
+    if (found->expert >= 0)
       share = static_cast<double>(config.num_experts_per_tok) / static_cast<double>(config.n_routed_experts);
-    else if (name.find("embed_tokens") != std::string::npos && config.vocab_size > 0)
+    else if (found->tensor->role == TensorRole::kEmbedTokens && !config.tie_word_embeddings)
       share = 1.0 / static_cast<double>(config.vocab_size);
     bytes += share * static_cast<double>(tensor.bytes.size());
   }
-  return bytes;
-}
-
-std::int64_t weight_bytes(const Checkpoint& checkpoint) {
-  std::int64_t bytes = 0;
-  for (const auto& [name, tensor] : checkpoint.tensors())
-    bytes += static_cast<std::int64_t>(tensor.bytes.size());
   return bytes;
 }
 
@@ -56,7 +42,7 @@ std::string memory_plan(const Checkpoint& checkpoint, const EngineInfo& info, bo
   return fmt::format(
       "memory: weights {} {}; latent cache {}, {} tokens of {} bytes in blocks of {}: {:.1f} contexts of {} "
       "tokens; step buffers at most {}; {} free",
-      gib(static_cast<double>(weight_bytes(checkpoint))), copied ? "copied" : "mapped",
+      gib(static_cast<double>(checkpoint.tensor_bytes())), copied ? "copied" : "mapped",
       gib(static_cast<double>(tokens * info.cache_bytes_per_token)), tokens, info.cache_bytes_per_token,
       info.block_size, static_cast<double>(tokens) / static_cast<double>(info.max_model_len),
       info.max_model_len, gib(static_cast<double>(info.step_buffer_bytes)),
@@ -88,7 +74,7 @@ double measured_read_rate(const Checkpoint& checkpoint) {
 }
 
 std::string disk_warning(const Checkpoint& checkpoint, std::int64_t free_bytes, double read_rate) {
-  const auto stored = static_cast<double>(weight_bytes(checkpoint));
+  const auto stored = static_cast<double>(checkpoint.tensor_bytes());
   const auto memory = static_cast<double>(free_bytes);
   if (stored <= memory || stored <= 0.0) return "";
   // A token's weights are spread over all of them: the share that is not in memory comes from the disk.

@@ -12,7 +12,6 @@ namespace latent8 {
 // Bytes of stored weights that one token of an answer reads: of routed experts those that it chooses, of the
 // embedding a row, of MTP layers nothing.
 double weight_bytes_per_token(const Checkpoint& checkpoint);
-std::int64_t weight_bytes(const Checkpoint& checkpoint);
 
 // "weights 1.5 GiB mapped; latent cache 64 blocks of 128 tokens, 0.3 GiB, ..." in one line.
 std::string memory_plan(const Checkpoint& checkpoint, const EngineInfo& info, bool copied,

@@ -33,12 +33,12 @@ TEST(MemoryPlan, CountsOfExpertsThoseThatATokenChooses) {
   }
 
   EXPECT_NEAR(weight_bytes_per_token(checkpoint), expected, 1.0);
-  EXPECT_LT(weight_bytes_per_token(checkpoint), static_cast<double>(weight_bytes(checkpoint)));
+  EXPECT_LT(weight_bytes_per_token(checkpoint), static_cast<double>(checkpoint.tensor_bytes()));
 }
 
 TEST(MemoryPlan, WarnsOfWeightsThatDoNotFit) {
   const Checkpoint checkpoint = tiny();
-  const std::int64_t stored = weight_bytes(checkpoint);
+  const std::int64_t stored = checkpoint.tensor_bytes();
 
   EXPECT_EQ(disk_warning(checkpoint, stored, 1e9), "");
   const std::string warning =
