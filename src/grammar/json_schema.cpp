@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "formats/json.h"
 #include "grammar/repetition.h"
 #include "grammar/schema_keywords.h"
 
@@ -18,12 +19,6 @@ using Json = nlohmann::ordered_json;
 constexpr int kMaxDepth = 64;
 // XGrammar's time to compile such an object grows with the cube: 1 s here, 26 s with twice as many.
 constexpr std::size_t kMaxCountedProperties = 64;
-
-std::string shown(const Json& value) {
-  constexpr std::size_t kMost = 60;
-  const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
-}
 
 class SchemaCheck {
  public:
@@ -53,7 +48,7 @@ class SchemaCheck {
   void visit(Json& schema, const std::string& path) {
     if (schema.is_boolean()) return;
     if (!schema.is_object())
-      invalid(path, "a schema (an object, true or false) expected, got " + shown(schema));
+      invalid(path, "a schema (an object, true or false) expected, got " + shown_json(schema));
     check_values(schema, path);
     for (const char* key : {"$defs", "definitions"})
       if (schema.contains(key) && schema[key].is_object()) visit_members(schema[key], path + "/" + key);
@@ -76,10 +71,10 @@ class SchemaCheck {
     for (const SchemaKeyword& keyword : kAssertions)
       if (schema.contains(keyword.name) && !fits(schema[keyword.name], keyword.value))
         invalid(path, fmt::format("'{}': {} expected, got {}", keyword.name, name_of(keyword.value),
-                                  shown(schema[keyword.name])));
+                                  shown_json(schema[keyword.name])));
     if (schema.contains("required"))
       for (const Json& name : schema["required"])
-        if (!name.is_string()) invalid(path, "'required': a list of texts expected, got " + shown(name));
+        if (!name.is_string()) invalid(path, "'required': a list of texts expected, got " + shown_json(name));
     if (schema.contains("type")) check_type(schema["type"], path);
   }
 
@@ -93,7 +88,7 @@ class SchemaCheck {
         invalid(path,
                 "'type': string, number, integer, boolean, null, array, object or a list of these "
                 "expected, got " +
-                    shown(one));
+                    shown_json(one));
     }
     if (list.empty()) invalid(path, "'type': at least one type expected, got []");
   }
@@ -114,7 +109,7 @@ class SchemaCheck {
     }
     Json& options = schema[chooser];
     if (!options.is_array() || options.empty())
-      invalid(path, fmt::format("'{}': a list of schemas expected, got {}", chooser, shown(options)));
+      invalid(path, fmt::format("'{}': a list of schemas expected, got {}", chooser, shown_json(options)));
     if (chooser == "allOf" && options.size() > 1)
       unsupported(path, fmt::format("'allOf' of {} schemas cannot be done, of one can", options.size()));
     for (std::size_t i = 0; i < options.size(); ++i) {
@@ -134,13 +129,13 @@ class SchemaCheck {
     if (!option.contains("type")) option["type"] = type;
     if (option["type"] != type)
       unsupported(path, fmt::format("the type {} beside options of the type {} cannot be done",
-                                    shown(option["type"]), shown(type)));
+                                    shown_json(option["type"]), shown_json(type)));
   }
 
   void keep_values_of_type(Json& schema, const std::string& chooser, const std::string& path) const {
     const Json given = chooser == "const" ? Json::array({schema["const"]}) : schema["enum"];
     if (!given.is_array() || given.empty())
-      invalid(path, "'enum': a list of at least one value expected, got " + shown(given));
+      invalid(path, "'enum': a list of at least one value expected, got " + shown_json(given));
     if (!schema.contains("type")) return;
     const Json types = schema["type"].is_array() ? schema["type"] : Json::array({schema["type"]});
     Json kept = Json::array();
@@ -149,7 +144,7 @@ class SchemaCheck {
                       [&](const Json& type) { return has_type(value, type.get<std::string>()); }))
         kept.push_back(value);
     if (kept.empty())
-      invalid(path, fmt::format("'{}' has no value of the type {}", chooser, shown(schema["type"])));
+      invalid(path, fmt::format("'{}' has no value of the type {}", chooser, shown_json(schema["type"])));
     if (chooser == "enum") schema["enum"] = kept;
     schema.erase("type");
   }
@@ -159,7 +154,7 @@ class SchemaCheck {
     std::string uri = reference.is_string() ? reference.get<std::string>() : "";
     for (int hops = 0;; ++hops) {
       if (uri != "#" && !uri.starts_with("#/"))
-        unsupported(path, "'$ref': a place in this schema (#/...) expected, got " + shown(reference));
+        unsupported(path, "'$ref': a place in this schema (#/...) expected, got " + shown_json(reference));
       if (!seen_.contains(uri)) pending_.push_back(uri);
       const Json& target = place(uri, path);
       if (!target.is_object() || !target.contains("$ref") || !target["$ref"].is_string()) return;
@@ -281,7 +276,7 @@ class SchemaCheck {
   void check_pattern(const std::string& pattern, const std::string& path) {
     if (std::any_of(pattern.begin(), pattern.end(), [](char c) { return c < 0x20 || c > 0x7e; }))
       unsupported(path, "a pattern of printable ASCII characters expected (others as \\uXXXX), got " +
-                            shown(Json(pattern)));
+                            shown_json(Json(pattern)));
     const std::string where =
         fmt::format("{}{}{}: the patterns", where_, path.empty() ? "" : " at ", printable(path));
     expanded_ = check_repetitions(pattern, Repetitions::kRegex, where, expanded_);
@@ -290,8 +285,8 @@ class SchemaCheck {
   void check_given_pattern(const std::string& pattern, const std::string& path) {
     check_pattern(pattern, path);
     if (plain_json_ && !keeps_json_(pattern))
-      unsupported(path,
-                  "a pattern whose strings need no escapes in JSON expected, got " + shown(Json(pattern)));
+      unsupported(
+          path, "a pattern whose strings need no escapes in JSON expected, got " + shown_json(Json(pattern)));
   }
 
   Json& root_;
@@ -302,23 +297,6 @@ class SchemaCheck {
   std::set<std::string> seen_;        // places that references name and that have been visited
   std::vector<std::string> pending_;  // and that have not
 };
-
-Json parsed(std::string_view text, const std::string& where) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) too_deep = true;
-    return !too_deep;
-  };
-  Json json;
-  try {
-    json = Json::parse(text, watch);
-  } catch (const Json::exception& error) {
-    throw_error(ErrorCode::kInvalidArgument, "{}: JSON expected: {}", where, printable(error.what()));
-  }
-  if (too_deep)
-    throw_error(ErrorCode::kInvalidArgument, "{}: at most {} levels of nesting expected", where, kMaxDepth);
-  return json;
-}
 
 void check_tag(Json& tag, const PatternCheck& keeps_json) {
   if (tag.is_structured())
@@ -343,13 +321,13 @@ void check_tag(Json& tag, const PatternCheck& keeps_json) {
 
 std::string checked_json_schema(std::string_view text, const std::string& where,
                                 const PatternCheck& keeps_json) {
-  Json schema = parsed(text, where);
+  Json schema = parse_nested_json(text, where, kMaxDepth);
   SchemaCheck(schema, where, keeps_json, /*plain_json=*/true).run();
   return schema.dump();
 }
 
 std::string checked_structural_tag(std::string_view text, const PatternCheck& keeps_json) {
-  Json tag = parsed(text, "the structural tag");
+  Json tag = parse_nested_json(text, "the structural tag", kMaxDepth);
   check_tag(tag, keeps_json);
   return tag.dump();
 }

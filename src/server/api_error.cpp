@@ -2,15 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
+
 namespace latent8 {
 namespace {
 
 nlohmann::ordered_json or_null(const std::string& text) {
   return text.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(text);
-}
-
-std::string dump(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 HttpReply reply_of(const ApiError& error, std::string body) {
@@ -55,13 +53,13 @@ std::string to_json(const ApiError& error) {
                                          {"type", error.type()},
                                          {"param", or_null(error.param)},
                                          {"code", or_null(error.code)}}}};
-  return dump(json);
+  return json_utf8(json);
 }
 
 HttpReply openai_reply(const ApiError& error) { return reply_of(error, to_json(error)); }
 
 std::string anthropic_json(const ApiError& error) {
-  return dump(
+  return json_utf8(
       {{"type", "error"}, {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}});
 }
 

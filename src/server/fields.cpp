@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/json.h"
+#include "latent8/error.h"
 #include "server/api_error.h"
 
 namespace latent8 {
@@ -18,25 +19,12 @@ constexpr int kMaxDepth = 64;
 }  // namespace
 
 Json parse_body(std::string_view body) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) too_deep = true;
-    return !too_deep;
-  };
   Json json;
   try {
-    json = Json::parse(body, watch);
-  } catch (const Json::exception&) {
-    throw ApiError{.status = 400,
-                   .message = "the body: JSON in UTF-8 expected, got something else",
-                   .param = "",
-                   .code = "invalid_json"};
+    json = parse_nested_json(body, "the body", kMaxDepth);
+  } catch (const Error& error) {
+    throw ApiError{.status = 400, .message = error.what(), .param = "", .code = "invalid_json"};
   }
-  if (too_deep)
-    throw ApiError{.status = 400,
-                   .message = fmt::format("the body: at most {} levels of nesting expected", kMaxDepth),
-                   .param = "",
-                   .code = "invalid_json"};
   if (!json.is_object())
     throw ApiError{.status = 400,
                    .message = "the body: a JSON object expected, got " + shown_json(json),

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "formats/json.h"
 #include "text/suffix_prefix.h"
 #include "text/tool_marks.h"
 #include "text/white_space.h"
@@ -15,9 +16,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string json_string(std::string_view text) {
-  return Json(text).dump(-1, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace);
-}
+std::string json_string(std::string_view text) { return json_utf8(Json(text)); }
 
 std::string escaped(std::string_view text) {
   const std::string whole = json_string(text);

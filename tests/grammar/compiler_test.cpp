@@ -29,7 +29,7 @@ bool schema_takes(const std::string& schema, const std::string& text) {
 
 TEST(GrammarCompiler, SaysWhatOfASchemaCannotBeDone) {
   const std::vector<std::pair<const char*, const char*>> cases = {
-      {"{", "JSON expected"},
+      {"{", "JSON in UTF-8 expected"},
       {"3", "a schema"},
       {R"({"type": "text"})", "'type'"},
       {R"({"type": ["string", 3]})", "'type'"},

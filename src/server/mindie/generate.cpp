@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
 #include "server/api_error.h"
 #include "server/mindie/answer.h"
 #include "server/mindie/routes.h"
@@ -11,9 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string event_text(const Json& json) {
-  return "data: " + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
-}
+std::string event_text(const Json& json) { return "data: " + json_utf8(json) + "\n\n"; }
 
 // ---- TGI
 
@@ -60,7 +59,7 @@ Json vllm_whole(const MindieAnswer& answer) {
 
 std::string vllm_event(const MindieAnswer&, const MindiePiece& piece) {
   const Json json = {{"text", Json::array({piece.text})}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + '\0';
+  return json_utf8(json) + '\0';
 }
 
 // ---- native

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "formats/json.h"
+
 namespace latent8 {
 namespace {
 
@@ -28,9 +30,7 @@ const char* error_type(int status) {
 HttpReply mindie_reply(const ApiError& error) {
   HttpReply reply = openai_reply(error);  // for its headers
   if (reply.status == 400) reply.status = 422;
-  reply.body =
-      nlohmann::ordered_json{{"error", error.message}, {"error_type", error_type(reply.status)}}.dump(
-          -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  reply.body = json_utf8({{"error", error.message}, {"error_type", error_type(reply.status)}});
   return reply;
 }
 

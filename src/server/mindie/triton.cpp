@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "formats/json.h"
 #include "latent8/version.h"
 #include "server/api_error.h"
 #include "server/mindie/answer.h"
@@ -37,7 +38,7 @@ std::string text_event(const MindieAnswer& answer, const MindiePiece& piece) {
     json["prefill_time"] = piece.first ? Json(piece.time_ms) : Json(nullptr);
     json["decode_time"] = piece.first ? Json(nullptr) : Json(piece.time_ms);
   }
-  return "data:" + json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n\n";
+  return "data:" + json_utf8(json) + "\n\n";
 }
 
 // ---- tokens
