@@ -13,6 +13,12 @@ constexpr std::int64_t kMaxInt32 = std::numeric_limits<std::int32_t>::max();
 MindieParameters read_common(const Fields& fields, const ServiceOptions& options) {
   AnswerFields answer = read_answer_fields(fields, options);
   if (answer.n != 1) fields.refuse("n", "1, as the reference has it for this model family,");
+  if (!answer.format.form.free())
+    throw ApiError{.status = 400,
+                   .message = "a form or a thinking budget for the answer: /v1/completions has them, got one",
+                   .param = answer.format.grammar_field,
+                   .code = ""};
+  if (answer.prompt_logprobs >= 0) fields.refuse("prompt_logprobs", "nothing (/v1/completions has them)");
   return {.sampling = std::move(answer.sampling),
           .stop = std::move(answer.stop),
           .keep_special = answer.keep_special};

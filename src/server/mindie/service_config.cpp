@@ -164,8 +164,10 @@ void check_plugins(ConfigTree& tree) {
       tree.no_effect("tokens are not drafted yet; the answers are the same without", "plugin_params mtp");
     else if (type == "la" || type == "memory_decoding")
       tree.no_effect("tokens are not drafted; the answers are the same without", "plugin_params " + type);
-    else if (type == "prefix_cache" || type == "splitfuse")
-      tree.no_effect("done always", "plugin_params " + type);
+    else if (type == "prefix_cache")
+      tree.no_effect("it is there unless --no-prefix-cache says otherwise", "plugin_params " + type);
+    else if (type == "splitfuse")
+      tree.no_effect("prompts always come in chunks", "plugin_params " + type);
     else
       return tree.refuse(path, "plugin_type of mtp, prefix_cache, splitfuse, la and memory_decoding");
   }
