@@ -113,7 +113,9 @@ void Scheduler::preempt_last() {
 }
 
 void Scheduler::admit(std::int64_t budget) {
-  for (std::size_t i = 0; i < waiting_.size() && budget > 0 &&
+  // Looks past no more of those that wait for a prefix than may run: each look hashes a prompt.
+  const auto last = static_cast<std::size_t>(limits_.max_num_seqs);
+  for (std::size_t i = 0; i < std::min(waiting_.size(), last) && budget > 0 &&
                           static_cast<std::int64_t>(running_.size()) < limits_.max_num_seqs;) {
     switch (admit(*waiting_[i], budget)) {
       case Admission::kNoBlocks:
