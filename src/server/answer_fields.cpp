@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -55,10 +56,13 @@ void read_bias(const Fields& body, SamplingParams& sampling) {
   }
 }
 
-void read_ends(const Fields& body, SamplingParams& sampling, std::int64_t least_max_tokens) {
+void read_ends(const Fields& body, std::int64_t least_max_tokens, AnswerFields& out) {
+  SamplingParams& sampling = out.sampling;
   sampling.min_tokens = body.integer("min_tokens", 0).value_or(0);
-  if (const auto most = body.integer("max_tokens", least_max_tokens)) sampling.max_tokens = *most;
-  if (const auto most = body.integer("max_completion_tokens", 1)) sampling.max_tokens = *most;
+  std::optional<std::int64_t> most = body.integer("max_tokens", least_max_tokens);
+  if (const auto newer = body.integer("max_completion_tokens", 1)) most = newer;
+  out.no_answer = most == 0;
+  if (most) sampling.max_tokens = std::max<std::int64_t>(*most, 1);
   sampling.ignore_eos = body.boolean("ignore_eos").value_or(false);
   sampling.stop_token_ids = body.token_ids("stop_token_ids").value_or(std::vector<std::int32_t>{});
 }
@@ -71,10 +75,7 @@ AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& option
   out.sampling = options.defaults;
   read_distribution(body, out.sampling);
   read_bias(body, out.sampling);
-  read_ends(body, out.sampling, least_max_tokens);
-  out.no_answer = body.integer("max_tokens", least_max_tokens).value_or(1) == 0 &&
-                  body.find("max_completion_tokens") == nullptr;
-  if (out.no_answer) out.sampling.max_tokens = 1;
+  read_ends(body, least_max_tokens, out);
   out.prompt_logprobs =
       static_cast<std::int32_t>(body.integer("prompt_logprobs", 0, kMaxPromptLogprobs).value_or(-1));
   const auto seed = body.integer("seed", std::numeric_limits<std::int64_t>::min());

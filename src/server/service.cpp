@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -31,11 +30,8 @@ std::string request_id(const HttpRequest& request) {
   const bool usable = !given.empty() && given.size() <= kMaxRequestId &&
                       std::all_of(given.begin(), given.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (usable) return std::string(given);
-  static thread_local std::mt19937_64 random{std::random_device{}()};
-  return fmt::format("{:016x}{:016x}", random(), random());
+  return new_id("");
 }
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 int status_of(ErrorCode code) {
   switch (code) {
@@ -43,7 +39,7 @@ int status_of(ErrorCode code) {
     case ErrorCode::kUnsupported:
       return 400;
     case ErrorCode::kUnavailable:
-      return 503;
+      return 429;  // the engine's queue is full
     default:
       return 500;
   }
@@ -87,7 +83,7 @@ void Call::reply(HttpReply reply) const {
 }
 
 void Call::reply(const Json& json, int status) const {
-  reply({.status = status, .body = dump(json), .headers = {}});
+  reply({.status = status, .body = json_utf8(json), .headers = {}});
 }
 
 void Call::refuse(const ApiError& error) const {
@@ -101,10 +97,10 @@ void Call::begin_events() const {
       {.status = 200, .content_type = "text/event-stream", .body = "", .headers = std::move(headers)});
 }
 
-bool Call::event(const Json& json) const { return exchange_->write("data: " + dump(json) + "\n\n"); }
+bool Call::event(const Json& json) const { return exchange_->write("data: " + json_utf8(json) + "\n\n"); }
 
 bool Call::event(std::string_view name, const Json& json) const {
-  return exchange_->write(fmt::format("event: {}\ndata: {}\n\n", name, dump(json)));
+  return exchange_->write(fmt::format("event: {}\ndata: {}\n\n", name, json_utf8(json)));
 }
 
 void Call::end_events(bool done_mark) const {
@@ -296,7 +292,7 @@ void Service::run(const Call& call, const Route& route) {
                  .message = error.what(),
                  .param = "",
                  .code = "",
-                 .retry_after_s = status == 503 ? 1 : 0});
+                 .retry_after_s = status == 429 ? 1 : 0});
   } catch (const std::bad_alloc&) {
     call.refuse({.status = 503,
                  .message = "not enough memory for this request",
