@@ -13,6 +13,7 @@ function(latent8_embed folder file header function)
     DEPENDS ${input} ${script} ${CMAKE_SOURCE_DIR}/cmake/embedded_bytes.cmake
     VERBATIM)
   target_sources(latent8_${folder} PRIVATE ${output})
+  set_source_files_properties(${output} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # The same for all files of a folder of src/:
@@ -31,4 +32,5 @@ function(latent8_embed_folder folder files_folder header function)
     DEPENDS ${files} ${script} ${CMAKE_SOURCE_DIR}/cmake/embedded_bytes.cmake
     VERBATIM)
   target_sources(latent8_${folder} PRIVATE ${output})
+  set_source_files_properties(${output} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()

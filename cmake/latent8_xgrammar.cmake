@@ -23,7 +23,7 @@ target_include_directories(xgrammar SYSTEM
 # Its log goes to ours: src/grammar/xgrammar.cpp defines what XGRAMMAR_LOG_CUSTOMIZE asks for.
 target_compile_definitions(xgrammar PRIVATE XGRAMMAR_ENABLE_CPPTRACE=0 XGRAMMAR_ENABLE_INTERNAL_CHECK=0
   XGRAMMAR_LOG_CUSTOMIZE=1 NDEBUG)
-set_target_properties(xgrammar PROPERTIES CXX_STANDARD 17)
+set_target_properties(xgrammar PROPERTIES CXX_STANDARD 17 UNITY_BUILD OFF)
 target_compile_options(xgrammar PRIVATE -w -g0 $<IF:$<CONFIG:Release>,-O2,-O1>)
 target_link_libraries(xgrammar PUBLIC Threads::Threads)
 # ThreadSanitizer has to see its atomics. The others would check a library that is not ours, for minutes of compiling.

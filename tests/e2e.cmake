@@ -8,6 +8,6 @@ foreach(file IN LISTS e2e_tests)
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "_test$" "" name ${name})
   add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} -B ${file} -v)
-  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT 900 ENVIRONMENT
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT 900 COST 100 ENVIRONMENT
     "LATENT8=$<TARGET_FILE:latent8>;LATENT8_SOURCE_DIR=${CMAKE_SOURCE_DIR};LATENT8_WORK_DIR=${CMAKE_BINARY_DIR}/e2e")
 endforeach()

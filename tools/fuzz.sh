@@ -2,10 +2,10 @@
 # Runs every fuzz target for its share of SECONDS, from fuzz/corpus and what earlier runs left in build/fuzz, and prints
 # executions and coverage of each. What breaks one stays in build/fuzz/findings; the exit status is 1 then.
 #
-#   tools/fuzz.sh SECONDS      after: cmake --preset fuzz && cmake --build --preset fuzz
+#   tools/fuzz.sh SECONDS      after: cmake --preset dev && cmake --build --preset dev
 set -uo pipefail
 cd "$(dirname "$0")/.."
-programs=(build/fuzz/bin/*_fuzz)
+programs=(build/dev/bin/*_fuzz)
 seconds=$((${1:?seconds expected} / ${#programs[@]}))
 seconds=$((seconds > 1 ? seconds : 2))
 findings=build/fuzz/findings

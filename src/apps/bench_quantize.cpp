@@ -17,7 +17,7 @@
 namespace latent8 {
 namespace {
 
-struct Flags {
+struct QuantizeBenchFlags {
   QuantizeBenchOptions options;
   std::string dir, dtype = "fp8";
   std::int64_t experts = 256;
@@ -32,7 +32,7 @@ nlohmann::ordered_json to_json(const LayerRun& run) {
   return {{"seconds", run.seconds}, {"gbs", run.gbs}, {"peak_memory", run.peak_memory}};
 }
 
-std::string json_report(const Flags& f, const QuantizeBench& b) {
+std::string json_report(const QuantizeBenchFlags& f, const QuantizeBench& b) {
   nlohmann::ordered_json out;
   out["cpu"] = cpu_name();
   out["isa"] = kernels().name;
@@ -53,7 +53,7 @@ std::string json_report(const Flags& f, const QuantizeBench& b) {
   return json_text(out, 2) + "\n";
 }
 
-std::string table_text(const Flags& f, const QuantizeBench& b) {
+std::string table_text(const QuantizeBenchFlags& f, const QuantizeBench& b) {
   std::string out = fmt::format(
       "{}, {} threads, {}\nR1-shaped MoE layer with {} experts, {}: {:.2f} GB; rates over {:.2f} GB of "
       "experts\n\n"
@@ -80,7 +80,7 @@ std::string table_text(const Flags& f, const QuantizeBench& b) {
   return out;
 }
 
-void run(Flags& f) {
+void run(QuantizeBenchFlags& f) {
   f.options.fp8 = f.dtype == "fp8";
   f.options.dir = f.dir.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(f.dir);
   f.options.config = random_source_config(f.experts);
@@ -102,7 +102,7 @@ void run(Flags& f) {
 
 void add_bench_quantize(CLI::App& bench) {
   CLI::App* app = bench.add_subcommand("quantize", "the quantiser on one MoE layer of R1's shape");
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<QuantizeBenchFlags>();
   app->add_option("--experts", flags->experts, "routed experts of the layer; R1 has 256: 11.5 GB in fp8")
       ->check(at_least(16))
       ->capture_default_str();

@@ -23,7 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Flags {
+struct ServeBenchFlags {
   BenchModelFlags model;
   std::string tokenizer = "models/tiny-r1";
   ServeLoad load;
@@ -61,7 +61,7 @@ struct Measured {
   double overhead() const { return server_cpu_s / server.wall_s; }
 };
 
-Frontend make_frontend(const Flags& f) {
+Frontend make_frontend(const ServeBenchFlags& f) {
   const std::string dir = f.model.checkpoint.model.empty() ? f.tokenizer : f.model.checkpoint.model;
   Tokenizer tokenizer = Tokenizer::load(dir);
   BenchModelFlags model = f.model;
@@ -82,7 +82,7 @@ Frontend make_frontend(const Flags& f) {
 }
 
 // Engine, server, server, engine: so that a machine that gets slower slows both.
-Measured measure(const Flags& f, Frontend& frontend) {
+Measured measure(const ServeBenchFlags& f, Frontend& frontend) {
   ServeLoad load = f.load;
   load.vocab_size = frontend.tokenizer().vocab_size();
   BenchServer server(frontend);
@@ -120,7 +120,7 @@ Json to_json(const ServeTimes& r) {
           {"inter_token", times_json(r.gaps)}};
 }
 
-std::string json_report(const Flags& f, const Measured& m, const EngineInfo& info) {
+std::string json_report(const ServeBenchFlags& f, const Measured& m, const EngineInfo& info) {
   Json out = {{"cpu", cpu_name()},
               {"isa", kernels().name},
               {"threads", info.threads},
@@ -151,7 +151,7 @@ std::string row(const char* name, const ServeTimes& r) {
                      pair(r.per_token), pair(r.gaps));
 }
 
-std::string table_text(const Flags& f, const Measured& m, const EngineInfo& info) {
+std::string table_text(const ServeBenchFlags& f, const Measured& m, const EngineInfo& info) {
   std::string out = fmt::format(
       "{}, {} threads, {}\n{}: {} requests of {} tokens for {} more, {} at a time\n\n"
       "{:<10}{:>10}{:>18}{:>18}{:>18}\n",
@@ -172,7 +172,7 @@ std::string table_text(const Flags& f, const Measured& m, const EngineInfo& info
   return out;
 }
 
-void run_bench(const Flags& f) {
+void run_bench(const ServeBenchFlags& f) {
   Frontend frontend = make_frontend(f);
   const Measured measured = measure(f, frontend);
   const EngineInfo& info = frontend.engine().info();
@@ -182,7 +182,7 @@ void run_bench(const Flags& f) {
 }  // namespace
 
 void add_bench_serve(CLI::App& bench) {
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<ServeBenchFlags>();
   CLI::App* app =
       bench.add_subcommand("serve", "a server's latencies and throughput beside the engine alone");
   add_shape_flags(*app, flags->model);

@@ -197,11 +197,11 @@ void print_report(const Json& report) {
 }  // namespace
 
 void add_doctor(CLI::App& root) {
-  struct Flags {
+  struct DoctorFlags {
     ModelFlags model;
     bool json = false;
   };
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<DoctorFlags>();
   CLI::App* app = root.add_subcommand("doctor", "show what this machine offers, and check a checkpoint");
   app->add_option("dir", flags->model.model, "checkpoint directory to check")->type_name("DIR");
   add_json_flag(*app, flags->json);

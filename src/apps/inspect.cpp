@@ -218,11 +218,11 @@ void print_description(const Json& d) {
 }  // namespace
 
 void add_inspect(CLI::App& root) {
-  struct Flags {
+  struct InspectFlags {
     ModelFlags model;
     bool tensors = false, json = false;
   };
-  const auto flags = std::make_shared<Flags>();
+  const auto flags = std::make_shared<InspectFlags>();
   CLI::App* app = root.add_subcommand("inspect", "show what a checkpoint is: sizes, quantisation, cache");
   app->add_option("dir", flags->model.model, "checkpoint directory")->required()->type_name("DIR");
   app->add_flag("--tensors", flags->tensors, "list every tensor");

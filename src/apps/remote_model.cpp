@@ -8,18 +8,18 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 constexpr std::size_t kMaxEvent = std::size_t{1} << 20;
 
 // The text at a place of a reply; "" where there is none.
-std::string text_at(const Json& json, const char* pointer) {
-  const Json::json_pointer at(pointer);
+std::string text_at(const SortedJson& json, const char* pointer) {
+  const SortedJson::json_pointer at(pointer);
   return json.contains(at) && json.at(at).is_string() ? json.at(at).get<std::string>() : "";
 }
 
-std::int64_t count_at(const Json& json, const char* pointer) {
-  const Json::json_pointer at(pointer);
+std::int64_t count_at(const SortedJson& json, const char* pointer) {
+  const SortedJson::json_pointer at(pointer);
   return json.contains(at) && json.at(at).is_number_integer() ? json.at(at).get<std::int64_t>() : 0;
 }
 
@@ -58,7 +58,7 @@ class Events {
       take(parse_json(line, where_));
   }
 
-  void take(const Json& event) {
+  void take(const SortedJson& event) {
     if (const std::string message = text_at(event, "/error/message"); !message.empty())
       throw Error(ErrorCode::kUnavailable, where_ + ": " + message);
     std::string reasoning = text_at(event, "/choices/0/delta/reasoning_content");

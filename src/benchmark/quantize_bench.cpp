@@ -28,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kSteps = 8;
-constexpr int kRepeats = 3;
+constexpr int kReadRepeats = 3;
 constexpr std::int64_t kReadPiece = 1 << 20;
 constexpr std::int64_t kLargestHotSet = std::int64_t{3} << 30;
 constexpr std::int64_t kDiskRead = std::int64_t{4} << 30;
@@ -167,8 +167,8 @@ class Bench {
     step("reading the page cache");
     const std::vector<Piece> pieces = pieces_of(source, hot, INT64_MAX);
     read_rate(pool, seconds_now, reader, pieces, 1);
-    result_.page_cache = {read_rate(pool, seconds_now, reader, pieces, kRepeats),
-                          read_rate(one, core_seconds, reader, pieces, kRepeats)};
+    result_.page_cache = {read_rate(pool, seconds_now, reader, pieces, kReadRepeats),
+                          read_rate(one, core_seconds, reader, pieces, kReadRepeats)};
     step("quantising from the page cache");
     result_.codes = {stream_rate(pool, seconds_now, reader, hot, false),
                      stream_rate(one, core_seconds, reader, hot, false)};
@@ -223,7 +223,7 @@ class Bench {
       codes += tensors.back().rows() * tensors.back().cols();
     }
     double best = 0;
-    for (int i = 0; i < kRepeats; ++i) {
+    for (int i = 0; i < kReadRepeats; ++i) {
       const fs::path path = folder_.path() / "codes";
       const std::optional<StateFile> file =
           write ? std::optional(StateFile::create(path, codes)) : std::nullopt;

@@ -21,10 +21,10 @@
 namespace latent8 {
 namespace {
 
-constexpr float kFp8Deviation = 100.0F;     // the largest of a block is near 448 then
-constexpr std::int64_t kTable = 3 << 20;    // weights
-constexpr std::int64_t kPiece = 1 << 20;    // weights
-constexpr std::int64_t kShardExperts = 64;  // of R1, 2.8 GB
+constexpr float kFp8Deviation = 100.0F;          // the largest of a block is near 448 then
+constexpr std::int64_t kTable = 3 << 20;         // weights
+constexpr std::int64_t kPieceWeights = 1 << 20;  // weights
+constexpr std::int64_t kShardExperts = 64;       // of R1, 2.8 GB
 
 struct Weight {
   std::string name;
@@ -88,7 +88,7 @@ class RandomTable {
       fp8_[i] = to_fp8_e4m3(std::clamp(x * kFp8Deviation, -448.0F, 448.0F));
     }
   }
-  // `count` <= kPiece numbers from a random place.
+  // `count` <= kPieceWeights numbers from a random place.
   std::span<const std::byte> piece(std::int64_t count, bool fp8) {
     const auto begin = static_cast<std::size_t>(place_.below(kTable - count)),
                n = static_cast<std::size_t>(count);
@@ -129,8 +129,8 @@ class Writer {
       return file.append(w.name, std::as_bytes(std::span(zeros)));
     }
     const bool fp8 = w.kind == Kind::kLinear && options_.fp8;
-    for (std::int64_t left = w.rows * w.cols; left > 0; left -= kPiece) {
-      const auto bytes = table_.piece(std::min(left, kPiece), fp8);
+    for (std::int64_t left = w.rows * w.cols; left > 0; left -= kPieceWeights) {
+      const auto bytes = table_.piece(std::min(left, kPieceWeights), fp8);
       file.append(w.name, bytes);
       written_ += static_cast<std::int64_t>(bytes.size());
       if (options_.progress) options_.progress(written_);

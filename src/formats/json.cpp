@@ -25,9 +25,9 @@ std::string place_of(std::string_view text, std::size_t end) {
 }
 
 // Checks syntax, depth and keys, and collects the members of the outermost object if it is asked to.
-class Checker : public nlohmann::json_sax<json> {
+class NestingChecker : public nlohmann::json_sax<json> {
  public:
-  Checker(std::string_view text, const std::string& where, std::vector<FlatJsonMember>* members)
+  NestingChecker(std::string_view text, const std::string& where, std::vector<FlatJsonMember>* members)
       : text_(text), where_(where), members_(members) {}
 
   bool null() override { return add(FlatJsonMember::Kind::kNull, "null"); }
@@ -116,14 +116,14 @@ class Checker : public nlohmann::json_sax<json> {
 
 // Two passes: the parser's own callback, which could check in one, takes quadratic time on big objects.
 json parse_json(std::string_view text, const std::string& where) {
-  Checker checker(text, where, nullptr);
+  NestingChecker checker(text, where, nullptr);
   json::sax_parse(text.begin(), text.end(), &checker);
   return json::parse(text.begin(), text.end());
 }
 
 std::vector<FlatJsonMember> parse_flat_json(std::string_view text, const std::string& where) {
   std::vector<FlatJsonMember> members;
-  Checker checker(text, where, &members);
+  NestingChecker checker(text, where, &members);
   json::sax_parse(text.begin(), text.end(), &checker);
   return members;
 }

@@ -12,7 +12,7 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kLengthBytes = 8;
+constexpr std::int64_t kLengthSize = 8;
 constexpr int kAlignmentBits = 6;  // 64 bytes: a cache line, a ZMM register
 
 std::string json_text(const std::vector<TensorToWrite>& tensors, const SafetensorsWriterOptions& options) {
@@ -29,7 +29,7 @@ std::string json_text(const std::vector<TensorToWrite>& tensors, const Safetenso
   }
   text += "}";
   const auto alignment = static_cast<std::size_t>(options.header_alignment);
-  while ((text.size() + kLengthBytes) % alignment != 0) text += ' ';
+  while ((text.size() + kLengthSize) % alignment != 0) text += ' ';
   return text;
 }
 
@@ -69,14 +69,14 @@ void order_as_reference(std::vector<TensorToWrite>& tensors) {
 
 std::string safetensors_header(const std::vector<TensorToWrite>& tensors,
                                const SafetensorsWriterOptions& options, const std::string& where) {
-  LATENT8_CHECK(options.header_alignment >= kLengthBytes);
+  LATENT8_CHECK(options.header_alignment >= kLengthSize);
   const std::string json = json_text(tensors, options);
   if (static_cast<std::int64_t>(json.size()) > kMaxSafetensorsHeaderBytes)
     throw_error(ErrorCode::kInvalidArgument,
                 "'{}': a header of at most {} bytes expected, got {}; write more shards", where,
                 kMaxSafetensorsHeaderBytes, json.size());
   std::string header;
-  for (int i = 0; i < kLengthBytes; ++i) header += static_cast<char>(json.size() >> (8 * i));
+  for (int i = 0; i < kLengthSize; ++i) header += static_cast<char>(json.size() >> (8 * i));
   return header + json;
 }
 

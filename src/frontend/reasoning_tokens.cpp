@@ -3,11 +3,12 @@
 #include <algorithm>
 
 #include "text/reasoning_parser.h"
+#include "text/white_space.h"
 
 namespace latent8 {
 namespace {
 
-constexpr std::string_view kSpace = " \t\r\n";
+using Phase = ReasoningState::Phase;
 
 bool is_all(std::string_view text, std::string_view characters) {
   return text.find_first_not_of(characters) == std::string_view::npos;
@@ -35,8 +36,8 @@ ReasoningTokens::ReasoningTokens(const Tokenizer& tokenizer) : tokenizer_(&token
     if (is_newlines(id)) newlines_.push_back(id);
     if (bytes.find('>') == std::string_view::npos) continue;
     for (std::uint8_t matched = 0; matched < close_tag_.size(); ++matched) {
-      ReasoningState state{.phase = ReasoningState::Phase::kInside, .matched = matched};
-      if (next(state, id).phase == ReasoningState::Phase::kContent) spilling_[matched].push_back(id);
+      ReasoningState state{.phase = Phase::kInside, .matched = matched};
+      if (next(state, id).phase == Phase::kContent) spilling_[matched].push_back(id);
     }
   }
 }
@@ -53,7 +54,6 @@ bool ReasoningTokens::is_newlines(std::int32_t token) const {
 }
 
 ReasoningState ReasoningTokens::next(ReasoningState state, std::int32_t token) const {
-  using Phase = ReasoningState::Phase;
   const bool began_inside = state.phase == Phase::kInside;
   for (const char c : text(token)) {
     switch (state.phase) {

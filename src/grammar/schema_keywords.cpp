@@ -4,8 +4,11 @@
 #include <nlohmann/json.hpp>
 
 namespace latent8 {
+namespace {
 
 using Json = nlohmann::ordered_json;
+
+}  // namespace
 
 std::array<const char*, 6>::const_iterator chooser_of(const Json& schema) {
   return std::find_if(kChoosers.begin(), kChoosers.end(),

@@ -6,7 +6,7 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kRows = 8;  // per part of a parallel loop; a few KiB at least
+constexpr std::int64_t kRowsPerPart = 8;  // per part of a parallel loop; a few KiB at least
 
 void add_rows(Mat<float> x, ConstMat<float> y) {
   for (std::int64_t r = 0; r < x.rows; ++r) {
@@ -32,14 +32,14 @@ void rope_rows(const KernelTable& table, Mat<float> x, std::int64_t heads, std::
 
 void rms_norm(OpContext& ctx, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out) {
   LATENT8_DCHECK(static_cast<std::int64_t>(norm.weight.size()) == x.cols);
-  ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     norm_rows(ctx.kernels(), x.row_range(begin, end), norm, eps, out.row_range(begin, end));
   });
 }
 
 void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_stride, std::int64_t first,
           std::span<const std::int32_t> positions, const RopeTable& table) {
-  ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     rope_rows(ctx.kernels(), x.row_range(begin, end), heads, head_stride, first,
               positions.subspan(static_cast<std::size_t>(begin)), table);
   });
@@ -47,7 +47,7 @@ void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_st
 
 void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, const Norm& norm, float eps,
                   Mat<float> out) {
-  ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     const Mat<float> rows = x.row_range(begin, end);
     add_rows(rows, y.row_range(begin, end));
     norm_rows(ctx.kernels(), rows, norm, eps, out.row_range(begin, end));
@@ -55,14 +55,14 @@ void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, const Norm& n
 }
 
 void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<float> out) {
-  ctx.pool().parallel_for(gate.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.pool().parallel_for(gate.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     ctx.kernels().silu_mul({gate.row(begin), up.row(begin), out.row(begin), end - begin, gate.cols,
                             gate.row_stride, up.row_stride, out.row_stride});
   });
 }
 
 void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y) {
-  ctx.pool().parallel_for(x.rows, kRows, [&](std::int64_t begin, std::int64_t end, int) {
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     add_rows(x.row_range(begin, end), y.row_range(begin, end));
   });
 }

@@ -7,7 +7,11 @@
 
 namespace latent8 {
 
+namespace {
+
 using Kind = AnswerBlock::Kind;
+
+}  // namespace
 
 bool ChatAnswer::has_calls() const {
   return std::any_of(blocks.begin(), blocks.end(),

@@ -13,7 +13,7 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 // What ByteLevel with use_regex cuts by. Source: GPT-2.
 constexpr std::string_view kByteLevelRegex =
@@ -24,11 +24,11 @@ constexpr std::string_view kPunctuation = "[\\p{P}!-/:-@\\[-`{-~]";
 
 }  // namespace
 
-PreTokenizer::PreTokenizer(const Json& json, const std::string& where) {
+PreTokenizer::PreTokenizer(const SortedJson& json, const std::string& where) {
   if (!json.is_null()) add(json, where);
 }
 
-void PreTokenizer::add(const Json& part, const std::string& where) {
+void PreTokenizer::add(const SortedJson& part, const std::string& where) {
   const JsonFields fields(part, where + ": pre_tokenizer");
   const std::string type = fields.text("type");
   if (is_byte_level_)
@@ -36,9 +36,9 @@ void PreTokenizer::add(const Json& part, const std::string& where) {
                 "{}: pre_tokenizer {} after ByteLevel is not supported; ByteLevel must be the last", where,
                 shown_json(type));
   if (type == "Sequence") {
-    const Json* inner = fields.find("pretokenizers");
+    const SortedJson* inner = fields.find("pretokenizers");
     if (inner == nullptr || !inner->is_array()) fields.refuse("pretokenizers", "an array");
-    for (const Json& each : *inner) add(each, where);
+    for (const SortedJson& each : *inner) add(each, where);
   } else if (type == "ByteLevel") {
     Stage stage;
     if (fields.boolean("add_prefix_space", true)) {
@@ -79,7 +79,7 @@ void PreTokenizer::add_regex(std::string_view regex, Behavior behavior, const st
   stages_.push_back(std::move(stage));
 }
 
-PreTokenizer::Behavior PreTokenizer::behavior(const Json& part, const std::string& where) {
+PreTokenizer::Behavior PreTokenizer::behavior(const SortedJson& part, const std::string& where) {
   const JsonFields fields(part, where + ": pre_tokenizer");
   static constexpr std::array<std::pair<std::string_view, Behavior>, 5> kNames = {{
       {"isolated", Behavior::kIsolated},
@@ -97,7 +97,7 @@ PreTokenizer::Behavior PreTokenizer::behavior(const Json& part, const std::strin
   fields.refuse("behavior", "Isolated, Removed, MergedWithPrevious, MergedWithNext or Contiguous");
 }
 
-void PreTokenizer::add_split(const Json& part, const std::string& where) {
+void PreTokenizer::add_split(const SortedJson& part, const std::string& where) {
   const JsonFields fields(part, where + ": pre_tokenizer Split");
   const std::string regex = regex_of_pattern(fields, "pattern", where + ": pre_tokenizer Split");
   if (regex.empty()) return;  // finds nothing
@@ -105,7 +105,7 @@ void PreTokenizer::add_split(const Json& part, const std::string& where) {
   stages_.back().invert = fields.boolean("invert", false);
 }
 
-void PreTokenizer::add_metaspace(const Json& part, const std::string& where) {
+void PreTokenizer::add_metaspace(const SortedJson& part, const std::string& where) {
   const JsonFields fields(part, where + ": pre_tokenizer Metaspace");
   Stage stage;
   stage.from = " ";

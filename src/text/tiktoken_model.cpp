@@ -15,7 +15,7 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 // Source: tokenization_kimi.py of Kimi-K2, tokenization_moonshot.py of Moonlight (pat_str). It is no part of
 // tiktoken.model.
@@ -67,7 +67,7 @@ void read_line(std::string_view line, std::size_t number, VocabularyFile& file, 
                           : std::from_chars(line.data() + space + 1, end, rank);
   if (!bytes || parsed.ec != std::errc() || parsed.ptr != end || rank < 0 || rank > kMaxTokenId)
     throw_error(ErrorCode::kCorrupt, "{}: line {}: a token in base64 and its rank expected, got {}", where,
-                number, shown_json(Json(std::string(line.substr(0, 60)))));
+                number, shown_json(SortedJson(std::string(line.substr(0, 60)))));
   file.add_ordinary(rank, *bytes, fmt::format("{}: line {}", where, number));
   file.tokens[static_cast<std::size_t>(rank)].bytes = *bytes;
 }
@@ -86,7 +86,7 @@ void derive_merges(VocabularyFile& file) {
   }
 }
 
-void read_special_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
+void read_special_tokens(const SortedJson& config, VocabularyFile& file, const std::string& where) {
   const auto base = static_cast<std::int32_t>(file.tokens.size());
   for (std::int32_t id = base; id < base + kReserved; ++id)
     file.added.push_back({{.id = id,
@@ -98,7 +98,7 @@ void read_special_tokens(const Json& config, VocabularyFile& file, const std::st
                           false});
   if (!config.is_object() || !config.contains("added_tokens_decoder")) return;
   for (const auto& [key, entry] : config["added_tokens_decoder"].items()) {
-    const Json number = Json::parse(key, nullptr, false);
+    const SortedJson number = SortedJson::parse(key, nullptr, false);
     const std::int32_t id = checked_token_id(number, where + ": 'added_tokens_decoder'");
     if (id < base)
       throw_error(ErrorCode::kCorrupt,
@@ -118,7 +118,7 @@ void read_special_tokens(const Json& config, VocabularyFile& file, const std::st
 
 }  // namespace
 
-VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const Json& config) {
+VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const SortedJson& config) {
   const std::string where = path.string();
   const MappedFile mapped(path);
   std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
@@ -136,15 +136,15 @@ VocabularyFile read_tiktoken_model(const std::filesystem::path& path, const Json
       .tokens = {},
       .ids = {},
       .added = {},
-      .normalizer = Normalizer(Json(), where),
+      .normalizer = Normalizer(SortedJson(), where),
       .pre_tokenizer = PreTokenizer(
-          Json{{"type", "Sequence"},
-               {"pretokenizers",
-                {{{"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}},
-                 {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}},
+          SortedJson{{"type", "Sequence"},
+                     {"pretokenizers",
+                      {{{"type", "Split"}, {"pattern", {{"Regex", kPattern}}}, {"behavior", "Isolated"}},
+                       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}},
           where),
       .model = {},
-      .decoder = TokenDecoder(Json{{"type", "ByteLevel"}}, where),
+      .decoder = TokenDecoder(SortedJson{{"type", "ByteLevel"}}, where),
       .affixes = {},
       .is_tiktoken = true};
   for (std::size_t number = 1; !text.empty(); ++number) {

@@ -13,10 +13,10 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 using IdMap = std::unordered_map<std::string, std::int32_t>;
 
-void check_model(const Json& model, const std::string& where) {
+void check_model(const SortedJson& model, const std::string& where) {
   const JsonFields fields(model, where);
   fields.one_of("type", {"BPE"}, "BPE");
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
@@ -33,7 +33,7 @@ std::int32_t id_of(const IdMap& vocab, const std::string& token, const std::stri
   return found->second;
 }
 
-Merge read_merge(const Json& rule, std::int32_t rank, const IdMap& vocab, const std::string& where) {
+Merge read_merge(const SortedJson& rule, std::int32_t rank, const IdMap& vocab, const std::string& where) {
   std::string left, right;
   if (rule.is_string()) {
     const auto text = rule.get<std::string>();
@@ -53,9 +53,9 @@ Merge read_merge(const Json& rule, std::int32_t rank, const IdMap& vocab, const 
   return {id_of(vocab, left, where), id_of(vocab, right, where), id_of(vocab, left + right, where), rank};
 }
 
-void read_vocab(const Json& model, VocabularyFile& file, const std::string& where) {
+void read_vocab(const SortedJson& model, VocabularyFile& file, const std::string& where) {
   const JsonFields fields(model, where + ": model");
-  const Json* vocab = fields.find("vocab");
+  const SortedJson* vocab = fields.find("vocab");
   if (vocab == nullptr || !vocab->is_object()) fields.refuse("vocab", "an object of tokens and ids");
   for (const auto& [token, value] : vocab->items()) {
     const std::int32_t id = checked_token_id(value, where + ": model.vocab: token " + shown_json(token));
@@ -66,7 +66,7 @@ void read_vocab(const Json& model, VocabularyFile& file, const std::string& wher
 }
 
 // With ByteLevel tokens begin as bytes, else as characters.
-void read_symbols(const Json& model, VocabularyFile& file, const std::string& where) {
+void read_symbols(const SortedJson& model, VocabularyFile& file, const std::string& where) {
   const JsonFields fields(model, where + ": model");
   file.model.byte_ids.fill(-1);
   const bool byte_level = file.pre_tokenizer.is_byte_level();
@@ -101,19 +101,19 @@ void read_symbols(const Json& model, VocabularyFile& file, const std::string& wh
   }
 }
 
-void read_merges(const Json& model, VocabularyFile& file, const std::string& where) {
+void read_merges(const SortedJson& model, VocabularyFile& file, const std::string& where) {
   const JsonFields fields(model, where + ": model");
-  const Json* merges = fields.find("merges");
+  const SortedJson* merges = fields.find("merges");
   if (merges == nullptr || !merges->is_array()) fields.refuse("merges", "an array");
   file.model.merges.reserve(merges->size());
-  for (const Json& rule : *merges)
+  for (const SortedJson& rule : *merges)
     file.model.merges.push_back(
         read_merge(rule, static_cast<std::int32_t>(file.model.merges.size()), file.ids, where));
 }
 
 }  // namespace
 
-std::int32_t checked_token_id(const Json& value, const std::string& where) {
+std::int32_t checked_token_id(const SortedJson& value, const std::string& where) {
   const bool is_small = value.is_number_integer() && !(value.is_number_unsigned() && value > kMaxTokenId);
   const std::int64_t id = is_small ? value.get<std::int64_t>() : -1;
   if (id < 0 || id > kMaxTokenId)
@@ -122,7 +122,7 @@ std::int32_t checked_token_id(const Json& value, const std::string& where) {
   return static_cast<std::int32_t>(id);
 }
 
-AddedTokenEntry read_added_token(const Json& entry, std::int32_t id, const std::string& where) {
+AddedTokenEntry read_added_token(const SortedJson& entry, std::int32_t id, const std::string& where) {
   const JsonFields fields(entry, where + ": added token " + std::to_string(id));
   AddedTokenEntry out{{.id = id,
                        .content = fields.text("content"),
@@ -148,13 +148,13 @@ void VocabularyFile::add_ordinary(std::int32_t id, const std::string& text, cons
 
 VocabularyFile read_tokenizer_json(const std::filesystem::path& path) {
   const std::string where = path.string();
-  const Json json = read_json_file(path);
+  const SortedJson json = read_json_file(path);
   const JsonFields fields(json, where);
   const auto part = [&](const char* key) {
-    const Json* found = fields.find(key);
-    return found == nullptr ? Json() : *found;
+    const SortedJson* found = fields.find(key);
+    return found == nullptr ? SortedJson() : *found;
   };
-  const Json* model = fields.find("model");
+  const SortedJson* model = fields.find("model");
   if (model == nullptr) fields.refuse("model", "a BPE model");
   check_model(*model, where + ": model");
   VocabularyFile file{.tokens = {},
@@ -172,9 +172,9 @@ VocabularyFile read_tokenizer_json(const std::filesystem::path& path) {
   read_vocab(*model, file, where);
   read_symbols(*model, file, where);
   read_merges(*model, file, where);
-  const Json added = part("added_tokens");
+  const SortedJson added = part("added_tokens");
   if (!added.is_null() && !added.is_array()) fields.refuse("added_tokens", "an array");
-  for (const Json& entry : added) {
+  for (const SortedJson& entry : added) {
     if (!entry.is_object() || !entry.contains("id"))
       throw_error(ErrorCode::kCorrupt, "{}: added_tokens: objects with 'id' expected, got {}", where,
                   shown_json(entry));

@@ -12,22 +12,22 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 using IdMap = std::unordered_map<std::string, std::int32_t>;
 
 // The keys of tokenizer_config.json that name special tokens, by transformers' SPECIAL_TOKENS_ATTRIBUTES.
 constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token", "unk_token", "sep_token",
                                                      "pad_token", "cls_token", "mask_token"};
 
-Json read_if_there(const std::filesystem::path& path) {
+SortedJson read_if_there(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return nullptr;
-  Json json = read_json_file(path);
+  SortedJson json = read_json_file(path);
   if (!json.is_object())
     throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", path.string(), json.type_name());
   return json;
 }
 
-VocabularyFile read_vocabulary(const std::filesystem::path& dir, const Json& config) {
+VocabularyFile read_vocabulary(const std::filesystem::path& dir, const SortedJson& config) {
   if (std::filesystem::exists(dir / "tokenizer.json")) return read_tokenizer_json(dir / "tokenizer.json");
   if (std::filesystem::exists(dir / "tiktoken.model"))
     return read_tiktoken_model(dir / "tiktoken.model", config);
@@ -45,9 +45,9 @@ VocabularyFile read_vocabulary(const std::filesystem::path& dir, const Json& con
 
 // added_tokens_decoder beside tokenizer.json: its entries add to the file's, and say again how a token
 // matches.
-void merge_added_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
+void merge_added_tokens(const SortedJson& config, VocabularyFile& file, const std::string& where) {
   if (!config.is_object() || !config.contains("added_tokens_decoder") || file.is_tiktoken) return;
-  const Json& entries = config["added_tokens_decoder"];
+  const SortedJson& entries = config["added_tokens_decoder"];
   if (entries.is_null()) return;
   if (!entries.is_object())
     throw_error(ErrorCode::kCorrupt, "{}: 'added_tokens_decoder': an object expected, got {}", where,
@@ -55,7 +55,7 @@ void merge_added_tokens(const Json& config, VocabularyFile& file, const std::str
   std::unordered_map<std::string, std::size_t> known;
   for (std::size_t i = 0; i < file.added.size(); ++i) known.emplace(file.added[i].token.content, i);
   for (const auto& [key, value] : entries.items()) {
-    const Json number = Json::parse(key, nullptr, false);
+    const SortedJson number = SortedJson::parse(key, nullptr, false);
     AddedTokenEntry entry =
         read_added_token(value, checked_token_id(number, where + ": 'added_tokens_decoder'"), where);
     const auto found = known.find(entry.token.content);
@@ -69,13 +69,14 @@ void merge_added_tokens(const Json& config, VocabularyFile& file, const std::str
 }
 
 // What tokenizer_config.json names is special, whatever the lists say.
-void mark_named_tokens(const Json& config, VocabularyFile& file, const std::string& where) {
+void mark_named_tokens(const SortedJson& config, VocabularyFile& file, const std::string& where) {
   std::vector<std::string> names;
   for (const char* key : kNamedTokens) names.push_back(token_text(config, key, where));
   for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
     const auto list = config.find(key);
     if (list == config.end() || !list->is_array()) continue;
-    for (const Json& entry : *list) names.push_back(token_text(Json{{"token", entry}}, "token", where));
+    for (const SortedJson& entry : *list)
+      names.push_back(token_text(SortedJson{{"token", entry}}, "token", where));
   }
   std::sort(names.begin(), names.end());
   for (AddedTokenEntry& entry : file.added)
@@ -115,7 +116,7 @@ IdMap ids_by_text(const VocabularyFile& file) {
   return ids;
 }
 
-std::optional<std::int32_t> named_token(const Json& config, const std::string& key, const IdMap& ids,
+std::optional<std::int32_t> named_token(const SortedJson& config, const std::string& key, const IdMap& ids,
                                         const std::string& where) {
   const std::string text = token_text(config, key, where);
   if (text.empty()) return std::nullopt;
@@ -128,7 +129,7 @@ std::optional<std::int32_t> named_token(const Json& config, const std::string& k
 }
 
 // The tokenizer classes whose code builds the affixes from add_bos_token and add_eos_token, both ways.
-bool is_llama_class(const Json& config, const std::string& where) {
+bool is_llama_class(const SortedJson& config, const std::string& where) {
   std::string name = JsonFields(config, where).text("tokenizer_class", "");
   if (name.ends_with("Fast")) name.resize(name.size() - 4);
   return name == "LlamaTokenizer" || name == "CodeLlamaTokenizer";
@@ -138,7 +139,7 @@ bool is_llama_class(const Json& config, const std::string& where) {
 // With it: true always adds BOS; what is false takes BOS away, and add_eos_token is heard, only for classes
 // whose code of transformers 4 did so (5 reads neither where there is a tokenizer.json, and then prompts of
 // DeepSeek's own base models lack the BOS that they were trained with).
-void apply_add_flags(const Json& config, Tokenizer::Parts& parts, const std::string& where) {
+void apply_add_flags(const SortedJson& config, Tokenizer::Parts& parts, const std::string& where) {
   const JsonFields fields(config, where);
   const bool is_llama = is_llama_class(config, where);
   std::vector<std::int32_t>& prefix = parts.affixes.prefix;
@@ -163,12 +164,12 @@ void apply_add_flags(const Json& config, Tokenizer::Parts& parts, const std::str
 
 std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesystem::path& dir) {
   const std::string where = (dir / "tokenizer_config.json").string();
-  Json config = read_if_there(dir / "tokenizer_config.json");
+  SortedJson config = read_if_there(dir / "tokenizer_config.json");
   VocabularyFile file = read_vocabulary(dir, config);
   // special_tokens_map.json is older: it counts where the configuration does not list the added tokens.
-  if (const Json map = read_if_there(dir / "special_tokens_map.json");
+  if (const SortedJson map = read_if_there(dir / "special_tokens_map.json");
       map.is_object() && !(config.is_object() && config.contains("added_tokens_decoder"))) {
-    if (config.is_null()) config = Json::object();
+    if (config.is_null()) config = SortedJson::object();
     for (const auto& [key, value] : map.items())
       if (!value.is_null()) config[key] = value;
   }

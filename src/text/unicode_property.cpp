@@ -12,7 +12,7 @@ namespace {
 using NamePair = std::pair<std::string_view, std::string_view>;
 
 // PCRE2's \s with UCP also matches U+180E; White_Space, which Oniguruma uses, has not since Unicode 6.3.
-constexpr std::string_view kSpace =
+constexpr std::string_view kSpaceRanges =
     "\\x{09}-\\x{0d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{"
     "3000}";
 
@@ -153,7 +153,7 @@ std::optional<CharClass> binary_class(std::string_view plain) {
 
 }  // namespace
 
-CharClass space_class() { return {std::string(kSpace), false}; }
+CharClass space_class() { return {std::string(kSpaceRanges), false}; }
 CharClass word_class() { return {word() + std::string(kLatinNumbers), false}; }
 CharClass digit_class() { return {categories("Nd"), false}; }
 CharClass hex_digit_class() { return {"0-9A-Fa-f", false}; }

@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr std::int64_t kHeads = 2;
-constexpr const char* kConfig = R"({"model_type": "deepseek_v3", "vocab_size": 8, "hidden_size": 8,
+constexpr const char* kOneLayer = R"({"model_type": "deepseek_v3", "vocab_size": 8, "hidden_size": 8,
   "intermediate_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "n_routed_experts": 0})";
 
 struct Tensor {
@@ -60,7 +60,7 @@ Checkpoint checkpoint_of(const TempDir& dir, const std::vector<Tensor>& tensors,
     writer.append(kPrefix + tensor.name, bytes);
   }
   writer.finish();
-  dir.write("config.json", kConfig);
+  dir.write("config.json", kOneLayer);
   dir.write("quant_model_description.json", description.to_json());
   return Checkpoint::open(dir.path());
 }

@@ -42,7 +42,7 @@ json v2_lite() {
                      "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707}})");
 }
 
-ModelConfig parse(const json& object) { return parse_model_config(object.dump(), "config.json"); }
+ModelConfig parse_config(const json& object) { return parse_model_config(object.dump(), "config.json"); }
 
 json with(json object, const std::string& key, const json& value) {
   object[key] = value;
@@ -52,12 +52,12 @@ json without(json object, const std::string& key) {
   object.erase(key);
   return object;
 }
-std::string refusal(const json& object, ErrorCode code = ErrorCode::kUnsupported) {
-  return error_of(code, [&] { parse(object); });
+std::string refusal_of_config(const json& object, ErrorCode code = ErrorCode::kUnsupported) {
+  return error_of(code, [&] { parse_config(object); });
 }
 
 TEST(ModelConfig, ReadsR1) {
-  const ModelConfig c = parse(r1());
+  const ModelConfig c = parse_config(r1());
 
   EXPECT_EQ(c.model_type, "deepseek_v3");
   EXPECT_THAT(c.architectures, ElementsAre("DeepseekV3ForCausalLM"));
@@ -76,16 +76,16 @@ TEST(ModelConfig, ReadsR1) {
 }
 
 TEST(ModelConfig, KnowsWhichLayersHaveExperts) {
-  const ModelConfig c = parse(r1());
+  const ModelConfig c = parse_config(r1());
 
   EXPECT_FALSE(c.is_moe_layer(2));
   EXPECT_TRUE(c.is_moe_layer(3));
   EXPECT_TRUE(c.is_moe_layer(61));
-  EXPECT_FALSE(parse(with(r1(), "moe_layer_freq", 2)).is_moe_layer(5));
+  EXPECT_FALSE(parse_config(with(r1(), "moe_layer_freq", 2)).is_moe_layer(5));
 }
 
 TEST(ModelConfig, ReadsV2Lite) {
-  const ModelConfig c = parse(v2_lite());
+  const ModelConfig c = parse_config(v2_lite());
 
   EXPECT_FALSE(c.q_lora_rank.has_value());
   EXPECT_EQ(c.scoring_func, "softmax");
@@ -102,7 +102,7 @@ TEST(ModelConfig, ReadsTheGroupsOfV2) {
              {"n_group", 8},
              {"topk_group", 3}});
 
-  const ModelConfig c = parse(v2);
+  const ModelConfig c = parse_config(v2);
 
   EXPECT_EQ(c.n_group, 8);
   EXPECT_EQ(c.topk_group, 3);
@@ -112,8 +112,8 @@ TEST(ModelConfig, AGreedyGateHasNoGroupsWhateverTheKeysSay) {
   json v2 = v2_lite();
   v2.update({{"n_group", 8}, {"topk_group", 3}});
 
-  EXPECT_EQ(parse(v2).n_group, 1);
-  EXPECT_EQ(parse(v2).topk_group, 1);
+  EXPECT_EQ(parse_config(v2).n_group, 1);
+  EXPECT_EQ(parse_config(v2).topk_group, 1);
 }
 
 TEST(ModelConfig, ReadsKimiK2) {
@@ -129,7 +129,7 @@ TEST(ModelConfig, ReadsKimiK2) {
                {"num_nextn_predict_layers", 0},
                {"eos_token_id", {163585, 163586}}});
 
-  const ModelConfig c = parse(kimi);
+  const ModelConfig c = parse_config(kimi);
 
   EXPECT_EQ(c.model_type, "kimi_k2");
   EXPECT_EQ(c.n_routed_experts, 384);
@@ -137,17 +137,18 @@ TEST(ModelConfig, ReadsKimiK2) {
 }
 
 TEST(ModelConfig, TheReferencesModelTypeIsToldApartByItsGate) {
-  EXPECT_EQ(parse(with(r1(), "model_type", "deepseekv2")).model_type, "deepseek_v3");
-  EXPECT_EQ(parse(with(v2_lite(), "model_type", "deepseekv2")).model_type, "deepseek_v2");
-  EXPECT_EQ(parse(with(without(r1(), "scoring_func"), "model_type", "deepseekv2")).scoring_func, "sigmoid");
+  EXPECT_EQ(parse_config(with(r1(), "model_type", "deepseekv2")).model_type, "deepseek_v3");
+  EXPECT_EQ(parse_config(with(v2_lite(), "model_type", "deepseekv2")).model_type, "deepseek_v2");
+  EXPECT_EQ(parse_config(with(without(r1(), "scoring_func"), "model_type", "deepseekv2")).scoring_func,
+            "sigmoid");
 }
 
 TEST(ModelConfig, AbsentKeysTakeTheDefaultsOfHuggingFace) {
   json few = {{"model_type", "deepseek_v3"}, {"vocab_size", 10},       {"hidden_size", 8},
               {"intermediate_size", 8},      {"num_hidden_layers", 1}, {"num_attention_heads", 2}};
 
-  const ModelConfig v3 = parse(few);
-  const ModelConfig v2 = parse(with(few, "model_type", "deepseek_v2"));
+  const ModelConfig v3 = parse_config(few);
+  const ModelConfig v2 = parse_config(with(few, "model_type", "deepseek_v2"));
 
   EXPECT_EQ(v3.scoring_func, "sigmoid");
   EXPECT_EQ(v3.n_routed_experts, 256);
@@ -166,7 +167,7 @@ TEST(ModelConfig, AbsentKeysTakeTheDefaultsOfHuggingFace) {
 }
 
 TEST(ModelConfig, AModelWithoutExpertsIsDense) {
-  const ModelConfig c = parse(with(r1(), "n_routed_experts", nullptr));
+  const ModelConfig c = parse_config(with(r1(), "n_routed_experts", nullptr));
 
   EXPECT_EQ(c.n_routed_experts, 0);
   EXPECT_FALSE(c.is_moe_layer(10));
@@ -181,7 +182,7 @@ TEST(ModelConfig, ReadsRopeParametersOfTransformers5) {
   config["dtype"] = config["torch_dtype"];
   config.erase("torch_dtype");
 
-  const ModelConfig c = parse(config);
+  const ModelConfig c = parse_config(config);
 
   EXPECT_EQ(c.rope_theta, 50000.0);
   ASSERT_TRUE(c.rope_scaling);
@@ -190,9 +191,9 @@ TEST(ModelConfig, ReadsRopeParametersOfTransformers5) {
 }
 
 TEST(ModelConfig, RopeScalingMayBeAbsentNullOrDefault) {
-  EXPECT_FALSE(parse(without(r1(), "rope_scaling")).rope_scaling);
-  EXPECT_FALSE(parse(with(r1(), "rope_scaling", nullptr)).rope_scaling);
-  EXPECT_FALSE(parse(with(r1(), "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
+  EXPECT_FALSE(parse_config(without(r1(), "rope_scaling")).rope_scaling);
+  EXPECT_FALSE(parse_config(with(r1(), "rope_scaling", nullptr)).rope_scaling);
+  EXPECT_FALSE(parse_config(with(r1(), "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
 }
 
 TEST(ModelConfig, ReadsTheReferencesMarks) {
@@ -201,7 +202,7 @@ TEST(ModelConfig, ReadsTheReferencesMarks) {
   config["quantization_config"] = {
       {"kv_quant_type", nullptr}, {"fa_quant_type", "FAKQuant"}, {"group_size", 0}};
 
-  const ModelConfig c = parse(config);
+  const ModelConfig c = parse_config(config);
 
   EXPECT_EQ(c.quantize, "w8a8_dynamic");
   EXPECT_EQ(c.fa_quant_type, "FAKQuant");
@@ -209,7 +210,7 @@ TEST(ModelConfig, ReadsTheReferencesMarks) {
 }
 
 TEST(ModelConfig, EndTokensOfTheGenerationConfigComeFirst) {
-  ModelConfig c = parse(r1());
+  ModelConfig c = parse_config(r1());
 
   add_generation_config(c, R"({"eos_token_id": [7, 1, 9]})", "generation_config.json");
 
@@ -219,11 +220,11 @@ TEST(ModelConfig, EndTokensOfTheGenerationConfigComeFirst) {
 }
 
 TEST(ModelConfig, NamesKeyExpectationAndValue) {
-  EXPECT_EQ(refusal(with(r1(), "scoring_func", "x")),
+  EXPECT_EQ(refusal_of_config(with(r1(), "scoring_func", "x")),
             "config.json: 'scoring_func': one of 'sigmoid', 'softmax' expected, got 'x'");
-  EXPECT_EQ(refusal(with(r1(), "hidden_size", 0)),
+  EXPECT_EQ(refusal_of_config(with(r1(), "hidden_size", 0)),
             "config.json: 'hidden_size': an integer from 1 to 16777216 expected, got 0");
-  EXPECT_EQ(refusal(without(r1(), "hidden_size"), ErrorCode::kCorrupt),
+  EXPECT_EQ(refusal_of_config(without(r1(), "hidden_size"), ErrorCode::kCorrupt),
             "config.json: 'hidden_size': an integer from 1 to 16777216 expected, got nothing");
 }
 
@@ -236,7 +237,7 @@ struct Refused {
 class RefusedValue : public ::testing::TestWithParam<Refused> {};
 
 TEST_P(RefusedValue, IsNamed) {
-  const std::string message = refusal(with(r1(), GetParam().key, json::parse(GetParam().value)));
+  const std::string message = refusal_of_config(with(r1(), GetParam().key, json::parse(GetParam().value)));
 
   EXPECT_THAT(message, HasSubstr(GetParam().expected));
   EXPECT_THAT(message, HasSubstr("config.json"));
@@ -294,7 +295,7 @@ TEST(ModelConfig, ReadsGlm4MoeLiteAsTransformersWritesIt) {
     "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "moe_intermediate_size": 32,
     "mlp_layer_types": ["dense", "dense", "sparse"], "n_routed_experts": 16, "dtype": "float32",
     "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}})");
-  const ModelConfig c = parse(glm);
+  const ModelConfig c = parse_config(glm);
 
   EXPECT_EQ(c.model_type, "glm4_moe_lite");
   EXPECT_EQ(c.scoring_func, "sigmoid");
@@ -310,22 +311,24 @@ TEST(ModelConfig, ReadsGlm4MoeLiteAsTransformersWritesIt) {
   EXPECT_EQ(c.v_head_dim, 256);
   EXPECT_EQ(c.rms_norm_eps, 1e-5);
   EXPECT_EQ(c.rope_theta, 1e6);
-  EXPECT_EQ(parse(without(glm, "mlp_layer_types")).first_k_dense_replace, 1);
+  EXPECT_EQ(parse_config(without(glm, "mlp_layer_types")).first_k_dense_replace, 1);
 }
 
 TEST(ModelConfig, LayerTypesAreDenseFirstAndAgreeWithTheOtherKey) {
   json r1_types = r1();
   r1_types["num_hidden_layers"] = 4;
   r1_types["mlp_layer_types"] = {"dense", "dense", "dense", "sparse"};
-  EXPECT_EQ(parse(r1_types).first_k_dense_replace, 3);
-  EXPECT_THAT(refusal(with(r1_types, "first_k_dense_replace", 1)), HasSubstr("'mlp_layer_types'"));
+  EXPECT_EQ(parse_config(r1_types).first_k_dense_replace, 3);
+  EXPECT_THAT(refusal_of_config(with(r1_types, "first_k_dense_replace", 1)), HasSubstr("'mlp_layer_types'"));
   for (const json& types : {json{"sparse", "dense", "dense", "sparse"}, json{"dense", "dense", "dense"},
                             json{"dense", "dense", "dense", "moe"}, json("dense")})
-    EXPECT_THAT(refusal(with(r1_types, "mlp_layer_types", types)), HasSubstr("'mlp_layer_types'")) << types;
+    EXPECT_THAT(refusal_of_config(with(r1_types, "mlp_layer_types", types)), HasSubstr("'mlp_layer_types'"))
+        << types;
 }
 
 TEST(ModelConfig, ReadsYoutuWhichIsDenseAndTied) {
-  const ModelConfig c = parse(json::parse(R"({"model_type": "youtu", "vocab_size": 256, "hidden_size": 64,
+  const ModelConfig c =
+      parse_config(json::parse(R"({"model_type": "youtu", "vocab_size": 256, "hidden_size": 64,
     "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4})"));
   EXPECT_EQ(c.n_routed_experts, 0);
   EXPECT_FALSE(c.is_moe_layer(2));
@@ -340,7 +343,7 @@ TEST(ModelConfig, ReadsSarvamsSpellings) {
     "num_experts": 16, "num_shared_experts": 2, "num_experts_per_tok": 4, "head_dim": 576, "q_head_dim": 192,
     "rope_theta": 10000, "rope_scaling": {"type": "deepseek_yarn", "factor": 40, "mscale": 1.0,
     "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096}})");
-  const ModelConfig c = parse(sarvam);
+  const ModelConfig c = parse_config(sarvam);
   EXPECT_EQ(c.n_routed_experts, 16);
   EXPECT_EQ(c.n_shared_experts, 2);
   EXPECT_FALSE(c.q_lora_rank);
@@ -348,8 +351,8 @@ TEST(ModelConfig, ReadsSarvamsSpellings) {
   EXPECT_EQ(c.first_k_dense_replace, 1);
   ASSERT_TRUE(c.rope_scaling);
   EXPECT_EQ(c.rope_scaling->factor, 40.0);
-  EXPECT_EQ(parse(with(sarvam, "q_lora_rank", 24)).q_lora_rank, 24);
-  EXPECT_THAT(refusal(with(sarvam, "n_routed_experts", 8)),
+  EXPECT_EQ(parse_config(with(sarvam, "q_lora_rank", 24)).q_lora_rank, 24);
+  EXPECT_THAT(refusal_of_config(with(sarvam, "n_routed_experts", 8)),
               HasSubstr("'num_experts': the value of 'n_routed_experts'"));
 }
 
@@ -363,37 +366,38 @@ TEST(ModelConfig, ReadsTheLanguageModelOfAModelWithImages) {
                       {"vision_config", {{"hidden_size", 1152}}},
                       {"eos_token_id", 7},
                       {"text_config", inner}};
-  const ModelConfig c = parse(outer);
+  const ModelConfig c = parse_config(outer);
   EXPECT_TRUE(c.nested);
   EXPECT_EQ(c.model_type, "kimi_k2");
   EXPECT_EQ(c.hidden_size, 7168);
   EXPECT_THAT(c.eos_token_ids, ElementsAre(7));
-  EXPECT_FALSE(parse(r1()).nested);
+  EXPECT_FALSE(parse_config(r1()).nested);
 }
 
 TEST(ModelConfig, AnUnknownModelTypeIsTakenByItsKeys) {
-  EXPECT_EQ(parse(with(r1(), "model_type", "gigachat3")).n_group, 8);
+  EXPECT_EQ(parse_config(with(r1(), "model_type", "gigachat3")).n_group, 8);
   // A key that nobody knows may compute anything, and what is absent has no default.
-  EXPECT_THAT(refusal(with(with(r1(), "model_type", "other"), "attention_shift", 2)),
+  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "other"), "attention_shift", 2)),
               AllOf(HasSubstr("got 'other'"), HasSubstr("not known: 'attention_shift'")));
-  EXPECT_THAT(refusal(without(with(r1(), "model_type", "other"), "scoring_func")),
+  EXPECT_THAT(refusal_of_config(without(with(r1(), "model_type", "other"), "scoring_func")),
               HasSubstr("missing: 'scoring_func'"));
-  EXPECT_THAT(refusal(json::parse(R"({"model_type": "llama", "hidden_size": 64, "rms_norm_eps": 1e-6})")),
-              AllOf(HasSubstr("'deepseek_v3', 'kimi_k2', 'deepseek_v2', 'glm4_moe_lite'"),
-                    HasSubstr("'kv_lora_rank'")));
+  EXPECT_THAT(
+      refusal_of_config(json::parse(R"({"model_type": "llama", "hidden_size": 64, "rms_norm_eps": 1e-6})")),
+      AllOf(HasSubstr("'deepseek_v3', 'kimi_k2', 'deepseek_v2', 'glm4_moe_lite'"),
+            HasSubstr("'kv_lora_rank'")));
 }
 
 TEST(ModelConfig, NamesComputationsThatItDoesNotKnow) {
-  EXPECT_THAT(refusal(with(with(r1(), "model_type", "deepseek_v32"), "index_topk", 2048)),
+  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "deepseek_v32"), "index_topk", 2048)),
               HasSubstr("not known: 'index_topk' (sparse attention with an indexer)"));
   // Who calls it deepseek_v3 is told of the indexer's tensors.
-  EXPECT_EQ(parse(with(r1(), "index_topk", 2048)).hidden_size, 7168);
-  EXPECT_THAT(refusal(with(r1(), "scale_emb", 12)),
+  EXPECT_EQ(parse_config(with(r1(), "index_topk", 2048)).hidden_size, 7168);
+  EXPECT_THAT(refusal_of_config(with(r1(), "scale_emb", 12)),
               AllOf(HasSubstr("'scale_emb'"), HasSubstr("scaled embeddings")));
-  EXPECT_EQ(parse(with(r1(), "scale_emb", 1)).hidden_size, 7168);
+  EXPECT_EQ(parse_config(with(r1(), "scale_emb", 1)).hidden_size, 7168);
   json rope = r1();
   rope["rope_scaling"]["llama_4_scaling_beta"] = 0.1;
-  EXPECT_THAT(refusal(rope), HasSubstr("llama_4_scaling_beta"));
+  EXPECT_THAT(refusal_of_config(rope), HasSubstr("llama_4_scaling_beta"));
 }
 
 TEST(ModelConfig, RefusesWhatIsNotAnObject) {
@@ -401,14 +405,16 @@ TEST(ModelConfig, RefusesWhatIsNotAnObject) {
     EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_model_config(text, "config.json"); }),
                 HasSubstr("config.json: "))
         << text;
-  EXPECT_THAT(refusal(with(r1(), "rope_scaling", 7), ErrorCode::kCorrupt), HasSubstr("rope_scaling"));
-  EXPECT_THAT(refusal(with(r1(), "rope_scaling", {{"factor", 2}}), ErrorCode::kCorrupt), HasSubstr("'type'"));
+  EXPECT_THAT(refusal_of_config(with(r1(), "rope_scaling", 7), ErrorCode::kCorrupt),
+              HasSubstr("rope_scaling"));
+  EXPECT_THAT(refusal_of_config(with(r1(), "rope_scaling", {{"factor", 2}}), ErrorCode::kCorrupt),
+              HasSubstr("'type'"));
 }
 
 TEST(ModelConfig, GroupsThatTheGateNeedsMustBeThere) {
   const json v2 = without(with(v2_lite(), "topk_method", "group_limited_greedy"), "topk_group");
 
-  EXPECT_THAT(refusal(v2, ErrorCode::kCorrupt), HasSubstr("'topk_group'"));
+  EXPECT_THAT(refusal_of_config(v2, ErrorCode::kCorrupt), HasSubstr("'topk_group'"));
 }
 
 TEST(ModelConfig, ReadsTheConfigsOfTheReference) {

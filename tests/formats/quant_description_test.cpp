@@ -12,14 +12,16 @@ namespace {
 
 using ::testing::HasSubstr;
 
-const std::string kGolden = LATENT8_SOURCE_DIR "/tests/data/golden/msmodelslim/";
+const std::string kGoldenCheckpoints = LATENT8_SOURCE_DIR "/tests/data/golden/msmodelslim/";
 constexpr const char* kFolders[] = {"a_mindie_m4_static", "b_ascendv1_m4_static", "c_ascendv1_dynamic_noanti",
                                     "e_ascendv1_m6_static", "f_ascendv1_m4_mtpfloat"};
 
-QuantDescription parse(const std::string& text) { return parse_quant_description(text, "d.json"); }
+QuantDescription parse_description(const std::string& text) {
+  return parse_quant_description(text, "d.json");
+}
 
 TEST(QuantDescription, ReadsEntriesInOrder) {
-  const QuantDescription d = parse(R"({"version": "1.0.0", "model_quant_type": "W8A8_DYNAMIC",
+  const QuantDescription d = parse_description(R"({"version": "1.0.0", "model_quant_type": "W8A8_DYNAMIC",
     "fa_quant_type": "FAKQuant", "group_size": 0, "metadata": {"a": [1]}, "optional": {},
     "z.weight": "FLOAT", "a.weight": "W8A8", "b.weight": "W8A8_DYNAMIC",
     "model.layers.61.self_attn.fa_k.scale": "FAQuant"})");
@@ -38,16 +40,16 @@ TEST(QuantDescription, ReadsEntriesInOrder) {
 
 TEST(QuantDescription, WritesTheReferencesFilesByteForByte) {
   for (const char* name : kFolders) {
-    const auto d = read_quant_description(kGolden + name, "w8a8_dynamic");
+    const auto d = read_quant_description(kGoldenCheckpoints + name, "w8a8_dynamic");
 
     ASSERT_TRUE(d) << name;
-    EXPECT_TRUE(d->to_json() == read_file(kGolden + name + "/" + d->file_name)) << name;
+    EXPECT_TRUE(d->to_json() == read_file(kGoldenCheckpoints + name + "/" + d->file_name)) << name;
   }
 }
 
 TEST(QuantDescription, TheDialectsDifferInVersionSpellingAndName) {
-  const auto mindie = read_quant_description(kGolden + "a_mindie_m4_static", "w8a8_dynamic");
-  const auto ascendv1 = read_quant_description(kGolden + "b_ascendv1_m4_static", "w8a8_dynamic");
+  const auto mindie = read_quant_description(kGoldenCheckpoints + "a_mindie_m4_static", "w8a8_dynamic");
+  const auto ascendv1 = read_quant_description(kGoldenCheckpoints + "b_ascendv1_m4_static", "w8a8_dynamic");
 
   EXPECT_EQ(mindie->version, "");
   EXPECT_EQ(mindie->fa_quant_type, "FAQuant");
@@ -58,8 +60,9 @@ TEST(QuantDescription, TheDialectsDifferInVersionSpellingAndName) {
 }
 
 TEST(QuantDescription, AnUnknownTypeIsRefusedWithItsTensor) {
-  const std::string message = error_of(
-      ErrorCode::kUnsupported, [] { parse(R"({"model_quant_type": "W4A8", "x.weight": "W4A8_DYNAMIC"})"); });
+  const std::string message = error_of(ErrorCode::kUnsupported, [] {
+    parse_description(R"({"model_quant_type": "W4A8", "x.weight": "W4A8_DYNAMIC"})");
+  });
 
   EXPECT_THAT(message,
               HasSubstr("d.json: 'x.weight': one of 'FLOAT', 'W8A8', 'W8A8_DYNAMIC', 'FAQuant' expected, "
@@ -71,17 +74,19 @@ TEST(QuantDescription, OtherCachesAreRefused) {
        {R"("kv_quant_type": "C8")", R"("kv_cache_type": "C8")", R"("fa_quant_type": "FP8")",
         R"("model.layers.0.self_attn.quant_type": "FP8_DYNAMIC")", R"("version": 1)", R"("x.weight": 1)",
         R"("x.weight": ["FLOAT"])", R"("x.weight": null)"})
-    EXPECT_THAT(error_of(ErrorCode::kUnsupported,
-                         [&] { parse(std::string(R"({"model_quant_type": "W8A8", )") + member + "}"); }),
-                HasSubstr("d.json: '"))
+    EXPECT_THAT(
+        error_of(ErrorCode::kUnsupported,
+                 [&] { parse_description(std::string(R"({"model_quant_type": "W8A8", )") + member + "}"); }),
+        HasSubstr("d.json: '"))
         << member;
 }
 
 TEST(QuantDescription, BrokenFilesAreRefused) {
   for (const char* text : {"", "[]", "7", "\"x\"", "{\"model_quant_type\": \"W8A8\"", "{}",
                            R"({"model_quant_type": "W8A8", "a": "FLOAT", "a": "FLOAT"})"})
-    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse(text); }), HasSubstr("d.json: ")) << text;
-  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [] { parse("{\"a\":" + std::string(100'000, '[')); }),
+    EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_description(text); }), HasSubstr("d.json: "))
+        << text;
+  EXPECT_THAT(error_of(ErrorCode::kCorrupt, [] { parse_description("{\"a\":" + std::string(100'000, '[')); }),
               HasSubstr("nesting"));
 }
 
@@ -127,7 +132,7 @@ TEST(QuantDescription, AFolderWithoutOneIsAFloatCheckpoint) {
 TEST(SafetensorsIndex, WritesTheReferencesFilesByteForByte) {
   for (const char* name : {"a_mindie_m4_static", "f_ascendv1_m4_mtpfloat"}) {
     const std::string text =
-        read_file(kGolden + name + "/quant_model_weight_w8a8_dynamic.safetensors.index.json");
+        read_file(kGoldenCheckpoints + name + "/quant_model_weight_w8a8_dynamic.safetensors.index.json");
     const auto object = nlohmann::ordered_json::parse(text);
     std::vector<std::pair<std::string, std::string>> weight_map;
     for (const auto& [tensor, file] : object["weight_map"].items())

@@ -10,7 +10,7 @@
 namespace latent8 {
 namespace {
 
-const Tokenizer& tokenizer() {
+const Tokenizer& stream_tokenizer() {
   static const Tokenizer instance = Tokenizer::load(std::string(LATENT8_SOURCE_DIR) + "/models/tiny-r1");
   return instance;
 }
@@ -27,9 +27,9 @@ struct Text : TextSink {
 
 // Streams the tokens of `text` one by one until the stream wants no more; returns how many it took.
 std::size_t stream(std::string_view text, TextOptions options, Text& out) {
-  TextStream stream(tokenizer(), std::move(options), out);
+  TextStream stream(stream_tokenizer(), std::move(options), out);
   std::size_t taken = 0;
-  for (const std::int32_t id : tokenizer().encode(text)) {
+  for (const std::int32_t id : stream_tokenizer().encode(text)) {
     ++taken;
     if (!stream.on_token({.id = id, .logprob = 0.0F, .top = {}})) break;
   }
@@ -57,7 +57,7 @@ TEST(TextStream, EndsBeforeAStopStringThatSpansTokens) {
 
   EXPECT_EQ(out.content, "one t");
   EXPECT_EQ(out.finish.stop_string, "wo thr");
-  EXPECT_LT(taken, tokenizer().encode("one two three four five").size());
+  EXPECT_LT(taken, stream_tokenizer().encode("one two three four five").size());
 }
 
 TEST(TextStream, GivesOutWhatOnlyBeganLikeAStopString) {
@@ -88,9 +88,10 @@ TEST(TextStream, KeepsThinkTagsWhenReasoningIsNotSplit) {
 
 TEST(TextStream, GivesNoTextForSilentTokens) {
   Text out;
-  const std::int32_t eos = tokenizer().eos_id().value();
+  const std::int32_t eos = stream_tokenizer().eos_id().value();
 
-  stream("done" + std::string(tokenizer().token_bytes(eos)), {.silent = {eos}, .keep_special = true}, out);
+  stream("done" + std::string(stream_tokenizer().token_bytes(eos)), {.silent = {eos}, .keep_special = true},
+         out);
 
   EXPECT_EQ(out.content, "done");
 }
@@ -98,7 +99,7 @@ TEST(TextStream, GivesNoTextForSilentTokens) {
 TEST(TextStream, RefusesAnEmptyStopString) {
   Text out;
 
-  error_of(ErrorCode::kInvalidArgument, [&] { TextStream(tokenizer(), {.stop = {""}}, out); });
+  error_of(ErrorCode::kInvalidArgument, [&] { TextStream(stream_tokenizer(), {.stop = {""}}, out); });
 }
 
 TEST(TextFinish, ComputesRatesFromTheUsage) {

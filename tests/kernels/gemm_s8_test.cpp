@@ -10,9 +10,9 @@
 namespace latent8 {
 namespace {
 
-// Operands of one call, weights one byte off alignment.
-struct Operands {
-  Operands(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t seed = 1)
+// CodeOperands of one call, weights one byte off alignment.
+struct CodeOperands {
+  CodeOperands(std::int64_t m, std::int64_t n, std::int64_t k, std::uint64_t seed = 1)
       : m(m),
         n(n),
         k(k),
@@ -58,7 +58,7 @@ using GemmS8Test = KernelTest;
 
 TEST_P(GemmS8Test, MatchesTheReferenceForEveryNumberOfRows) {
   for (std::int64_t m = 1; m <= 40; ++m) {
-    Operands x(m, 37, 75, static_cast<std::uint64_t>(m));
+    CodeOperands x(m, 37, 75, static_cast<std::uint64_t>(m));
     EXPECT_EQ(x.run(table()), x.reference()) << "m " << m;
   }
 }
@@ -67,7 +67,7 @@ TEST_P(GemmS8Test, MatchesTheReferenceAroundTheWidthOfARegister) {
   for (const std::int64_t m : {1, 2, 3, 5, 13})
     for (const std::int64_t n : {1, 3, 4, 5, 15, 16, 17, 33})
       for (const std::int64_t k : {1, 3, 4, 5, 15, 16, 17, 31, 33, 63, 64, 65, 127, 129}) {
-        Operands x(m, n, k);
+        CodeOperands x(m, n, k);
         EXPECT_EQ(x.run(table()), x.reference()) << "m " << m << " n " << n << " k " << k;
       }
 }
@@ -75,7 +75,7 @@ TEST_P(GemmS8Test, MatchesTheReferenceAroundTheWidthOfARegister) {
 TEST_P(GemmS8Test, MatchesTheReferenceWhenKIsLongerThanAPanel) {
   for (const std::int64_t m : {1, 7, 20})
     for (const std::int64_t k : {2047, 2049, 4096 + 65}) {
-      Operands x(m, 19, k);
+      CodeOperands x(m, 19, k);
       EXPECT_EQ(x.run(table()), x.reference()) << "m " << m << " k " << k;
     }
 }
@@ -86,20 +86,20 @@ TEST_P(GemmS8Test, MatchesTheReferenceOnDeepSeekShapesDividedByEight) {
   };
   for (const std::int64_t m : {1, 4, 65})
     for (const Shape s : {Shape{176, 256}, {256, 176}, {1368, 256}, {72, 256}, {896, 192}}) {
-      Operands x(m, s.n, s.k);
+      CodeOperands x(m, s.n, s.k);
       EXPECT_EQ(x.run(table()), x.reference()) << "m " << m << " n " << s.n << " k " << s.k;
     }
 }
 
 TEST_P(GemmS8Test, MatchesTheReferenceWhenRowsNeedTwoPasses) {
-  Operands x(517, 5, 65);
+  CodeOperands x(517, 5, 65);
 
   EXPECT_EQ(x.run(table()), x.reference());
 }
 
 TEST_P(GemmS8Test, LeavesTheColumnsBetweenRowsAlone) {
   for (const std::int64_t m : {2, 21}) {
-    Operands x(m, 21, 64);
+    CodeOperands x(m, 21, 64);
     x.run(table());
     for (std::int64_t i = 0; i < m; ++i)
       for (std::int64_t j = 21; j < 24; ++j) EXPECT_EQ(x.c[static_cast<std::size_t>(i * 24 + j)], -7.0F);
@@ -108,7 +108,7 @@ TEST_P(GemmS8Test, LeavesTheColumnsBetweenRowsAlone) {
 
 TEST_P(GemmS8Test, TakesMissingScalesAsOneAndMissingBiasAsZero) {
   for (const std::int64_t m : {1, 20}) {
-    Operands x(m, 18, 70);
+    CodeOperands x(m, 18, 70);
     x.with_scales = x.with_bias = false;
     EXPECT_EQ(x.run(table()), x.reference()) << "m " << m;
   }
@@ -118,7 +118,7 @@ TEST_P(GemmS8Test, IsExactWhenEveryProductIsExtremeAtTheLargestK) {
   for (const std::int64_t m : {1, 3, 9})
     for (const int a : {-128, 127})
       for (const int b : {-128, 127}) {
-        Operands x(m, 17, 65'536);
+        CodeOperands x(m, 17, 65'536);
         std::fill(x.a.begin(), x.a.end(), static_cast<std::int8_t>(a));
         std::fill(x.b.begin(), x.b.end(), static_cast<std::int8_t>(b));
         std::fill(x.a_scale.begin(), x.a_scale.end(), 1.0F);
@@ -133,7 +133,7 @@ TEST_P(GemmS8Test, IsExactWhenEveryProductIsExtremeAtTheLargestK) {
 
 TEST_P(GemmS8Test, IsExactWithTheLargestBias) {
   for (const std::int64_t m : {1, 20}) {
-    Operands x(m, 17, 4096);
+    CodeOperands x(m, 17, 4096);
     std::fill(x.a.begin(), x.a.end(), std::int8_t{-128});
     std::fill(x.b.begin(), x.b.end(), std::int8_t{-128});
     std::fill(x.bias.begin(), x.bias.end(), static_cast<std::int32_t>(max_bias_magnitude(4096)));
@@ -144,7 +144,7 @@ TEST_P(GemmS8Test, IsExactWithTheLargestBias) {
 TEST_P(GemmS8Test, StartsAtARowOfTheCodes) {
   const std::int64_t begin = table().code_rows, n = 18;
   for (const std::int64_t m : {1, 30}) {
-    Operands x(begin + m, n, 70);
+    CodeOperands x(begin + m, n, 70);
     const std::vector<float> all = x.reference();
     EXPECT_EQ(x.run(table(), begin), std::vector<float>(all.begin() + begin * n, all.end())) << "m " << m;
   }
@@ -152,7 +152,7 @@ TEST_P(GemmS8Test, StartsAtARowOfTheCodes) {
 
 TEST_P(GemmS8Test, GivesZeroAndBiasWhenKIsZero) {
   for (const std::int64_t m : {1, 20}) {
-    Operands x(m, 18, 0);
+    CodeOperands x(m, 18, 0);
     EXPECT_EQ(x.run(table()), x.reference());
   }
 }

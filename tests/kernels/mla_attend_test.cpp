@@ -22,7 +22,7 @@ constexpr std::int64_t kKeyBegin = kRunKeys;  // the second run of a sequence
 constexpr std::int64_t kPageKeys = 256;       // whole tiles of every table
 constexpr float kScale = 0.03F;
 
-struct Shape {
+struct AttendShape {
   std::int64_t rows, keys, rank, rope;
 };
 
@@ -35,7 +35,7 @@ struct AttendResult {
 // some of the keys.
 class Problem {
  public:
-  explicit Problem(Shape shape, CacheType float_type = CacheType::kF16, std::uint64_t seed = 1)
+  explicit Problem(AttendShape shape, CacheType float_type = CacheType::kF16, std::uint64_t seed = 1)
       : shape_(shape),
         s8_{CacheType::kInt8, shape.rank, shape.rope},
         float_{float_type, shape.rank, shape.rope},
@@ -192,7 +192,7 @@ class Problem {
     return layout.type == CacheType::kInt8 ? mla_attend_s8_ref(args) : mla_attend_ref(args);
   }
 
-  Shape shape_;
+  AttendShape shape_;
   LatentLayout s8_, float_;
   AlignedBuffer<char> s8_pages_, float_pages_;
   bool reversed_ = false;
@@ -223,17 +223,17 @@ void expect_matches(const AttendResult& got, const MlaRefResult& want, double la
 using MlaAttend = KernelTest;
 INSTANTIATE_TEST_SUITE_P(Tables, MlaAttend, every_table(), table_name);
 
-class MlaAttendShapes : public testing::TestWithParam<std::tuple<const KernelTable*, Shape>> {
+class MlaAttendShapes : public testing::TestWithParam<std::tuple<const KernelTable*, AttendShape>> {
  protected:
   void SetUp() override {
     if (!is_supported(table())) GTEST_SKIP() << "this CPU cannot run " << table().name;
   }
   const KernelTable& table() const { return *std::get<0>(GetParam()); }
-  Shape shape() const { return std::get<1>(GetParam()); }
+  AttendShape shape() const { return std::get<1>(GetParam()); }
 };
 
-std::vector<Shape> shapes() {
-  std::vector<Shape> all;
+std::vector<AttendShape> shapes() {
+  std::vector<AttendShape> all;
   for (const std::int64_t rows : {1, 2, 5, 6, 7, 16, 17})
     for (const std::int64_t keys : {1, 15, 16, 17, 63, 64, 65, 129, 300})
       all.push_back({rows, keys, rows % 2 == 0 ? 256 : 32, keys % 2 == 0 ? 64 : 32});
@@ -244,7 +244,7 @@ std::vector<Shape> shapes() {
   return all;
 }
 
-std::string shape_name(const testing::TestParamInfo<std::tuple<const KernelTable*, Shape>>& info) {
+std::string shape_name(const testing::TestParamInfo<std::tuple<const KernelTable*, AttendShape>>& info) {
   const auto& [table, shape] = info.param;
   return fmt::format("{}_rows_{}_keys_{}_rank_{}_rope_{}", table->name, shape.rows, shape.keys, shape.rank,
                      shape.rope);

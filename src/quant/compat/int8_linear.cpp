@@ -9,7 +9,6 @@
 namespace latent8::compat {
 namespace {
 
-constexpr float kMaxCode = 127.0F;
 constexpr std::int64_t kRowGrain = 16;
 
 float row_scale(DType type, std::span<const float> row) {

@@ -10,7 +10,7 @@
 namespace latent8::compat {
 namespace {
 
-constexpr std::int64_t kChunk = std::int64_t{1} << 18;  // elements that are read at a time
+constexpr std::int64_t kReadChunk = std::int64_t{1} << 18;  // elements that are read at a time
 
 }  // namespace
 
@@ -31,7 +31,7 @@ void TensorReader::for_rows(
     const std::function<void(std::int64_t begin, ConstMat<float> rows)>& visit) const {
   const SourceTensor tensor(source_, name);
   const std::int64_t step =
-      std::clamp<std::int64_t>(kChunk / std::max<std::int64_t>(1, tensor.cols()), 1, tensor.rows() + 1);
+      std::clamp<std::int64_t>(kReadChunk / std::max<std::int64_t>(1, tensor.cols()), 1, tensor.rows() + 1);
   Matrix<float> rows(step, tensor.cols());
   for (std::int64_t begin = 0; begin < tensor.rows(); begin += step) {
     const Mat<float> part = rows.view().row_range(0, std::min(step, tensor.rows() - begin));
@@ -43,7 +43,7 @@ void TensorReader::for_rows(
 Matrix<float> TensorReader::matrix(const std::string& name) const {
   const SourceTensor tensor(source_, name);
   Matrix<float> out(tensor.rows(), tensor.cols());
-  const std::int64_t step = std::max<std::int64_t>(1, kChunk / std::max<std::int64_t>(1, tensor.cols()));
+  const std::int64_t step = std::max<std::int64_t>(1, kReadChunk / std::max<std::int64_t>(1, tensor.cols()));
   for (std::int64_t begin = 0; begin < out.rows(); begin += step)
     read(tensor, begin, out.view().row_range(begin, std::min(begin + step, out.rows())));
   return out;

@@ -10,7 +10,7 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
 constexpr std::int64_t kFormatVersion = 3;
 constexpr const char* kFileName = "manifest.json";
@@ -54,8 +54,8 @@ void for_each_result_field(Result& r, const Visit& visit) {
   visit("copied", r.copied);
 }
 
-Json to_json(const LayerReport& report) {
-  Json out;
+SortedJson to_json(const LayerReport& report) {
+  SortedJson out;
   for_each_field(report, [&](const char* name, const auto& field) { out[name] = field; });
   for (const LayerReport::Candidate& candidate : report.candidates)
     out["candidates"].push_back({{"name", candidate.name}, {"error", candidate.error}});
@@ -65,21 +65,21 @@ Json to_json(const LayerReport& report) {
   return out;
 }
 
-LayerReport layer_report(const Json& json) {
+LayerReport layer_report(const SortedJson& json) {
   LayerReport out;
   for_each_field(out, [&](const char* name, auto& field) { json.at(name).get_to(field); });
   if (json.contains("candidates"))
-    for (const Json& candidate : json.at("candidates"))
+    for (const SortedJson& candidate : json.at("candidates"))
       out.candidates.push_back(
           {candidate.at("name").get<std::string>(), candidate.at("error").get<double>()});
   if (json.contains("smoothed"))
-    for (const Json& s : json.at("smoothed"))
+    for (const SortedJson& s : json.at("smoothed"))
       out.smoothed.push_back({s.at("source").get<std::string>(), s.at("alpha").get<double>(),
                               s.at("beta").get<double>(), s.at("error").get<double>()});
   return out;
 }
 
-Manifest manifest(const Json& json) {
+Manifest manifest(const SortedJson& json) {
   Manifest out;
   json.at("inputs").get_to(out.inputs);
   json.at("finished").get_to(out.finished);
@@ -87,7 +87,7 @@ Manifest manifest(const Json& json) {
   json.at("sums").get_to(out.sums);
   for_each_result_field(out.result,
                         [&](const char* name, auto& field) { json.at("result").at(name).get_to(field); });
-  for (const Json& report : json.at("layers")) out.result.per_layer.push_back(layer_report(report));
+  for (const SortedJson& report : json.at("layers")) out.result.per_layer.push_back(layer_report(report));
   return out;
 }
 
@@ -97,9 +97,9 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state) {
   const std::filesystem::path path = state / kFileName;
   if (!std::filesystem::exists(path)) return {};
   try {
-    const Json json = parse_json(read_state_text(path), path.string());
+    const SortedJson json = parse_json(read_state_text(path), path.string());
     if (json.at("version").get<std::int64_t>() == kFormatVersion) return manifest(json);
-  } catch (const Json::exception& error) {
+  } catch (const SortedJson::exception& error) {
     throw_error(ErrorCode::kCorrupt,
                 "'{}': the state of an interrupted run expected: {}; start afresh (latent8 quantize "
                 "--no-resume, or remove the unfinished folder)",
@@ -112,14 +112,14 @@ std::optional<Manifest> read_manifest(const std::filesystem::path& state) {
 }
 
 void write_manifest(const std::filesystem::path& state, const Manifest& manifest) {
-  Json json{{"version", kFormatVersion},
-            {"inputs", manifest.inputs},
-            {"finished", manifest.finished},
-            {"fallbacks", manifest.fallbacks},
-            {"sums", manifest.sums}};
+  SortedJson json{{"version", kFormatVersion},
+                  {"inputs", manifest.inputs},
+                  {"finished", manifest.finished},
+                  {"fallbacks", manifest.fallbacks},
+                  {"sums", manifest.sums}};
   for_each_result_field(manifest.result,
                         [&](const char* name, const auto& field) { json["result"][name] = field; });
-  json["layers"] = Json::array();
+  json["layers"] = SortedJson::array();
   for (const LayerReport& report : manifest.result.per_layer) json["layers"].push_back(to_json(report));
   write_state_text(state / kFileName, json.dump(1) + "\n");
 }

@@ -43,31 +43,32 @@ std::int64_t bytes_per_thread(const ModelConfig& c, std::int64_t longest_prompt)
 // The weights that a unit needs in memory at once: its attention, or its MLP without routed experts, or one
 // expert and the one read ahead, or the MTP layer's input; and the codes of the largest linear among them.
 std::int64_t working_bytes(const Checkpoint& source, const PlannedUnit& unit, QuantizeOptions::Anti anti) {
-  using Part = PlannedModule::Part;
+  using ModulePart = PlannedModule::Part;
   using Anti = QuantizeOptions::Anti;
   std::array<std::int64_t, 2> parts{};     // attention, MLP
   std::array<std::int64_t, 2> hessians{};  // of which attention has one at a time, the MLP two
   std::int64_t codes = 0, expert = 0, mtp_input = 0, smoothing = 0, smoothed = 0, hidden_rows = 0;
   for (const PlannedModule& module : unit.modules) {
     if (module.input == InputKind::kMtp) mtp_input = std::max(mtp_input, source_bytes(source, module));
-    if (module.part == Part::kOther) continue;
-    if (module.part == Part::kAttention) parts[0] += source_bytes(source, module);
-    if (module.part == Part::kMlp) parts[1] += source_bytes(source, module);
-    if (module.part == Part::kExpert && module.expert == 0) expert += source_bytes(source, module);
+    if (module.part == ModulePart::kOther) continue;
+    if (module.part == ModulePart::kAttention) parts[0] += source_bytes(source, module);
+    if (module.part == ModulePart::kMlp) parts[1] += source_bytes(source, module);
+    if (module.part == ModulePart::kExpert && module.expert == 0) expert += source_bytes(source, module);
     if (module.tensors.empty()) continue;
     const TensorToWrite& weight = module.tensors[0].tensor;
     codes = std::max(codes, weight.bytes());
-    if (module.part == Part::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2) continue;
+    if (module.part == ModulePart::kExpert || weight.dtype != DType::kI8 || weight.shape.size() != 2)
+      continue;
     // The weight in float32 beside its codes, and its input's second moment.
     const std::int64_t in = weight.shape[1], hessian = Hessian::bytes(in) + kFloat * weight.bytes();
     const bool hidden = module.input == InputKind::kHidden;
-    if (module.part == Part::kAttention && (anti == Anti::kM6 || (anti == Anti::kM4 && hidden))) {
+    if (module.part == ModulePart::kAttention && (anti == Anti::kM6 || (anti == Anti::kM4 && hidden))) {
       smoothed += kFloat * weight.bytes();  // they stay float32 until they are quantised
       hidden_rows += hidden ? weight.shape[0] : 0;
       smoothing = std::max(smoothing, smoothing_bytes(hidden ? hidden_rows : weight.shape[0], in));
     }
-    std::int64_t& sum = hessians[module.part == Part::kAttention ? 0 : 1];
-    sum = std::max(sum, module.part == Part::kAttention ? hessian : 2 * hessian);
+    std::int64_t& sum = hessians[module.part == ModulePart::kAttention ? 0 : 1];
+    sum = std::max(sum, module.part == ModulePart::kAttention ? hessian : 2 * hessian);
   }
   return std::max({parts[0] + smoothed + std::max(hessians[0], smoothing), parts[1] + hessians[1], 2 * expert,
                    mtp_input}) +

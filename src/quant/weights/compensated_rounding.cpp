@@ -5,11 +5,11 @@
 
 #include "base/check.h"
 #include "quant/calibrate/triangular_product.h"
+#include "quant/weights/rounding.h"
 
 namespace latent8 {
 namespace {
 
-constexpr float kMaxCode = 127.0F;
 // Of one piece of the parallel loop: L is read once for each.
 constexpr std::int64_t kLeastRows = 16, kMostRows = 64;
 

@@ -4,11 +4,6 @@
 #include <array>
 
 namespace latent8 {
-namespace {
-
-constexpr float kMaxCode = 127.0F;
-
-}  // namespace
 
 float round_to(DType type, float x) {
   round_in_place(type, {&x, 1});

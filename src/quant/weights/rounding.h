@@ -16,7 +16,9 @@ void round_in_place(DType type, std::span<float> values);
 // The smallest scale that is written; a row of zeros has it. Source: docs/format.md, "Quantised linears".
 inline constexpr float kSmallestScale = 0x1p-23F;
 
-// max(round_to(type, amax / 127), kSmallestScale): the scale of symmetric int8.
+inline constexpr float kMaxCode = 127.0F;  // of symmetric int8
+
+// max(round_to(type, amax / kMaxCode), kSmallestScale): the scale of symmetric int8.
 float symmetric_scale(DType type, float amax);
 
 }  // namespace latent8

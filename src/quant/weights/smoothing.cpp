@@ -21,7 +21,6 @@ constexpr std::array kExponents{0.0, 0.25, 0.5, 0.75, 1.0};
 constexpr double kGain = 0.99, kLargestShare = 0.95;
 // Channels that hardly ever differ from 0 count as if they had this share of the mean size.
 constexpr double kSmallestShare = 1e-3;
-constexpr float kMaxCode = 127.0F;
 constexpr std::int64_t kGrain = 16;  // rows of one piece of a parallel loop
 
 // log2 of the rms of each column, relative to the mean over the columns.

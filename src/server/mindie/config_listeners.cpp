@@ -12,7 +12,7 @@ namespace latent8 {
 namespace {
 
 namespace fs = std::filesystem;
-const std::string kServer = "ServerConfig.";
+const std::string kServerPath = "ServerConfig.";
 
 // The files of one of the three: their keys begin with "tls", "managementTls" or "metricsTls".
 class TlsKeys {
@@ -25,12 +25,12 @@ class TlsKeys {
     files.certificate = file(prefix_ + "Cert", fmt::format("security/certs{}/server.pem", folder_));
     files.key = file(prefix_ + "Pk", fmt::format("security/keys{}/server.key.pem", folder_));
     const std::string ca = prefix_ == "tls" ? "ca.pem" : std::string(folder_ + 1) + "_ca.pem";
-    const fs::path ca_folder = tree_.text(kServer + "tlsCaPath", "security/ca/");
-    for (const std::string& name : tree_.texts(kServer + prefix_ + "CaFile", {ca}))
+    const fs::path ca_folder = tree_.text(kServerPath + "tlsCaPath", "security/ca/");
+    for (const std::string& name : tree_.texts(kServerPath + prefix_ + "CaFile", {ca}))
       files.client_ca_files.push_back(there(prefix_ + "CaFile", ca_folder / name));
     const fs::path crl_folder =
-        tree_.text(kServer + prefix_ + "CrlPath", fmt::format("security{}/certs/", folder_));
-    for (const std::string& name : tree_.texts(kServer + prefix_ + "CrlFiles", {}))
+        tree_.text(kServerPath + prefix_ + "CrlPath", fmt::format("security{}/certs/", folder_));
+    for (const std::string& name : tree_.texts(kServerPath + prefix_ + "CrlFiles", {}))
       files.client_crl_files.push_back(there(prefix_ + "CrlFiles", crl_folder / name));
     files.key_password = password();
     return files;
@@ -39,7 +39,7 @@ class TlsKeys {
 
  private:
   std::string file(const std::string& key, const std::string& fallback) {
-    return there(key, tree_.text(kServer + key, fallback));
+    return there(key, tree_.text(kServerPath + key, fallback));
   }
   std::string there(const std::string& key, const fs::path& path) {
     std::string whole = (base_ / path).lexically_normal().string();
@@ -48,7 +48,7 @@ class TlsKeys {
   }
   // The first line of the file, where there is one: keys without a password need none.
   std::string password() const {
-    const fs::path path = base_ / tree_.text(kServer + prefix_ + "PkPwd", "");
+    const fs::path path = base_ / tree_.text(kServerPath + prefix_ + "PkPwd", "");
     if (!fs::is_regular_file(path)) return "";
     const std::string text = read_text_file(path);
     return text.substr(0, text.find_first_of("\r\n"));
@@ -69,7 +69,7 @@ std::string address(ConfigTree& tree, const std::string& key, const char* variab
   const auto ip = boost::asio::ip::make_address(text, error);
   if (error)
     tree.refuse(key, fmt::format("an address of IPv4 or IPv6 (or in {})", variable));
-  else if (ip.is_unspecified() && !tree.boolean(kServer + "allowAllZeroIpListening", false))
+  else if (ip.is_unspecified() && !tree.boolean(kServerPath + "allowAllZeroIpListening", false))
     tree.refuse(key, "an address of this machine, or allowAllZeroIpListening true,");
   return text;
 }
@@ -83,15 +83,15 @@ std::vector<std::string> add_listeners(ConfigTree& tree, const fs::path& base, S
     Planes planes;
     const char *tls, *folder;
   };
-  const std::string ip = address(tree, kServer + "ipAddress", "MIES_CONTAINER_IP", "127.0.0.1");
+  const std::string ip = address(tree, kServerPath + "ipAddress", "MIES_CONTAINER_IP", "127.0.0.1");
   const std::string management_ip =
-      address(tree, kServer + "managementIpAddress", "MIES_CONTAINER_MANAGEMENT_IP", ip);
-  const std::int64_t port = tree.integer(kServer + "port", 1025);
+      address(tree, kServerPath + "managementIpAddress", "MIES_CONTAINER_MANAGEMENT_IP", ip);
+  const std::int64_t port = tree.integer(kServerPath + "port", 1025);
   const Place places[] = {
       {ip, port, kBusiness, "tls", ""},
-      {management_ip, tree.integer(kServer + "managementPort", port), kManagement | kStop, "managementTls",
-       "/management"},
-      {management_ip, tree.integer(kServer + "metricsPort", 1027), kMetrics, "metricsTls", "/metrics"}};
+      {management_ip, tree.integer(kServerPath + "managementPort", port), kManagement | kStop,
+       "managementTls", "/management"},
+      {management_ip, tree.integer(kServerPath + "metricsPort", 1027), kMetrics, "metricsTls", "/metrics"}};
 
   std::vector<std::string> problems;
   for (const Place& place : places) {
@@ -103,7 +103,7 @@ std::vector<std::string> add_listeners(ConfigTree& tree, const fs::path& base, S
       continue;
     }
     HttpListener listener{.host = place.host, .port = static_cast<std::uint16_t>(place.port), .tls = {}};
-    if (tree.boolean(kServer + "httpsEnabled", true)) {
+    if (tree.boolean(kServerPath + "httpsEnabled", true)) {
       TlsKeys keys(tree, base, place.tls, place.folder);
       listener.tls = keys.files();
       if (!keys.missing().empty())

@@ -12,22 +12,22 @@
 namespace latent8 {
 namespace {
 
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
-bool is_integer_in(const Json& value, std::int64_t low, std::int64_t high) {
+bool is_integer_in(const SortedJson& value, std::int64_t low, std::int64_t high) {
   if (!value.is_number_integer() || (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX))
     return false;
   return value.get<std::int64_t>() >= low && value.get<std::int64_t>() <= high;
 }
 
-bool is_texts(const Json& value) {
+bool is_texts(const SortedJson& value) {
   constexpr std::size_t kMost = 3;
   return value.is_array() && value.size() <= kMost &&
-         std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_string(); });
+         std::all_of(value.begin(), value.end(), [](const SortedJson& item) { return item.is_string(); });
 }
 
 // "" where the value is fit for the key, else what is expected.
-std::string expected_for(const ConfigKey& key, const Json& value) {
+std::string expected_for(const ConfigKey& key, const SortedJson& value) {
   switch (key.kind) {
     case ConfigKind::kSection:
       return value.is_object() ? "" : "an object";
@@ -58,7 +58,7 @@ std::string expected_for(const ConfigKey& key, const Json& value) {
 }  // namespace
 
 ConfigTree::ConfigTree(std::string_view text, const std::string& file)
-    : root_(std::make_unique<const Json>(parse_json(plain_json(text), file))) {
+    : root_(std::make_unique<const SortedJson>(parse_json(plain_json(text), file))) {
   if (!root_->is_object())
     throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", file, root_->type_name());
   visit(*root_, "", "");
@@ -66,12 +66,12 @@ ConfigTree::ConfigTree(std::string_view text, const std::string& file)
 
 ConfigTree::~ConfigTree() = default;
 
-void ConfigTree::visit(const Json& section, const std::string& path, const std::string& pattern) {
+void ConfigTree::visit(const SortedJson& section, const std::string& path, const std::string& pattern) {
   for (const auto& [name, value] : section.items())
     if (!value.is_null()) visit_value(name, value, path, pattern);
 }
 
-void ConfigTree::visit_value(const std::string& name, const Json& value, const std::string& section,
+void ConfigTree::visit_value(const std::string& name, const SortedJson& value, const std::string& section,
                              const std::string& pattern_section) {
   const std::string path = section + name, pattern = pattern_section + name;
   const bool one_name = name.find_first_of(".[") == std::string::npos;  // as paths understand it
@@ -94,9 +94,9 @@ void ConfigTree::visit_value(const std::string& name, const Json& value, const s
   }
 }
 
-const Json* ConfigTree::find(std::string_view path) const {
+const SortedJson* ConfigTree::find(std::string_view path) const {
   if (wrong_.contains(path)) return nullptr;
-  const Json* at = root_.get();
+  const SortedJson* at = root_.get();
   while (!path.empty()) {
     const std::size_t end = std::min(path.find_first_of(".["), path.size());
     const auto member = at->is_object() ? at->find(std::string(path.substr(0, end))) : at->end();
@@ -116,30 +116,30 @@ const Json* ConfigTree::find(std::string_view path) const {
 }
 
 void ConfigTree::refuse(std::string_view path, std::string_view expected) {
-  const Json* value = find(path);
+  const SortedJson* value = find(path);
   problems_.push_back(fmt::format("'{}': {} expected, got {}", path, expected,
                                   value == nullptr ? "nothing" : shown_json(*value)));
   wrong_.emplace(path);
 }
 
 std::string ConfigTree::text(std::string_view path, const std::string& fallback) const {
-  const Json* value = find(path);
+  const SortedJson* value = find(path);
   return value == nullptr ? fallback : value->get<std::string>();
 }
 
 std::int64_t ConfigTree::integer(std::string_view path, std::int64_t fallback) const {
-  const Json* value = find(path);
+  const SortedJson* value = find(path);
   return value == nullptr ? fallback : value->get<std::int64_t>();
 }
 
 bool ConfigTree::boolean(std::string_view path, bool fallback) const {
-  const Json* value = find(path);
+  const SortedJson* value = find(path);
   return value == nullptr ? fallback : value->get<bool>();
 }
 
 std::vector<std::string> ConfigTree::texts(std::string_view path,
                                            const std::vector<std::string>& fallback) const {
-  const Json* value = find(path);
+  const SortedJson* value = find(path);
   return value == nullptr ? fallback : value->get<std::vector<std::string>>();
 }
 

@@ -15,10 +15,11 @@ namespace latent8 {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using SortedJson = nlohmann::json;
 
-const std::string kDeploy = "BackendConfig.ModelDeployConfig.", kModel = kDeploy + "ModelConfig[0].",
-                  kSchedule = "BackendConfig.ScheduleConfig.";
+const std::string kDeployPath = "BackendConfig.ModelDeployConfig.",
+                  kModelPath = kDeployPath + "ModelConfig[0].",
+                  kSchedulePath = "BackendConfig.ScheduleConfig.";
 
 // Values that one process on this machine cannot have.
 class Unavailable {
@@ -28,7 +29,7 @@ class Unavailable {
   // Where the value at `path` is not as it must be: `why`, and what --adapt puts in its place.
   void need(bool holds, std::string_view path, const std::string& instead, std::string_view why) {
     if (holds) return;
-    const Json* value = tree_.find(path);
+    const SortedJson* value = tree_.find(path);
     const std::string got = value == nullptr ? "nothing" : shown_json(*value);
     refusals_.push_back(fmt::format("'{}': {} expected ({}), got {}", path, instead, why, got));
     changes_.push_back(fmt::format("'{}': {} instead of {} ({})", path, instead, got, why));
@@ -47,24 +48,24 @@ void check_rules(ConfigTree& tree) {
   const auto rule = [&](bool holds, const std::string& path, const std::string& expected) {
     if (!holds && tree.find(path) != nullptr) tree.refuse(path, expected);
   };
-  const std::int64_t batch = tree.integer(kSchedule + "maxBatchSize", 200);
-  const std::int64_t seq = tree.integer(kDeploy + "maxSeqLen", 2560);
-  const std::int64_t input = tree.integer(kDeploy + "maxInputTokenLen", 2048);
-  const std::int64_t preempt = tree.integer(kSchedule + "maxPreemptCount", 0);
-  rule(tree.integer(kSchedule + "cacheBlockSize", 128) % 16 == 0, kSchedule + "cacheBlockSize",
+  const std::int64_t batch = tree.integer(kSchedulePath + "maxBatchSize", 200);
+  const std::int64_t seq = tree.integer(kDeployPath + "maxSeqLen", 2560);
+  const std::int64_t input = tree.integer(kDeployPath + "maxInputTokenLen", 2048);
+  const std::int64_t preempt = tree.integer(kSchedulePath + "maxPreemptCount", 0);
+  rule(tree.integer(kSchedulePath + "cacheBlockSize", 128) % 16 == 0, kSchedulePath + "cacheBlockSize",
        "a multiple of 16");
-  rule(tree.integer(kSchedule + "maxPrefillTokens", 8192) >= input, kSchedule + "maxPrefillTokens",
+  rule(tree.integer(kSchedulePath + "maxPrefillTokens", 8192) >= input, kSchedulePath + "maxPrefillTokens",
        fmt::format("at least maxInputTokenLen, {},", input));
-  rule(tree.integer(kSchedule + "maxPrefillBatchSize", 0) <= batch, kSchedule + "maxPrefillBatchSize",
+  rule(tree.integer(kSchedulePath + "maxPrefillBatchSize", 0) <= batch, kSchedulePath + "maxPrefillBatchSize",
        fmt::format("at most maxBatchSize, {},", batch));
-  rule(tree.integer(kSchedule + "maxN", 1) <= batch, kSchedule + "maxN",
+  rule(tree.integer(kSchedulePath + "maxN", 1) <= batch, kSchedulePath + "maxN",
        fmt::format("at most maxBatchSize, {},", batch));
-  rule(tree.integer(kSchedule + "maxIterTimes", 1) <= seq, kSchedule + "maxIterTimes",
+  rule(tree.integer(kSchedulePath + "maxIterTimes", 1) <= seq, kSchedulePath + "maxIterTimes",
        fmt::format("at most maxSeqLen, {},", seq));
-  rule(preempt <= batch, kSchedule + "maxPreemptCount", fmt::format("at most maxBatchSize, {},", batch));
-  rule(preempt == 0 || tree.integer(kModel + "cpuMemSize", 5) > 0, kModel + "cpuMemSize",
+  rule(preempt <= batch, kSchedulePath + "maxPreemptCount", fmt::format("at most maxBatchSize, {},", batch));
+  rule(preempt == 0 || tree.integer(kModelPath + "cpuMemSize", 5) > 0, kModelPath + "cpuMemSize",
        "more than 0 beside a maxPreemptCount");
-  rule(tree.integer(kModel + "npuMemSize", -1) != 0, kModel + "npuMemSize", "-1 or more than 0");
+  rule(tree.integer(kModelPath + "npuMemSize", -1) != 0, kModelPath + "npuMemSize", "-1 or more than 0");
 }
 
 bool is_model_name(const std::string& name) {
@@ -79,7 +80,7 @@ bool is_model_name(const std::string& name) {
 
 void check_texts(ConfigTree& tree) {
   const auto one_of = [&](const std::string& path, std::vector<std::string> choices) {
-    if (const Json* value = tree.find(path);
+    if (const SortedJson* value = tree.find(path);
         value != nullptr &&
         std::find(choices.begin(), choices.end(), value->get<std::string>()) == choices.end())
       tree.refuse(path, fmt::format("'{}'", fmt::join(choices, "' or '")));
@@ -87,23 +88,23 @@ void check_texts(ConfigTree& tree) {
   one_of("Version", {"1.0.0"});
   one_of("ServerConfig.inferMode", {"standard", "dmi"});
   one_of("BackendConfig.backendName", {"mindieservice_llm_engine"});
-  one_of(kModel + "backendType", {"atb", "torch"});
-  one_of(kModel + "modelInstanceType", {"Standard", "StandardMock"});
-  one_of(kSchedule + "templateType", {"Standard", "Mix"});
-  one_of(kSchedule + "templateName", {"Standard_LLM"});
-  if (!is_model_name(tree.text(kModel + "modelName", "")))
-    tree.refuse(kModel + "modelName",
+  one_of(kModelPath + "backendType", {"atb", "torch"});
+  one_of(kModelPath + "modelInstanceType", {"Standard", "StandardMock"});
+  one_of(kSchedulePath + "templateType", {"Standard", "Mix"});
+  one_of(kSchedulePath + "templateName", {"Standard_LLM"});
+  if (!is_model_name(tree.text(kModelPath + "modelName", "")))
+    tree.refuse(kModelPath + "modelName",
                 "at most 256 letters, digits, '-', '.' and '_', the last three not at either end,");
-  if (tree.text(kModel + "modelWeightPath", "").empty())
-    tree.refuse(kModel + "modelWeightPath", "the folder of a checkpoint");
+  if (tree.text(kModelPath + "modelWeightPath", "").empty())
+    tree.refuse(kModelPath + "modelWeightPath", "the folder of a checkpoint");
 }
 
 // How the reference spreads a model over its cards, by its own rules, and on one process.
 void check_parallel(const ConfigTree& tree, Unavailable& unavailable) {
   const auto ways = [&](const char* key) {
-    return std::max<std::int64_t>(tree.integer(kModel + key, 1), 1);  // -1: off
+    return std::max<std::int64_t>(tree.integer(kModelPath + key, 1), 1);  // -1: off
   };
-  const std::int64_t world = tree.integer(kModel + "worldSize", 1);
+  const std::int64_t world = tree.integer(kModelPath + "worldSize", 1);
   const std::int64_t dp = ways("dp"), tp = ways("tp"), cp = ways("cp"), sp = ways("sp");
   const std::int64_t moe_tp = ways("moe_tp"), moe_ep = ways("moe_ep");
   const bool many_nodes = tree.boolean("BackendConfig.multiNodesInferEnabled", false);
@@ -118,9 +119,9 @@ void check_parallel(const ConfigTree& tree, Unavailable& unavailable) {
     rule = fmt::format("; and sp = {} is not tp, as the reference has it", sp);
   else if (cp > 2 || (cp == 2 && dp != 1))
     rule = "; and cp is 1, or 2 beside dp = 1, in the reference";
-  unavailable.need(world == 1, kModel + "worldSize", "1", "one process, no NPU" + rule);
+  unavailable.need(world == 1, kModelPath + "worldSize", "1", "one process, no NPU" + rule);
   for (const char* key : {"dp", "tp", "cp", "sp", "pp", "moe_tp", "moe_ep"})
-    unavailable.need(ways(key) == 1, kModel + key, "1", "one process");
+    unavailable.need(ways(key) == 1, kModelPath + key, "1", "one process");
 }
 
 void check_services(const ConfigTree& tree, Unavailable& unavailable) {
@@ -136,23 +137,24 @@ void check_services(const ConfigTree& tree, Unavailable& unavailable) {
                    "BackendConfig.modelInstanceNumber", "1", "one engine per process");
   unavailable.need(tree.text("BackendConfig.kvPoolConfig.backend", "").empty(),
                    "BackendConfig.kvPoolConfig.backend", "''", "there is no pool of caches");
-  const Json* models = tree.find(kDeploy + "ModelConfig");
-  unavailable.need(models == nullptr || models->size() == 1, kDeploy + "ModelConfig", "the first entry",
+  const SortedJson* models = tree.find(kDeployPath + "ModelConfig");
+  unavailable.need(models == nullptr || models->size() == 1, kDeployPath + "ModelConfig", "the first entry",
                    "one model per process");
-  const Json* lora = tree.find(kDeploy + "LoraModules");
-  unavailable.need(lora == nullptr || lora->empty(), kDeploy + "LoraModules", "[]", "there is no LoRA");
-  unavailable.need(tree.text(kModel + "modelInstanceType", "Standard") == "Standard",
-                   kModel + "modelInstanceType", "'Standard'", "a server without a model answers nothing");
+  const SortedJson* lora = tree.find(kDeployPath + "LoraModules");
+  unavailable.need(lora == nullptr || lora->empty(), kDeployPath + "LoraModules", "[]", "there is no LoRA");
+  unavailable.need(tree.text(kModelPath + "modelInstanceType", "Standard") == "Standard",
+                   kModelPath + "modelInstanceType", "'Standard'",
+                   "a server without a model answers nothing");
 }
 
 // plugin_params: what it names changes speed, not answers.
 void check_plugins(ConfigTree& tree) {
-  const std::string path = kModel + "plugin_params";
-  const Json* given = tree.find(path);
+  const std::string path = kModelPath + "plugin_params";
+  const SortedJson* given = tree.find(path);
   if (given == nullptr || *given == "") return;
-  const Json params = given->is_string()
-                          ? Json::parse(given->get<std::string>(), nullptr, /*allow_exceptions=*/false)
-                          : *given;
+  const SortedJson params =
+      given->is_string() ? SortedJson::parse(given->get<std::string>(), nullptr, /*allow_exceptions=*/false)
+                         : *given;
   if (!params.is_object() || !params.contains("plugin_type") || !params["plugin_type"].is_string())
     return tree.refuse(path, "an object with 'plugin_type', as such or as a text,");
   std::string types = params["plugin_type"].get<std::string>();
@@ -174,25 +176,25 @@ void check_plugins(ConfigTree& tree) {
 }
 
 Truncation truncation_of(const ConfigTree& tree) {
-  const Json* value = tree.find(kDeploy + "truncation");
+  const SortedJson* value = tree.find(kDeployPath + "truncation");
   if (value == nullptr || *value == 0 || *value == false) return Truncation::kRefuse;
   return *value == 1 ? Truncation::kKeepEnd : Truncation::kKeepBegin;
 }
 
 void read_values(const ConfigTree& tree, const fs::path& base, ServiceConfig& out) {
   constexpr std::int64_t kGiB = std::int64_t{1} << 30, kMiB = std::int64_t{1} << 20;
-  out.model = (base / tree.text(kModel + "modelWeightPath", "")).lexically_normal();
-  out.model_name = tree.text(kModel + "modelName", "");
-  out.enable_nz = tree.boolean(kModel + "models.deepseekv2.kv_cache_options.enable_nz", true);
-  out.max_seq_len = tree.integer(kDeploy + "maxSeqLen", 2560);
-  out.max_input_tokens = std::min(tree.integer(kDeploy + "maxInputTokenLen", 2048), out.max_seq_len - 1);
+  out.model = (base / tree.text(kModelPath + "modelWeightPath", "")).lexically_normal();
+  out.model_name = tree.text(kModelPath + "modelName", "");
+  out.enable_nz = tree.boolean(kModelPath + "models.deepseekv2.kv_cache_options.enable_nz", true);
+  out.max_seq_len = tree.integer(kDeployPath + "maxSeqLen", 2560);
+  out.max_input_tokens = std::min(tree.integer(kDeployPath + "maxInputTokenLen", 2048), out.max_seq_len - 1);
   out.truncation = truncation_of(tree);
-  out.max_output_tokens = tree.integer(kSchedule + "maxIterTimes", 512);
-  out.block_size = tree.integer(kSchedule + "cacheBlockSize", 128);
-  out.max_batch_size = tree.integer(kSchedule + "maxBatchSize", 200);
-  out.max_n = std::min(tree.integer(kSchedule + "maxN", 128), out.max_batch_size);
-  out.max_prefill_tokens = tree.integer(kSchedule + "maxPrefillTokens", 8192);
-  out.cache_bytes = std::max<std::int64_t>(tree.integer(kModel + "npuMemSize", -1), 0) * kGiB;
+  out.max_output_tokens = tree.integer(kSchedulePath + "maxIterTimes", 512);
+  out.block_size = tree.integer(kSchedulePath + "cacheBlockSize", 128);
+  out.max_batch_size = tree.integer(kSchedulePath + "maxBatchSize", 200);
+  out.max_n = std::min(tree.integer(kSchedulePath + "maxN", 128), out.max_batch_size);
+  out.max_prefill_tokens = tree.integer(kSchedulePath + "maxPrefillTokens", 8192);
+  out.cache_bytes = std::max<std::int64_t>(tree.integer(kModelPath + "npuMemSize", -1), 0) * kGiB;
   out.max_requests = 3 * tree.integer("ServerConfig.maxLinkNum", 1000);  // N under way, 2 N waiting
   out.max_body_bytes = static_cast<std::size_t>(tree.integer("ServerConfig.maxRequestLength", 40) * kMiB);
   const bool longest = tree.boolean("EnableDynamicAdjustTimeoutConfig", false);
@@ -243,7 +245,7 @@ ServiceConfig parse_service_config(std::string_view text, const fs::path& file, 
 
 void fit_to_model(ServiceConfig& config, std::int64_t max_position_embeddings, bool adapt) {
   if (config.max_seq_len <= max_position_embeddings) return;
-  const std::string path = kDeploy + "maxSeqLen";
+  const std::string path = kDeployPath + "maxSeqLen";
   constexpr std::string_view kWhy = "max_position_embeddings of the model";
   if (!adapt)
     throw_error(ErrorCode::kInvalidArgument,

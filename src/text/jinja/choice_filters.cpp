@@ -6,7 +6,7 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"map", "select", "reject", "selectattr", "rejectattr"};
+constexpr std::string_view kChoiceFilters[] = {"map", "select", "reject", "selectattr", "rejectattr"};
 
 // Items that each(item, out) makes of the value's items, as a generator of Python: what goes wrong goes wrong
 // when somebody asks for the item.
@@ -61,7 +61,7 @@ Value select(const Value& value, std::string_view name, const Arguments& argumen
 
 }  // namespace
 
-bool is_choice_filter(std::string_view name) { return among(kFilters, name); }
+bool is_choice_filter(std::string_view name) { return among(kChoiceFilters, name); }
 
 std::optional<Value> call_choice_filter(std::string_view name, const Value& value,
                                         const Arguments& arguments) {

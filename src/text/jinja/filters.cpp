@@ -7,7 +7,7 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"default", "d", "tojson", "length", "count", "attr"};
+constexpr std::string_view kCoreFilters[] = {"default", "d", "tojson", "length", "count", "attr"};
 
 Value to_json(const Value& value, const Arguments& arguments) {
   const BoundArguments bound("tojson", arguments, {"ensure_ascii", "indent", "separators", "sort_keys"});
@@ -47,7 +47,7 @@ Value attribute(const Value& value, const Arguments& arguments) {
 }  // namespace
 
 bool is_filter(std::string_view name) {
-  return among(kFilters, name) || is_text_filter(name) || is_number_filter(name) ||
+  return among(kCoreFilters, name) || is_text_filter(name) || is_number_filter(name) ||
          is_sequence_filter(name) || is_choice_filter(name);
 }
 

@@ -11,7 +11,7 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"int", "float", "abs", "round", "filesizeformat"};
+constexpr std::string_view kNumberFilters[] = {"int", "float", "abs", "round", "filesizeformat"};
 
 // Digits as from_chars reads them: without white space, a plus, or an underscore between two digits.
 std::optional<std::string> plain_number(std::string_view text) {
@@ -153,7 +153,7 @@ std::optional<double> parse_float(std::string_view text) {
   return value;
 }
 
-bool is_number_filter(std::string_view name) { return among(kFilters, name); }
+bool is_number_filter(std::string_view name) { return among(kNumberFilters, name); }
 
 std::optional<Value> call_number_filter(std::string_view name, const Value& value,
                                         const Arguments& arguments) {

@@ -10,9 +10,9 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"join",     "first",  "last",  "list",    "items",
-                                         "dictsort", "unique", "sort",  "reverse", "sum",
-                                         "min",      "max",    "batch", "slice",   "groupby"};
+constexpr std::string_view kSequenceFilters[] = {"join",     "first",  "last",  "list",    "items",
+                                                 "dictsort", "unique", "sort",  "reverse", "sum",
+                                                 "min",      "max",    "batch", "slice",   "groupby"};
 
 struct Keyed {
   Value key;
@@ -235,7 +235,7 @@ Value lazily(Make make) {
 
 }  // namespace
 
-bool is_sequence_filter(std::string_view name) { return among(kFilters, name); }
+bool is_sequence_filter(std::string_view name) { return among(kSequenceFilters, name); }
 
 std::optional<Value> call_sequence_filter(std::string_view name, const Value& value,
                                           const Arguments& arguments) {

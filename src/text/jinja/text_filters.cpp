@@ -9,10 +9,10 @@
 namespace latent8::jinja {
 namespace {
 
-constexpr std::string_view kFilters[] = {"trim",      "upper",       "lower",    "capitalize", "title",
-                                         "replace",   "string",      "indent",   "safe",       "format",
-                                         "center",    "truncate",    "escape",   "e",          "wordcount",
-                                         "urlencode", "forceescape", "striptags"};
+constexpr std::string_view kTextFilters[] = {
+    "trim",   "upper",  "lower",     "capitalize", "title",       "replace",
+    "string", "indent", "safe",      "format",     "center",      "truncate",
+    "escape", "e",      "wordcount", "urlencode",  "forceescape", "striptags"};
 
 String indent(std::string_view text, const Arguments& arguments) {
   const BoundArguments bound("indent", arguments, {"width", "first", "blank"});
@@ -153,7 +153,7 @@ Value format(std::string_view text, const Arguments& arguments) {
 
 }  // namespace
 
-bool is_text_filter(std::string_view name) { return among(kFilters, name); }
+bool is_text_filter(std::string_view name) { return among(kTextFilters, name); }
 
 std::optional<Value> call_text_filter(std::string_view name, const Value& value, const Arguments& arguments) {
   if (!is_text_filter(name)) return std::nullopt;

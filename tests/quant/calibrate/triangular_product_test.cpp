@@ -8,7 +8,7 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kChannels = 200, kRows = 37;  // no multiples of a block or a tile
+constexpr std::int64_t kChannels = 200, kProductRows = 37;  // no multiples of a block or a tile
 
 class TriangularProduct : public KernelTest {
  protected:
@@ -27,19 +27,19 @@ class TriangularProduct : public KernelTest {
                            y.view().row_range(begin, end));
   }
   Matrix<float> copy_of_y() const {
-    Matrix<float> out(kRows, kChannels);
-    std::copy_n(y_.row(0), kRows * kChannels, out.row(0));
+    Matrix<float> out(kProductRows, kChannels);
+    std::copy_n(y_.row(0), kProductRows * kChannels, out.row(0));
     return out;
   }
 
-  Matrix<float> e_{kRows, kChannels}, l_{kChannels, kChannels}, y_{kRows, kChannels};
+  Matrix<float> e_{kProductRows, kChannels}, l_{kChannels, kChannels}, y_{kProductRows, kChannels};
 };
 
 TEST_P(TriangularProduct, AddsWhatABlockGivesTheChannelsBeforeIt) {
   for (const auto& [c0, c1] : {std::pair{0L, 64L}, std::pair{64L, 128L}, std::pair{192L, kChannels}}) {
     Matrix<float> y = copy_of_y();
-    add(0, kRows, c0, c1, y);
-    for (std::int64_t r = 0; r < kRows; ++r)
+    add(0, kProductRows, c0, c1, y);
+    for (std::int64_t r = 0; r < kProductRows; ++r)
       for (std::int64_t c = 0; c < kChannels; ++c) {
         double want = double{y_.row(r)[c]};
         for (std::int64_t k = c0; k < c1 && c < c0; ++k) want += double{e_.row(r)[k]} * l_.row(k)[c];
@@ -50,9 +50,9 @@ TEST_P(TriangularProduct, AddsWhatABlockGivesTheChannelsBeforeIt) {
 
 TEST_P(TriangularProduct, GivesARowTheSameBitsAmongAnyOthers) {
   Matrix<float> all = copy_of_y(), single = copy_of_y();
-  add(0, kRows, 128, 192, all);
-  for (std::int64_t r = 0; r < kRows; ++r) add(r, r + 1, 128, 192, single);
-  EXPECT_TRUE(std::equal(all.row(0), all.row(0) + kRows * kChannels, single.row(0)));
+  add(0, kProductRows, 128, 192, all);
+  for (std::int64_t r = 0; r < kProductRows; ++r) add(r, r + 1, 128, 192, single);
+  EXPECT_TRUE(std::equal(all.row(0), all.row(0) + kProductRows * kChannels, single.row(0)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, TriangularProduct, every_table(), table_name);

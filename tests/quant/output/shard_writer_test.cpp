@@ -8,6 +8,7 @@
 #include "formats/checkpoint.h"
 #include "formats/safetensors_index.h"
 #include "quant/output/checkpoint_layout.h"
+#include "quant/quantize_fixture.h"
 #include "support/errors.h"
 #include "support/temp_dir.h"
 
@@ -17,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const fs::path kTinyR1 = fs::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
 constexpr std::int64_t kLimit = 3 << 20;
 
 CheckpointPlan tiny_plan() {

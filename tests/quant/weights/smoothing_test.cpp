@@ -15,7 +15,7 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kTokens = 64, kRows = 48, kChannels = 32;
+constexpr std::int64_t kSmoothedTokens = 64, kSmoothedRows = 48, kChannels = 32;
 
 Matrix<float> normal_matrix(std::int64_t rows, std::int64_t cols, std::uint64_t seed) {
   Matrix<float> out(rows, cols);
@@ -34,7 +34,8 @@ class ChooseSmoothing : public testing::TestWithParam<bool> {
 
   ThreadPool pool_{2};
   OpContext ctx_{pool_};
-  Matrix<float> x_ = normal_matrix(kTokens, kChannels, 1), w_ = normal_matrix(kRows, kChannels, 2);
+  Matrix<float> x_ = normal_matrix(kSmoothedTokens, kChannels, 1),
+                w_ = normal_matrix(kSmoothedRows, kChannels, 2);
 };
 
 TEST_P(ChooseSmoothing, MovesALargeChannelIntoTheWeightsByPowersOfTwo) {
@@ -55,8 +56,8 @@ TEST_P(ChooseSmoothing, LeavesChannelsOfOneSizeAlone) {
 
 TEST_P(ChooseSmoothing, NeverTakesAWorseScaleThanNone) {
   for (std::uint64_t seed = 10; seed < 20; ++seed) {
-    x_ = normal_matrix(kTokens, kChannels, seed);
-    w_ = normal_matrix(kRows, kChannels, seed + 100);
+    x_ = normal_matrix(kSmoothedTokens, kChannels, seed);
+    w_ = normal_matrix(kSmoothedRows, kChannels, seed + 100);
     for (std::int64_t c = 0; c < kChannels; c += 3)
       scale_column(seed % 2 == 0 ? x_ : w_, c, static_cast<float>(seed - 9));
     EXPECT_LE(choose().error, 1.0);
