@@ -22,7 +22,7 @@ using ::testing::HasSubstr;
 const std::filesystem::path kSourceDir = LATENT8_SOURCE_DIR;
 
 const Tokenizer& tiny_tokenizer() {
-  static const Tokenizer tokenizer = Tokenizer::load(kSourceDir / "models/tiny_tokenizer-r1");
+  static const Tokenizer tokenizer = Tokenizer::load(kSourceDir / "models/tiny-r1");
   return tokenizer;
 }
 
@@ -47,7 +47,7 @@ void expect_golden(const Tokenizer& tokenizer, const std::string& column) {
 }
 
 TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithTheTinyModel) {
-  expect_golden(tiny_tokenizer(), "tiny_tokenizer");
+  expect_golden(tiny_tokenizer(), "tiny");
 }
 
 TEST(Tokenizer, EqualsTheReferenceOnTheGoldenTextsWithDeepSeekV3) {
