@@ -18,6 +18,7 @@ void add_chat(CLI::App& root);
 void add_run_pa(CLI::App& root);
 void add_doctor(CLI::App& root);
 void add_bench(CLI::App& root);
+void add_plan(CLI::App& root);
 void add_bench_quantize(CLI::App& bench);  // below `bench`
 void add_bench_serve(CLI::App& bench);     // likewise
 // Hidden; they describe `root` and what was added to it.
