@@ -59,8 +59,8 @@ MachineLimits limits_of(const PlanFlags& f) {
 ServingGoal goal_of(const PlanFlags& f, const DeepseekModel& model) {
   const std::int64_t longest = model.config().max_position_embeddings;
   if (f.context > longest)
-    throw_error(ErrorCode::kInvalidArgument, "--context: at most {} expected (max_position_embeddings), got {}",
-                longest, f.context);
+    throw_error(ErrorCode::kInvalidArgument,
+                "--context: at most {} expected (max_position_embeddings), got {}", longest, f.context);
   const int threads = f.model.checkpoint.threads;
   return {.memory = f.memory > 0 ? f.memory : memory_info().available_bytes,
           .context = f.context > 0 ? f.context : longest,
@@ -69,8 +69,8 @@ ServingGoal goal_of(const PlanFlags& f, const DeepseekModel& model) {
           .threads = threads > 0 ? threads : static_cast<int>(physical_cores().size())};
 }
 
-Json cache_json(const CachePlan& cache, const PlanFlags& f, const ServingGoal& goal, const DeepseekModel& model,
-                const MachineLimits& limits) {
+Json cache_json(const CachePlan& cache, const PlanFlags& f, const ServingGoal& goal,
+                const DeepseekModel& model, const MachineLimits& limits) {
   const std::int64_t together = std::min(f.sequences, cache.sequences);
   const auto rate = [&](std::int64_t sequences) {
     return sequences > 0 ? decode_rate_limit(model, cache.type, sequences, goal.context, limits) : 0.0;
@@ -122,9 +122,10 @@ void print_plan(const Json& p) {
   const auto bytes = [](const Json& value) { return format_bytes(value.get<std::int64_t>()); };
   const auto count = [](const Json& value) { return value.dump(); };
   const auto rate = [](const Json& value) { return fmt::format("{:.1f} tok/s", value.get<double>()); };
-  print_result(fmt::format("{}, {} layers: weights {}, step buffers {}; of {} memory {} are left for the cache\n",
-                           p["model"].get<std::string>(), p["layers"].dump(), bytes(p["weights_bytes"]),
-                           bytes(p["step_buffer_bytes"]), bytes(p["memory_bytes"]), bytes(p["cache_bytes"])));
+  print_result(
+      fmt::format("{}, {} layers: weights {}, step buffers {}; of {} memory {} are left for the cache\n",
+                  p["model"].get<std::string>(), p["layers"].dump(), bytes(p["weights_bytes"]),
+                  bytes(p["step_buffer_bytes"]), bytes(p["memory_bytes"]), bytes(p["cache_bytes"])));
   if (p["cache_bytes"] == 0)
     print_result("  ! the weights alone are too much: mapped, they are read from the disk again and again\n");
   print_result(fmt::format("\nlatent cache at {} tokens a sequence\n", p["context"].dump()));
@@ -164,7 +165,8 @@ void add_goal_flags(CLI::App& app, PlanFlags& f) {
 
 void add_plan(CLI::App& root) {
   const auto flags = std::make_shared<PlanFlags>();
-  CLI::App* app = root.add_subcommand("plan", "say what serving a model takes, and how fast it can be at most");
+  CLI::App* app =
+      root.add_subcommand("plan", "say what serving a model takes, and how fast it can be at most");
   add_shape_flags(*app, flags->model);
   add_model_size_flags(*app, flags->model);
   add_goal_flags(*app, *flags);

@@ -10,6 +10,7 @@ void add_inspect(CLI::App& root);
 void add_serve(CLI::App& root);
 void add_tokenize(CLI::App& root);
 void add_eval(CLI::App& root);
+void add_eval_needle(CLI::App& eval);  // below `eval`
 void add_quantize(CLI::App& root);
 void add_verify(CLI::App& root);
 void add_quant_deepseek_w8a8(CLI::App& root);

@@ -22,10 +22,9 @@ CachePlan plan_cache(const DeepseekModel& model, CacheType type, const ServingGo
 }  // namespace
 
 ServingPlan plan_serving(const DeepseekModel& model, std::int64_t weight_bytes, const ServingGoal& goal) {
-  const StepRunnerOptions step{
-      .block_size = goal.block_size,
-      .max_tokens = goal.max_num_batched_tokens,
-      .max_logits_rows = std::min(goal.max_num_seqs, goal.max_num_batched_tokens)};
+  const StepRunnerOptions step{.block_size = goal.block_size,
+                               .max_tokens = goal.max_num_batched_tokens,
+                               .max_logits_rows = std::min(goal.max_num_seqs, goal.max_num_batched_tokens)};
   ServingPlan out{.weights = weight_bytes,
                   .step_buffers = step_buffer_bytes(model, step, goal.threads, goal.context)};
   out.left = std::max<std::int64_t>(goal.memory - out.weights - out.step_buffers, 0);
@@ -44,8 +43,8 @@ double prefill_seconds_limit(const DeepseekModel& model, CacheType cache, std::i
                              std::int64_t chunk, const MachineLimits& limits) {
   double seconds = 0.0;
   for (std::int64_t depth = 0; depth < prompt; depth += chunk)
-    seconds += least_seconds(
-        step_cost(model.weights(), 1, std::min(chunk, prompt - depth), depth, cache), limits);
+    seconds +=
+        least_seconds(step_cost(model.weights(), 1, std::min(chunk, prompt - depth), depth, cache), limits);
   return seconds;
 }
 
