@@ -44,16 +44,17 @@ bool is_needle_picture(const std::filesystem::path& path) {
 std::function<std::string(const std::string&)> question_form(const std::string& dir) {
   auto found = ChatTemplate::load(dir);
   if (!found) return [](const std::string& question) { return question + "\n"; };
-  return [chat_template = std::make_shared<const ChatTemplate>(std::move(*found))](const std::string& question) {
-    const OrderedJson messages = {{{"role", "user"}, {"content", question}}};
-    const std::string text =
-        chat_template->render(messages, nullptr, true, chat_template->thinking_variables(false));
-    return ReasoningParser::prompt_opens(text) ? text + "</think>\n\n" : text;
-  };
+  return
+      [chat_template = std::make_shared<const ChatTemplate>(std::move(*found))](const std::string& question) {
+        const OrderedJson messages = {{{"role", "user"}, {"content", question}}};
+        const std::string text =
+            chat_template->render(messages, nullptr, true, chat_template->thinking_variables(false));
+        return ReasoningParser::prompt_opens(text) ? text + "</think>\n\n" : text;
+      };
 }
 
-Grid measure(const NeedleFlags& f, const ModelFlags& model_flags, const NeedleMaker& maker, Progress& progress,
-             std::int64_t done, std::int64_t total) {
+Grid measure(const NeedleFlags& f, const ModelFlags& model_flags, const NeedleMaker& maker,
+             Progress& progress, std::int64_t done, std::int64_t total) {
   const auto checkpoint = open_checkpoint(model_flags);
   const auto model = load_model(model_flags, checkpoint);
   EvalOptions options;
@@ -97,14 +98,16 @@ std::string svg(const NeedleFlags& f, const Grid& grid) {
     out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor, content);
   };
   for (std::size_t l = 0; l < f.lengths.size(); ++l)
-    text(kLeft + static_cast<int>(l) * kWidth + kWidth / 2, kTop - 10, "middle", std::to_string(f.lengths[l]));
+    text(kLeft + static_cast<int>(l) * kWidth + kWidth / 2, kTop - 10, "middle",
+         std::to_string(f.lengths[l]));
   for (std::size_t d = 0; d < f.depths.size(); ++d) {
     const int y = kTop + static_cast<int>(d) * kHeight;
     text(kLeft - 10, y + 21, "end", fmt::format("{} %", f.depths[d]));
     for (std::size_t l = 0; l < f.lengths.size(); ++l) {
       const int x = kLeft + static_cast<int>(l) * kWidth;
-      out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"hsl({:.0f} 55% 70%)\"/>\n", x, y,
-                         kWidth - 2, kHeight - 2, 120 * grid[l][d]);
+      out +=
+          fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"hsl({:.0f} 55% 70%)\"/>\n",
+                      x, y, kWidth - 2, kHeight - 2, 120 * grid[l][d]);
       text(x + kWidth / 2, y + 21, "middle", fmt::format("{:.0f} %", 100 * grid[l][d]));
     }
   }
@@ -125,7 +128,7 @@ void print_grid(const NeedleFlags& f, const Grid& grid, const char* title) {
 OrderedJson grid_json(const NeedleFlags& f, const Grid& grid) {
   std::vector<double> means;
   for (const std::vector<double>& row : grid) means.push_back(mean(row));
-  return {{"lengths", f.lengths}, {"depths", f.depths}, {"samples", f.samples},
+  return {{"lengths", f.lengths}, {"depths", f.depths},      {"samples", f.samples},
           {"found", grid},        {"mean_by_length", means}, {"mean", mean(means)}};
 }
 
@@ -164,7 +167,8 @@ void run_needle(const NeedleFlags& f) {
 
 void add_eval_needle(CLI::App& eval) {
   const auto flags = std::make_shared<NeedleFlags>();
-  CLI::App* app = eval.add_subcommand("needle", "find a key in long contexts, over a grid of lengths and depths");
+  CLI::App* app =
+      eval.add_subcommand("needle", "find a key in long contexts, over a grid of lengths and depths");
   add_model_flags(*app, flags->model);
   app->add_option("--reference", flags->reference, "float checkpoint that gets the same prompts")
       ->type_name("DIR");
@@ -176,14 +180,17 @@ void add_eval_needle(CLI::App& eval) {
       ->delimiter(',')
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
-  app->add_option("--samples", flags->samples, "prompts of each cell")->check(at_least(1))->capture_default_str();
+  app->add_option("--samples", flags->samples, "prompts of each cell")
+      ->check(at_least(1))
+      ->capture_default_str();
   app->add_option("--text", flags->text, "UTF-8 text that fills the context; default: the calibration text")
       ->type_name("FILE");
   app->add_option("--seed", flags->seed, "of words and places")->capture_default_str();
   app->add_option("--svg", flags->svg, "write the grid as a picture")->type_name("FILE");
   add_json_flag(*app, flags->json);
   app->footer(
-      "The text states \" The key of WORD is WORD WORD.\" and the question asks for it; a key is found if each\n"
+      "The text states \" The key of WORD is WORD WORD.\" and the question asks for it; a key is found if "
+      "each\n"
       "of its tokens is the likeliest one.\n\n"
       "Example:\n"
       "  latent8 eval needle --model models/tiny-w8a8 --reference models/tiny --lengths 1000,4000");

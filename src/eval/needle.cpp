@@ -9,16 +9,22 @@
 namespace latent8 {
 namespace {
 
-// The vocabulary's words: " word" as one token.
+// Plain nouns, so that a model that fails has lost the key and not the word.
+constexpr const char* kNouns[] = {
+    "water", "house", "light",  "paper", "money", "music",   "horse", "glass",  "fire",  "ship", "bread",
+    "road",  "tree",  "wood",   "stone", "gold",  "iron",    "snow",  "rain",   "wind",  "moon", "star",
+    "bird",  "fish",  "apple",  "chair", "clock", "door",    "floor", "grass",  "heart", "hill", "island",
+    "king",  "lake",  "leaf",   "milk",  "night", "ocean",   "plant", "queen",  "river", "salt", "school",
+    "sea",   "sugar", "summer", "tower", "train", "village", "wall",  "window", "winter"};
+constexpr std::size_t kFewestWords = 8;
+
+// Of these the ones that are a single token where there are enough: each is found or not.
 std::vector<std::string> words_of(const Tokenizer& tokenizer) {
   std::vector<std::string> words;
-  for (std::int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
-    const std::string_view bytes = tokenizer.is_added(id) ? "" : tokenizer.token_bytes(id);
-    const bool is_word = bytes.size() >= 5 && bytes.size() <= 9 && bytes[0] == ' ' &&
-                         std::all_of(bytes.begin() + 1, bytes.end(), [](char c) { return c >= 'a' && c <= 'z'; });
-    if (is_word) words.emplace_back(bytes.substr(1));
-  }
-  return words;
+  for (const char* noun : kNouns)
+    if (tokenizer.encode(std::string(" ") + noun, /*special=*/false).size() == 1) words.emplace_back(noun);
+  return words.size() >= kFewestWords ? words
+                                      : std::vector<std::string>(std::begin(kNouns), std::end(kNouns));
 }
 
 }  // namespace
@@ -30,10 +36,6 @@ NeedleMaker::NeedleMaker(const Tokenizer& tokenizer, std::function<std::string(c
       filler_(tokenizer.encode(filler, /*special=*/false)),
       words_(words_of(tokenizer)) {
   if (filler_.empty()) throw_error(ErrorCode::kInvalidArgument, "filler: a text expected, got none");
-  if (words_.size() < 16)
-    throw_error(ErrorCode::kInvalidArgument,
-                "vocabulary: at least 16 tokens that are a space and 4 to 8 small letters expected, got {}",
-                words_.size());
 }
 
 // From a random place of the filler, which begins anew where it ends.
@@ -48,14 +50,18 @@ std::string NeedleMaker::filler_text(Rng& rng, std::int64_t tokens) const {
 
 NeedlePrompt NeedleMaker::assemble(std::int64_t filler_tokens, double depth, std::uint64_t seed) const {
   Rng rng(seed);
-  const auto word = [&] {
-    return words_[static_cast<std::size_t>(rng.below(static_cast<std::int64_t>(words_.size())))];
+  std::vector<std::string> words = words_;
+  const auto word = [&] {  // each only once
+    const auto at = words.begin() + rng.below(static_cast<std::int64_t>(words.size()));
+    std::string chosen = *at;
+    words.erase(at);
+    return chosen;
   };
   const std::string asked = word(), first = word(), second = word();
   const auto before = static_cast<std::int64_t>(depth * static_cast<double>(filler_tokens));
   const std::string head = filler_text(rng, before), tail = filler_text(rng, filler_tokens - before);
-  const std::string question = fmt::format("{} The key of {} is {} {}.{}\n\nWhat is the key of {}?", head, asked,
-                                           first, second, tail, asked);
+  const std::string question = fmt::format("{} The key of {} is {} {}.{}\n\nWhat is the key of {}?", head,
+                                           asked, first, second, tail, asked);
   return {tokenizer_.encode_prompt(render_(question) + fmt::format("The key of {} is", asked)),
           tokenizer_.encode(fmt::format(" {} {}", first, second), /*special=*/false)};
 }

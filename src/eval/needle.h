@@ -18,13 +18,13 @@ struct NeedlePrompt {
   std::vector<std::int32_t> answer;  // the two words of the key
 };
 
-// Makes prompts that state " The key of WORD is WORD WORD." somewhere in the filler and ask for it at the end.
-// The words are tokens of the vocabulary that are a space and 4 to 8 small letters.
-// Ownership: refers to the tokenizer, which must outlive it.
+// Makes prompts that state " The key of WORD is WORD WORD." somewhere in the filler and ask for it at the
+// end. The words are tokens of the vocabulary that are a space and 4 to 8 small letters. Ownership: refers to
+// the tokenizer, which must outlive it.
 class NeedleMaker {
  public:
   // render: the text of a conversation with this one question, up to where the model's answer begins
-  // Throws: Error{kInvalidArgument} if the filler is empty or the vocabulary has hardly any such word.
+  // Throws: Error{kInvalidArgument} if the filler is empty.
   NeedleMaker(const Tokenizer& tokenizer, std::function<std::string(const std::string& question)> render,
               std::string_view filler);
 
