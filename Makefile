@@ -50,7 +50,7 @@ test-long: deps ## what takes too long for every change: ThreadSanitizer over se
 
 fuzz: ## every fuzz target, SECONDS=300 together; prints executions and coverage
 	@tools/deps.sh --check
-	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target $(patsubst fuzz/%.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target fuzz_targets
 	@tools/fuzz.sh $(or $(SECONDS),300)
 
 soak: build ## kills, failing calls, full disks and flipped bits at random for SECONDS=300; prints counts

@@ -89,7 +89,7 @@ step "build release" build release -- || finish
 step "gates, unit, e2e" tests release -E '^gate\.(format|floors|length|docs)$'  # the checkers above
 
 choose_leak_check
-step "build asan ubsan" build dev -- || finish
+step "build asan ubsan" build dev -- unit_tests fuzz_targets || finish
 step "unit asan ubsan" tests dev -L unit
 step "fuzz" tools/fuzz.sh "$FUZZ_SECONDS"
 
