@@ -49,10 +49,11 @@ std::vector<fs::path> weight_files(const fs::path& dir) {
 void refuse_foreign_methods(const TensorMap& tensors, const fs::path& dir) {
   for (const auto& [name, view] : tensors)
     if (const auto method = foreign_method(name))
-      throw_error(ErrorCode::kUnsupported,
-                  "'{}': tensor '{}' is of weights quantised by {} (of {}), which are not read; take the bf16 "
-                  "or fp8 checkpoint that they were made of",
-                  dir.string(), name, method->name, method->tools);
+      throw_error(
+          ErrorCode::kUnsupported,
+          "'{}': tensor '{}' is of weights quantised by {} (of {}), which are not read; take the bf16 "
+          "or fp8 checkpoint that they were made of",
+          dir.string(), name, method->name, method->tools);
 }
 
 // Up to three names that share most of their beginning and end with `wanted`.

@@ -108,8 +108,17 @@ class Checker {
     }
   }
 
+  // As Checkpoint::open() takes them.
+  void note_other_weights() {
+    const auto ours = [](const std::string& name) { return is_weight_file(name) && !is_other_weights(name); };
+    if (std::none_of(names_.begin(), names_.end(), ours)) return;
+    for (const std::string& name : names_)
+      if (is_weight_file(name) && is_other_weights(name))
+        out_.notes.push_back(fmt::format("'{}' is of an adapter or in another layout; it is not read", name));
+  }
+
   void compare_with_index() {
-    if (index_name_.empty()) return;
+    if (index_name_.empty()) return note_other_weights();
     std::size_t absent = 0;
     std::string example;
     std::set<std::string> named;

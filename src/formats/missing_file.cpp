@@ -42,8 +42,9 @@ std::string missing_weights_text(const fs::path& dir) {
   const std::vector<std::string> names = list_folder(dir);
   for (const std::string& name : names)
     if (is_unfinished_download(name))
-      return fmt::format("'{}': *.safetensors expected, got '{}', a download that has not ended; fetch it again",
-                         dir.string(), name);
+      return fmt::format(
+          "'{}': *.safetensors expected, got '{}', a download that has not ended; fetch it again",
+          dir.string(), name);
   for (const std::string& name : names)
     for (const std::string_view ending : kOtherWeights)
       if (name.ends_with(ending) && !is_hidden_name(name))

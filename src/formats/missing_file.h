@@ -1,5 +1,6 @@
 #pragma once
-// What to say where a checkpoint lacks its config.json or its weights: what is there instead, and the way out.
+// What to say where a checkpoint lacks its config.json or its weights: what is there instead, and the way
+// out.
 
 #include <filesystem>
 #include <string>

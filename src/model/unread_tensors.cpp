@@ -61,7 +61,8 @@ bool is_spare_mtp_layer(const Checkpoint& checkpoint, std::int64_t layer) {
 bool is_harmless(const Checkpoint& checkpoint, std::string_view name) {
   constexpr std::array kEndings{
       ".rotary_emb.inv_freq",  // these three: computed from config.json
-      ".rotary_emb.cos_cached", ".rotary_emb.sin_cached",
+      ".rotary_emb.cos_cached",
+      ".rotary_emb.sin_cached",
       ".k_scale",
       ".v_scale",
       ".kv_scale",  // of an fp8 cache, which this program does not have
