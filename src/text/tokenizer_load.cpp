@@ -35,12 +35,12 @@ VocabularyFile read_vocabulary(const std::filesystem::path& dir, const SortedJso
     const bool other = name == "tokenizer.model" || name == "tekken.json" || name == "vocab.json" ||
                        name.ends_with(".tiktoken") || name == "spiece.model";
     if (!other) continue;
-    throw_error(
-        ErrorCode::kUnsupported,
-        "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; take the tokenizer.json of "
-        "the model's publishers, or make one of it in Python: "
-        "transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
-        dir.string(), name);
+    throw_error(ErrorCode::kUnsupported,
+                "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; take the "
+                "tokenizer.json of "
+                "the model's publishers, or make one of it in Python: "
+                "transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+                dir.string(), name);
   }
   throw_error(ErrorCode::kNotFound,
               "{}: no tokenizer: tokenizer.json or tiktoken.model expected beside the weights; take it from "
