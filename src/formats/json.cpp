@@ -75,7 +75,8 @@ class NestingChecker : public nlohmann::json_sax<json> {
     if (text_.find_first_not_of(" \t\r\n") == std::string_view::npos)
       throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got an empty file; fetch it again", where_);
     const bool not_utf8 = std::string_view(e.what()).find("UTF-8") != std::string_view::npos;
-    const bool ended = !not_utf8 && position >= text_.size();
+    const bool closed = last.ends_with('}') || last.ends_with(']');  // too early: behind a comma
+    const bool ended = !not_utf8 && position >= text_.size() && !closed;
     throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got something else at {}{}", where_,
                 place_of(text_, position),
                 ended ? std::string(", where it ends; it is truncated: fetch it again")

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "formats/files.h"
+#include "formats/foreign_file.h"
 #include "text/json_file.h"
 
 namespace latent8 {
@@ -41,25 +42,31 @@ std::vector<Source> sources_of(const nlohmann::json& value, const std::string& w
   return sources;
 }
 
+Source read_template(std::string name, const std::filesystem::path& path) {
+  std::string text = read_text_file(path);
+  refuse_foreign(text, path.string());
+  return {std::move(name), std::move(text)};
+}
+
 // chat_template.jinja and additional_chat_templates/*.jinja, in order of names.
 std::vector<Source> template_files(const std::filesystem::path& dir) {
   std::vector<Source> sources;
-  if (const auto path = dir / "chat_template.jinja"; std::filesystem::exists(path))
-    sources.push_back({std::string(kDefault), read_text_file(path)});
+  if (const auto path = dir / "chat_template.jinja"; is_named(path))
+    sources.push_back(read_template(std::string(kDefault), path));
   const auto more = dir / "additional_chat_templates";
   if (!std::filesystem::is_directory(more)) return sources;
   std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(more))
     if (entry.path().extension() == ".jinja") paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());
-  for (const auto& path : paths) sources.push_back({path.stem().string(), read_text_file(path)});
+  for (const auto& path : paths) sources.push_back(read_template(path.stem().string(), path));
   return sources;
 }
 
 std::vector<Source> find_sources(const std::filesystem::path& dir, const nlohmann::json& config) {
   if (std::vector<Source> files = template_files(dir); !files.empty()) return files;
   auto path = dir / "chat_template.json";
-  const bool own_file = std::filesystem::exists(path);
+  const bool own_file = is_named(path);
   const nlohmann::json holder = own_file ? read_json_file(path) : config;
   if (!own_file) path = dir / "tokenizer_config.json";
   if (!holder.is_object()) throw_error(ErrorCode::kCorrupt, "{}: an object expected", path.string());
@@ -67,7 +74,7 @@ std::vector<Source> find_sources(const std::filesystem::path& dir, const nlohman
 }
 
 nlohmann::json read_object(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return nlohmann::json::object();
+  if (!is_named(path)) return nlohmann::json::object();
   nlohmann::json object = read_json_file(path);
   if (!object.is_object()) throw_error(ErrorCode::kCorrupt, "{}: an object expected", path.string());
   return object;
