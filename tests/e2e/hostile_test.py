@@ -126,7 +126,7 @@ class Hostile(unittest.TestCase):
         entry = json.loads(data[8:8 + length])[name]
         self.assertEqual(entry["dtype"], "BF16")
         struct.pack_into("<H", data, 8 + length + entry["data_offsets"][0] + 2 * index, bits)
-        self.replace("model.safetensors", data)
+        self.replace("model.safetensors", bytes(data))
 
     def test_a_gate_that_is_not_finite_is_refused_by_name(self):
         for bits in (0x7fc0, 0xff80):  # NaN, -Inf
