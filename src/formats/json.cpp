@@ -165,24 +165,6 @@ std::string json_utf8(const nlohmann::ordered_json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-nlohmann::ordered_json parse_nested_json(std::string_view text, const std::string& where, int max_depth) {
-  using Json = nlohmann::ordered_json;
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > max_depth) too_deep = true;
-    return !too_deep;
-  };
-  Json value;
-  try {
-    value = Json::parse(text, watch);
-  } catch (const Json::exception&) {
-    throw_error(ErrorCode::kInvalidArgument, "{}: JSON in UTF-8 expected, got something else", where);
-  }
-  if (too_deep)
-    throw_error(ErrorCode::kInvalidArgument, "{}: at most {} levels of nesting expected", where, max_depth);
-  return value;
-}
-
 std::string shown_json(const json& value) { return shown(value); }
 std::string shown_json(const nlohmann::ordered_json& value) { return shown(value); }
 std::string shown_json(const std::string& text) { return shown(json(text)); }

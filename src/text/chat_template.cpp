@@ -7,6 +7,7 @@
 #include "base/printable.h"
 #include "formats/files.h"
 #include "formats/foreign_file.h"
+#include "formats/nested_json.h"
 #include "text/json_file.h"
 
 namespace latent8 {
@@ -89,7 +90,7 @@ Json template_messages(const Json& messages) {
       throw_error(ErrorCode::kInvalidArgument, "messages: objects expected, got {}", message.type_name());
     Json kept = Json::object();
     for (const auto& [key, value] : message.items())
-      if (!value.is_null()) kept[key] = value;
+      if (!value.is_null()) append_member(kept, key, value);
     for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
       if (!kept.contains(name)) continue;
       const Json reasoning = kept[name];
@@ -169,13 +170,14 @@ std::string ChatTemplate::render(const Json& messages, const Json& tools, bool a
   }
   const Named& chosen = choose(tools.is_array());
   Json variables = Json::object();
-  for (const auto& [name, text] : special_tokens_) variables[name] = text;
+  for (const auto& [name, text] : special_tokens_)
+    if (!extra.contains(name)) variables[name] = text;
   for (const auto& [name, value] : extra.items()) {
     for (const std::string_view own : {"messages", "tools", "documents", "add_generation_prompt"})
       if (name == own)
         throw_error(ErrorCode::kInvalidArgument,
                     "chat_template_kwargs: '{}' has a place of its own in the request", own);
-    variables[name] = value;
+    append_member(variables, name, value);
   }
   variables["messages"] = template_messages(messages);
   variables["tools"] = tools;
