@@ -39,7 +39,6 @@ const Case kCases[] = {
     {"<<<<<<< HEAD\n{", "merge conflict"},
     {"<!-- 404 --><html>", "a web page"},
     {"<head><title>502 Bad Gateway</title>", "a web page"},
-    {"{ \"error\": \"Repository not found\"}", "a server's error message"},
     {"Not Found", "Not found"},
 };
 
@@ -53,6 +52,14 @@ TEST(ForeignFile, IsNamedInsteadOfItsBytes) {
     EXPECT_THAT(error_of(ErrorCode::kCorrupt, [&] { parse_json(c.bytes, "config.json"); }),
                 testing::AllOf(testing::StartsWith("config.json: the file is"), testing::HasSubstr(c.said)));
   }
+}
+
+TEST(ForeignFile, AServersErrorInJsonIsNoWeights) {
+  const std::string answer = R"({ "error": "Repository not found"})";
+
+  EXPECT_THAT(error_of(ErrorCode::kCorrupt,
+                       [&] { parse_safetensors_header(std::as_bytes(std::span(answer)), "w.safetensors"); }),
+              testing::HasSubstr("a server's error message"));
 }
 
 TEST(ForeignFile, AHeaderOfAnyLengthIsNoOtherFile) {
