@@ -75,7 +75,8 @@ format: ## format every C++ file that git knows
 	@python3 tools/check_format.py --fix
 
 tidy: build ## clang-tidy over src/ (minutes); FILES="..." for some files
-	@clang-tidy-19 -p build/release --quiet $(or $(FILES),$(shell git ls-files 'src/*.cpp'))
+	@cmake --preset release -B build/tidy -DCMAKE_UNITY_BUILD=OFF >/dev/null
+	@clang-tidy-19 -p build/tidy --quiet $(or $(FILES),$(shell git ls-files 'src/*.cpp'))
 
 clean: ## remove build/
 	rm -rf build
