@@ -74,13 +74,16 @@ NeedlePrompt NeedleMaker::make(std::int64_t length, double depth, std::uint64_t 
   if (length < without_filler)
     throw_error(ErrorCode::kInvalidArgument, "length: at least {} tokens expected for the question, got {}",
                 without_filler, length);
-  // Text that is cut and joined has other tokens at the seams: what is too long loses the difference.
+  // Text that is cut and joined has other tokens at the seams: a few tries come near, and none is too long.
+  constexpr std::int64_t kNear = 8;
   std::int64_t filler = length - without_filler;
   NeedlePrompt prompt = assemble(filler, depth, seed);
-  while (size(prompt) > length && filler > 0) {
-    filler = std::max<std::int64_t>(filler - (size(prompt) - length), 0);
+  const auto adjust = [&] {
+    filler = std::max<std::int64_t>(filler + length - size(prompt), 0);
     prompt = assemble(filler, depth, seed);
-  }
+  };
+  for (int i = 0; i < 4 && (size(prompt) > length || size(prompt) + kNear < length); ++i) adjust();
+  while (size(prompt) > length && filler > 0) adjust();
   return prompt;
 }
 

@@ -12,7 +12,8 @@ using ::testing::HasSubstr;
 
 const std::string kTinyModel = LATENT8_SOURCE_DIR "/models/tiny-r1";
 constexpr const char* kFillerText =
-    "A cache keeps what was computed. Pages of a cache have one size. A page that nobody reads is given back. ";
+    "A cache keeps what was computed. Pages of a cache have one size. A page that nobody reads is given "
+    "back. ";
 
 std::string as_question(const std::string& question) { return "Q: " + question + "\nA: "; }
 
