@@ -63,6 +63,12 @@ void split_target(std::string_view target, HttpRequest& request) {
   request.query = question == std::string_view::npos ? "" : std::string(target.substr(question + 1));
 }
 
+std::string_view HttpRequest::header(std::string_view name) const {
+  for (const auto& [key, value] : headers)
+    if (key == name) return value;
+  return {};
+}
+
 std::optional<HttpRefusal> framing_refusal(const HttpRequest& request, bool http_1_1) {
   std::vector<std::string> codings;
   std::size_t hosts = 0;
