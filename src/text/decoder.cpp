@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "formats/json.h"
 #include "text/byte_alphabet.h"
+#include "text/growth.h"
 #include "text/json_file.h"
 
 namespace latent8 {
@@ -17,9 +18,18 @@ int hex_digit(char c) {
   return -1;
 }
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
+// token_bytes: of the token before any replacement.
+std::string replaced(std::string_view text, std::string_view from, std::string_view to,
+                     std::size_t token_bytes) {
+  std::string out;
+  std::size_t done = 0;
+  for (std::size_t at; (at = text.find(from, done)) != std::string_view::npos; done = at + from.size()) {
+    out += text.substr(done, at - done);
+    out += to;
+    check_growth("decoder", token_bytes, out.size());
+  }
+  out += text.substr(done);
+  return out;
 }
 
 }  // namespace
@@ -73,7 +83,7 @@ std::string TokenDecoder::bytes(std::string_view token, bool& is_byte) const {
   is_byte = false;
   if (is_byte_level) return bytes_from_alphabet(token).value_or(std::string(token));
   std::string text(token);
-  for (const auto& [from, to] : replacements_) replace_all(text, from, to);
+  for (const auto& [from, to] : replacements_) text = replaced(text, from, to, token.size());
   if (byte_fallback && text.size() == 6 && text.starts_with("<0x") && text[5] == '>' &&
       hex_digit(text[3]) >= 0 && hex_digit(text[4]) >= 0) {
     is_byte = true;

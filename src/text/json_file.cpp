@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "formats/foreign_file.h"
 #include "formats/json.h"
+#include "formats/nested_json.h"
 #include "sys/mapped_file.h"
 
 namespace latent8 {
@@ -16,6 +17,9 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   refuse_foreign(text, path.string());
+  if (json_nesting(text) > kMaxJsonDepth)
+    throw_error(ErrorCode::kCorrupt, "{}: nesting of at most {} levels expected, got {}", path.string(),
+                kMaxJsonDepth, json_nesting(text));
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "formats/json.h"
+#include "text/growth.h"
 #include "text/json_file.h"
 #include "text/onig_syntax.h"
 #include "text/unicode_canonical.h"
@@ -39,6 +40,7 @@ void Normalizer::add(const nlohmann::json& part, const std::string& where) {
 std::string Normalizer::apply(std::string_view text, SplitRegex::Matcher& matcher) const {
   std::string now(text);
   for (const Step& step : steps_) {
+    check_growth("normalizer", text.size(), now.size());
     if (step.kind == Kind::kNfc) now = to_nfc(now);
     if (step.kind == Kind::kNfd) now = to_nfd(now);
     if (step.kind == Kind::kPrepend && !now.empty()) now.insert(0, step.content);
@@ -48,6 +50,7 @@ std::string Normalizer::apply(std::string_view text, SplitRegex::Matcher& matche
     step.pattern->for_each_match(now, matcher, [&](TextRange match) {
       out += std::string_view(now).substr(done, match.begin - done);
       out += step.content;
+      check_growth("normalizer", text.size(), out.size());
       done = match.end;
     });
     out += std::string_view(now).substr(done);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "formats/json.h"
+#include "text/growth.h"
 #include "text/json_file.h"
 #include "text/onig_syntax.h"
 
@@ -124,6 +125,12 @@ void PreTokenizer::add_metaspace(const SortedJson& part, const std::string& wher
   stages_.push_back(std::move(stage));
 }
 
+bool PreTokenizer::keeps_text() const {
+  return std::all_of(stages_.begin(), stages_.end(), [](const Stage& stage) {
+    return stage.from.empty() && stage.behavior != Behavior::kRemoved;
+  });
+}
+
 void PreTokenizer::split(std::string_view text, bool at_start, SplitRegex::Matcher& matcher,
                          Pieces& pieces) const {
   pieces.text = text;
@@ -131,7 +138,8 @@ void PreTokenizer::split(std::string_view text, bool at_start, SplitRegex::Match
   if (!text.empty()) pieces.ranges.push_back({0, text.size()});
   std::vector<TextRange> cut_ranges;
   for (const Stage& stage : stages_) {
-    if (stage.prefix_where != Prefix::kNever || !stage.from.empty()) change(stage, at_start, pieces);
+    if (stage.prefix_where != Prefix::kNever || !stage.from.empty())
+      change(stage, at_start, text.size(), pieces);
     if (!stage.regex) continue;
     cut_ranges.clear();
     for (const TextRange piece : pieces.ranges) cut(stage, pieces.text, piece, matcher, cut_ranges);
@@ -139,7 +147,7 @@ void PreTokenizer::split(std::string_view text, bool at_start, SplitRegex::Match
   }
 }
 
-void PreTokenizer::change(const Stage& stage, bool at_start, Pieces& pieces) {
+void PreTokenizer::change(const Stage& stage, bool at_start, std::size_t text_bytes, Pieces& pieces) {
   std::string out;
   out.reserve(pieces.text.size() + pieces.text.size() / 2);
   for (TextRange& piece : pieces.ranges) {
@@ -150,12 +158,14 @@ void PreTokenizer::change(const Stage& stage, bool at_start, Pieces& pieces) {
     for (const char c : before) {
       if (!stage.from.empty() && c == stage.from[0]) {
         out += stage.to;
+        check_growth("pre_tokenizer", text_bytes, out.size());
       } else {
         out += c;
       }
     }
     if (may_prefix && !std::string_view(out).substr(begin).starts_with(stage.prefix))
       out.insert(begin, stage.prefix);
+    check_growth("pre_tokenizer", text_bytes, out.size());
     piece = {begin, out.size()};
   }
   pieces.changed = std::move(out);

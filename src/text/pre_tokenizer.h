@@ -21,6 +21,8 @@ class PreTokenizer {
 
   // Whether pieces are merged byte by byte (ByteLevel) and not character by character.
   bool is_byte_level() const { return is_byte_level_; }
+  // Whether all of a text is in its pieces as it is, beside spaces in front.
+  bool keeps_text() const;
 
   // The pieces of a text. Where a part of the pre_tokenizer changes text (a prefix space, Metaspace), they
   // are ranges of a changed copy.
@@ -52,7 +54,7 @@ class PreTokenizer {
   void add_metaspace(const nlohmann::json& part, const std::string& where);
   void add_regex(std::string_view regex, Behavior behavior, const std::string& where);
   static Behavior behavior(const nlohmann::json& part, const std::string& where);
-  static void change(const Stage& stage, bool at_start, Pieces& pieces);
+  static void change(const Stage& stage, bool at_start, std::size_t text_bytes, Pieces& pieces);
   static void cut(const Stage& stage, std::string_view text, TextRange piece, SplitRegex::Matcher& matcher,
                   std::vector<TextRange>& out);
 

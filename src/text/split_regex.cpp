@@ -19,7 +19,7 @@ constexpr std::size_t kJitStackBytes = std::size_t{16} << 20;
 // Linear patterns need a few steps per byte; a megabyte of spaces must pass, an exponential pattern must not.
 constexpr std::uint32_t kMatchLimit = 100'000'000;
 constexpr std::uint32_t kHeapLimitKib = 256 * 1024;
-constexpr std::size_t kShownBytes = 80;  // of a pattern, in a message
+constexpr std::size_t kShownPatternBytes = 80;  // of a pattern, in a message
 
 std::string pcre_message(int code) {
   std::array<PCRE2_UCHAR, 256> text{};
@@ -111,7 +111,7 @@ SplitRegex::SplitRegex(std::string_view pattern, std::string_view where) {
   // What is left over is a limit of PCRE2: a look-behind without a fixed length, a pattern too large.
   if (code->code == nullptr)
     throw_error(ErrorCode::kUnsupported, "{}: regex '{}' is not supported: {}", where,
-                pattern.substr(0, kShownBytes), message);
+                pattern.substr(0, kShownPatternBytes), message);
   code_ = std::move(code);
 }
 

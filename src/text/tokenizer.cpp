@@ -134,6 +134,11 @@ std::vector<std::int32_t> Tokenizer::encode_prompt(std::string_view text) const 
   return ids;
 }
 
+std::int64_t Tokenizer::least_tokens(std::size_t bytes) const {
+  const std::size_t longest = parts_->longest_token;
+  return longest == 0 ? 0 : static_cast<std::int64_t>((bytes + longest - 1) / longest);
+}
+
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, bool keep_special) const {
   IncrementalDetokenizer detokenizer(*this, keep_special);
   std::string text;

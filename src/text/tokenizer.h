@@ -37,6 +37,11 @@ class Tokenizer {
   // add_special_tokens (BOS, mostly). A BOS that begins the text is not doubled.
   std::vector<std::int32_t> encode_prompt(std::string_view text) const;
 
+  // A text of so many bytes has at least so many tokens, by the longest of the vocabulary; 0 where nothing
+  // can be said, because the tokenizer may leave parts of a text out. Takes no time, which encode does: a run
+  // of spaces, of which any number may be one piece, takes ten times as long as words.
+  std::int64_t least_tokens(std::size_t bytes) const;
+
   // The text of ids, as the file's decoder joins it; bytes that are not UTF-8 become U+FFFD. Ids without a
   // token (a model's vocabulary may be padded) add nothing; special tokens add nothing unless keep_special.
   std::string decode(std::span<const std::int32_t> ids, bool keep_special = true) const;

@@ -133,7 +133,8 @@ AddedTokenEntry read_added_token(const SortedJson& entry, std::int32_t id, const
                       false};
   // The library's own default: what is not special is looked for in normalised text.
   out.normalized = fields.boolean("normalized", !out.token.special);
-  if (out.token.content.empty()) fields.refuse("content", "a text that is not empty");
+  if (out.token.content.empty() || out.token.content.size() > kMaxTokenBytes)
+    fields.refuse("content", fmt::format("a text of 1 to {} bytes", kMaxTokenBytes));
   return out;
 }
 

@@ -121,6 +121,20 @@ IdMap ids_by_text(const VocabularyFile& file) {
   return ids;
 }
 
+// See Parts::longest_token: every byte of a text is in one token, as it is.
+std::size_t longest_token(const VocabularyFile& file) {
+  const auto strips = [](const AddedTokenEntry& entry) { return entry.token.lstrip || entry.token.rstrip; };
+  const auto is_known = [](std::int32_t id) { return id >= 0; };
+  const std::array<std::int32_t, 256>& bytes = file.model.byte_ids;
+  if (!file.pre_tokenizer.is_byte_level() || !file.pre_tokenizer.keeps_text() ||
+      !file.normalizer.changes_nothing() || !std::all_of(bytes.begin(), bytes.end(), is_known) ||
+      std::any_of(file.added.begin(), file.added.end(), strips))
+    return 0;
+  std::size_t longest = 0;
+  for (const Token& token : file.tokens) longest = std::max(longest, token.bytes.size());
+  return longest;
+}
+
 std::optional<std::int32_t> named_token(const SortedJson& config, const std::string& key, const IdMap& ids,
                                         const std::string& where) {
   const std::string text = token_text(config, key, where);
@@ -183,6 +197,7 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
   place_added_tokens(file, dir.string());
 
   IdMap ids = ids_by_text(file);
+  const std::size_t longest = longest_token(file);
   std::vector<AddedToken> added, added_normalized;
   for (AddedTokenEntry& entry : file.added) {
     entry.token.content = normalized_content(entry, file.normalizer);
@@ -192,7 +207,7 @@ std::unique_ptr<const Tokenizer::Parts> Tokenizer::read_parts(const std::filesys
       Parts{std::move(file.tokens), std::move(ids), AddedTokenMatcher(std::move(added)),
             AddedTokenMatcher(std::move(added_normalized)), std::move(file.normalizer),
             std::move(file.pre_tokenizer), Bpe(std::move(file.model)), std::move(file.decoder),
-            std::move(file.affixes), file.is_tiktoken, std::nullopt, std::nullopt});
+            std::move(file.affixes), file.is_tiktoken, longest, std::nullopt, std::nullopt});
   const auto size = static_cast<std::int32_t>(parts->tokens.size());
   for (const auto* affix : {&parts->affixes.prefix, &parts->affixes.suffix})
     for (const std::int32_t id : *affix)

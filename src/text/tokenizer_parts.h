@@ -49,7 +49,10 @@ struct VocabularyFile {
   void add_ordinary(std::int32_t id, const std::string& text, const std::string& where);
 };
 
-constexpr std::int64_t kMaxTokenId = (1 << 24) - 1;  // a hundred times the largest vocabulary in use
+constexpr std::int64_t kMaxTokenId = (1 << 22) - 1;  // sixteen times the largest vocabulary in use
+// Of an added token, which is looked for at every place of a text, and of a token of tiktoken.model, of which
+// every cut is looked at. The longest in use have 128.
+constexpr std::size_t kMaxTokenBytes = 1024;
 
 // Throws: Error{kCorrupt} naming `where`.
 std::int32_t checked_token_id(const nlohmann::json& value, const std::string& where);
@@ -76,6 +79,7 @@ struct Tokenizer::Parts {
   TokenDecoder decoder;
   Affixes affixes;
   bool is_tiktoken = false;
+  std::size_t longest_token = 0;  // bytes of text that one token stands for at most; 0: any number
   std::optional<std::int32_t> bos_id;
   std::optional<std::int32_t> eos_id;
 

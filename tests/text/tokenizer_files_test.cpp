@@ -216,6 +216,44 @@ TEST(TokenizerFiles, NamesThePartThatHasAnotherTypeOrIsNotSupported) {
               Not(HasSubstr("\x1b")));
 }
 
+TEST(TokenizerFiles, RefusesNestingWithoutEnd) {
+  const TempDir dir;
+  std::string deep;
+  constexpr int kLevels = 200'000;
+  for (int i = 0; i < kLevels; ++i) deep += R"({"type":"Sequence","normalizers":[)";
+  for (int i = 0; i < kLevels; ++i) deep += "]}";
+  dir.write("tokenizer.json", R"({"model": {}, "normalizer": )" + deep + "}");
+  EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("nesting of at most 64 levels expected"));
+}
+
+// Forty rules that double a text: 10^12 bytes of one.
+TEST(TokenizerFiles, BoundsWhatRulesMakeOfAText) {
+  const auto forty = [](const char* name, const SortedJson& rule) {
+    SortedJson rules = {{"type", "Sequence"}, {name, SortedJson::array()}};
+    for (int i = 0; i < 40; ++i) rules[name].push_back(rule);
+    return rules;
+  };
+  const SortedJson doubled = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  const SortedJson spaces = {{"type", "Metaspace"}, {"replacement", "  "}, {"prepend_scheme", "never"}};
+  const TempDir dir;
+  const auto says = [&](const char* key, const SortedJson& rules) {
+    SortedJson file = llama_like();
+    file["normalizer"] = nullptr;
+    file[key] = rules;
+    dir.write("tokenizer.json", file.dump());
+    try {
+      Tokenizer::load(dir.path()).encode("a a");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("accepted");
+  };
+
+  EXPECT_THAT(says("normalizer", forty("normalizers", doubled)), HasSubstr("normalizer: at most 1216 bytes"));
+  EXPECT_THAT(says("pre_tokenizer", forty("pretokenizers", spaces)), HasSubstr("pre_tokenizer: at most"));
+  EXPECT_THAT(says("decoder", forty("decoders", doubled)), HasSubstr("decoder: at most"));
+}
+
 TEST(TokenizerFiles, NamesTheOtherFilesOfTokenizersAndTheWayOut) {
   const TempDir dir;
   EXPECT_THAT(refusal(dir, ErrorCode::kNotFound), HasSubstr("tokenizer.json or tiktoken.model expected"));
@@ -223,13 +261,30 @@ TEST(TokenizerFiles, NamesTheOtherFilesOfTokenizersAndTheWayOut) {
   EXPECT_THAT(refusal(dir, ErrorCode::kUnsupported), HasSubstr("save_pretrained"));
 }
 
-TEST(TokenizerFiles, ReadsTiktokenModelWithReservedTokens) {
-  const TempDir dir;
+// Lines of tiktoken.model for the 256 bytes.
+std::string byte_lines() {
   std::string lines;
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (unsigned byte = 0; byte < 256; ++byte)
     lines += std::string{kDigits[byte >> 2], kDigits[(byte & 3) << 4]} + "== " + std::to_string(byte) + "\n";
-  dir.write("tiktoken.model", lines + "YWI= 256\n");  // ab
+  return lines;
+}
+
+// Every cut of a token is looked at: of 300 kB that takes an hour.
+TEST(TokenizerFiles, RefusesTokensThatAreLongerThanAnyInUse) {
+  const TempDir dir;
+  dir.write("tiktoken.model", byte_lines() + std::string(400'000, 'Y') + " 256\n");
+  EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("line 257: a token of at most 1024 bytes"));
+
+  SortedJson file = llama_like();
+  file["added_tokens"].push_back(added(300, std::string(2000, 'a')));
+  dir.write("tokenizer.json", file.dump());
+  EXPECT_THAT(refusal(dir, ErrorCode::kUnsupported), HasSubstr("'content': a text of 1 to 1024 bytes"));
+}
+
+TEST(TokenizerFiles, ReadsTiktokenModelWithReservedTokens) {
+  const TempDir dir;
+  dir.write("tiktoken.model", byte_lines() + "YWI= 256\n");  // ab
   dir.write("tokenizer_config.json", R"({"tokenizer_class": "TikTokenTokenizer", "eos_token": "[EOS]",
       "added_tokens_decoder": {"258": {"content": "[EOS]", "special": true}}})");
 
@@ -240,9 +295,9 @@ TEST(TokenizerFiles, ReadsTiktokenModelWithReservedTokens) {
   EXPECT_EQ(tokenizer.eos_id(), 258);
   EXPECT_EQ(tokenizer.vocab_size(), 257 + 256);
 
-  dir.write("tiktoken.model", lines + "YWI 256\n");
+  dir.write("tiktoken.model", byte_lines() + "YWI 256\n");
   EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("line 257"));
-  dir.write("tiktoken.model", lines + "YWI= 7\n");
+  dir.write("tiktoken.model", byte_lines() + "YWI= 7\n");
   EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("its id 7 belongs to another token too"));
   dir.write("tiktoken.model", "YWI= 0\n");
   EXPECT_THAT(refusal(dir, ErrorCode::kCorrupt), HasSubstr("no token for byte 0x00"));
