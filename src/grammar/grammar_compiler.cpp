@@ -4,14 +4,23 @@
 #include "grammar/grammar.h"
 #include "grammar/json_schema.h"
 #include "grammar/repetition.h"
+#include "grammar/timed_backend.h"
 
 namespace latent8 {
+namespace {
+
+constexpr double kLongest_s = 30.0;  // 10,000 long values of an enum take 3 s with 129K tokens
+
+}  // namespace
+
 GrammarCompiler::GrammarCompiler(std::function<GrammarVocabulary()> vocabulary, GrammarLimits limits)
     : limits_(limits), vocabulary_(std::move(vocabulary)) {}
 GrammarCompiler::~GrammarCompiler() = default;
 
 const GrammarBackend& GrammarCompiler::backend() {
-  std::call_once(started_, [this] { backend_ = make_grammar_backend(vocabulary_()); });
+  std::call_once(started_, [this] {
+    backend_ = std::make_unique<const TimedBackend>(make_grammar_backend(vocabulary_()), kLongest_s);
+  });
   return *backend_;
 }
 
@@ -29,7 +38,7 @@ GrammarSpec GrammarCompiler::prepared(const GrammarSpec& spec) {
       out.text = checked_json_schema(spec.text, "the schema", keeps_json);
       break;
     case GrammarKind::kRegex:
-      check_repetitions(spec.text, Repetitions::kRegex, "the expression");
+      check_repetitions(spec.text, Repetitions::kRegex, "the expression", 0.0, kMaxExpandedAlone);
       break;
     case GrammarKind::kEbnf:
       check_repetitions(spec.text, Repetitions::kEbnf, "the grammar");

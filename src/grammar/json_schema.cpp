@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "formats/json.h"
+#include "formats/nested_json.h"
 #include "grammar/repetition.h"
 #include "grammar/schema_keywords.h"
 
@@ -312,7 +313,8 @@ void check_tag(Json& tag, const PatternCheck& keeps_json) {
     if (!tag.contains("max_whitespace_cnt")) tag["max_whitespace_cnt"] = kMaxWhiteSpace;
   }
   if (tag["type"] == "regex")
-    check_repetitions(text("pattern"), Repetitions::kRegex, "an expression of the structural tag");
+    check_repetitions(text("pattern"), Repetitions::kRegex, "an expression of the structural tag", 0.0,
+                      kMaxExpandedAlone);
   if (tag["type"] == "grammar")
     check_repetitions(text("grammar"), Repetitions::kEbnf, "a grammar of the structural tag");
 }

@@ -42,17 +42,17 @@ std::size_t skip(std::string_view text, std::size_t at, char end) {
 
 }  // namespace
 
-double check_repetitions(std::string_view text, Repetitions in, const std::string& where, double already) {
-  const double most = kMaxExpanded - already + static_cast<double>(text.size());
+double check_repetitions(std::string_view text, Repetitions in, const std::string& where, double already,
+                         double most) {
+  const double left = most - already + static_cast<double>(text.size());
   std::vector<double> sizes = {0.0};  // elements of the groups that are open
   double last = 0.0;                  // of the last element, which a count may follow
   const auto add = [&](double size) {
     last = size;
     sizes.back() += size;
-    if (sizes.back() > most)
+    if (sizes.back() > left)
       throw_error(ErrorCode::kInvalidArgument,
-                  "{}: repetition counts that add at most {} elements expected, got more", where,
-                  kMaxExpanded);
+                  "{}: repetition counts that add at most {} elements expected, got more", where, most);
   };
   for (std::size_t at = 0; at < text.size();) {
     const char c = text[at];
