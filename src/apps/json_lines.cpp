@@ -12,36 +12,17 @@
 #include "base/printable.h"
 #include "formats/files.h"
 #include "formats/json.h"
+#include "formats/nested_json.h"
 #include "text/utf8.h"
 
 namespace latent8 {
 namespace {
 
-// How deep arrays and objects nest. Copies of a document are recursive, so that it is asked before parsing.
-std::size_t nesting(const std::string& json) {
-  std::size_t depth = 0, deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
 OrderedJson parse_object(const std::string& line) {
   constexpr std::size_t kMaxNesting = 200;
   if (const auto offset = first_invalid_utf8(line))
     throw_error(ErrorCode::kInvalidArgument, "UTF-8 expected, got another byte at offset {}", *offset);
-  if (nesting(line) > kMaxNesting)
+  if (json_nesting(line) > kMaxNesting)
     throw_error(ErrorCode::kInvalidArgument, "JSON nested more than {} levels deep", kMaxNesting);
   OrderedJson object;
   try {

@@ -43,9 +43,6 @@ std::string shown_json(const std::string& text);  // as a JSON string
 
 // Compact, in UTF-8; what is none becomes U+FFFD.
 std::string json_utf8(const nlohmann::ordered_json& value);
-// Text of a stranger. Throws: Error{kInvalidArgument} beginning with `where` for what is no JSON in UTF-8 or
-// nests deeper than max_depth.
-nlohmann::ordered_json parse_nested_json(std::string_view text, const std::string& where, int max_depth);
 
 // Members of one object, checked: every refusal reads "WHERE: 'KEY': EXPECTED expected, got VALUE". A member
 // that is null counts as absent. A view: the object must outlive it.

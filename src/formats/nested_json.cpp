@@ -1,12 +1,12 @@
 #include "formats/nested_json.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
-#include "formats/json.h"
 
 namespace latent8 {
 namespace {
@@ -91,6 +91,31 @@ Json parse_nested_json(std::string_view text, const std::string& where, int max_
   if (builder.too_deep())
     throw_error(ErrorCode::kInvalidArgument, "{}: at most {} levels of nesting expected", where, max_depth);
   throw_error(ErrorCode::kInvalidArgument, "{}: JSON in UTF-8 expected, got something else", where);
+}
+
+std::optional<Json> try_nested_json(std::string_view text, int max_depth) {
+  OrderedBuilder builder(static_cast<std::size_t>(max_depth));
+  if (!Json::sax_parse(text.begin(), text.end(), &builder)) return std::nullopt;
+  return builder.take();
+}
+
+std::size_t json_nesting(std::string_view text) {
+  std::size_t depth = 0, deepest = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      if (c == '"') in_string = false;
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return deepest;
 }
 
 void append_member(Json& object, const std::string& key, Json value) {

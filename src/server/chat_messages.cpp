@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/json.h"
+#include "formats/nested_json.h"
 #include "server/api_error.h"
 #include "text/tool_format.h"
 
@@ -106,7 +107,7 @@ void fit_arguments(Json& messages, bool as_text) {
       Json& arguments = calls[k]["function"]["arguments"];
       if (arguments.is_string() == as_text) continue;
       Json fitted = as_text ? Json(arguments.dump())
-                            : Json::parse(arguments.get<std::string>(), nullptr, /*allow_exceptions=*/false);
+                            : try_nested_json(arguments.get<std::string>(), kMaxBodyDepth).value_or(nullptr);
       if (!as_text && !fitted.is_object())
         refuse(fmt::format("messages[{}].tool_calls[{}].function.arguments", i, k),
                "a JSON object as a text (this model's chat template reads objects)", arguments);

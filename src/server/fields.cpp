@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "formats/json.h"
+#include "formats/nested_json.h"
 #include "latent8/error.h"
 #include "server/api_error.h"
 
@@ -14,14 +15,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMaxDepth = 64;
-
 }  // namespace
 
 Json parse_body(std::string_view body) {
   Json json;
   try {
-    json = parse_nested_json(body, "the body", kMaxDepth);
+    json = parse_nested_json(body, "the body", kMaxBodyDepth);
   } catch (const Error& error) {
     throw ApiError{.status = 400, .message = error.what(), .param = "", .code = "invalid_json"};
   }
@@ -123,13 +122,13 @@ const Json* Fields::object(const char* key) const {
   return value;
 }
 
-std::optional<std::vector<std::int32_t>> Fields::token_ids(const char* key) const {
+std::optional<std::vector<std::int32_t>> Fields::token_ids(const char* key, std::int64_t end) const {
   const Json* list = array(key);
   if (list == nullptr) return {};
   std::vector<std::int32_t> ids;
   for (const Json& id : *list) {
-    if (!id.is_number_integer() || id < 0 || id > std::numeric_limits<std::int32_t>::max())
-      refuse(key, "a list of token ids");
+    if (!id.is_number_integer() || id < 0 || id >= end)
+      refuse(key, fmt::format("a list of token ids from 0 to {}", end - 1));
     ids.push_back(id.get<std::int32_t>());
   }
   return ids;

@@ -11,7 +11,10 @@
 
 namespace latent8 {
 
-// The body as one JSON object. Throws: ApiError 400 for anything else, and for nesting deeper than 64.
+// Of JSON in a body, and of JSON in a text of it: copies are recursive.
+inline constexpr int kMaxBodyDepth = 64;
+
+// The body as one JSON object. Throws: ApiError 400 for anything else, and for nesting deeper than that.
 nlohmann::ordered_json parse_body(std::string_view body);
 
 // A view of one object, which must outlive it. A member that is null counts as absent. All methods throw
@@ -30,7 +33,9 @@ class Fields {
   std::string need_text(const char* key) const;  // which must be there
   const nlohmann::ordered_json* array(const char* key) const;
   const nlohmann::ordered_json* object(const char* key) const;
-  std::optional<std::vector<std::int32_t>> token_ids(const char* key) const;
+  // Each of 0 or more, and below `end`.
+  std::optional<std::vector<std::int32_t>> token_ids(
+      const char* key, std::int64_t end = std::int64_t{std::numeric_limits<std::int32_t>::max()} + 1) const;
   // A text or a list of texts, none of them empty.
   std::vector<std::string> texts(const char* key, std::size_t most) const;
 

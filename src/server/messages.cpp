@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "formats/nested_json.h"
 #include "server/api_error.h"
+#include "server/fields.h"
 #include "server/reply_parts.h"
 
 namespace latent8 {
@@ -17,8 +19,8 @@ using Kind = AnswerBlock::Kind;
 // A call's arguments as the object that Anthropic's clients read. What is no object is wrapped in the way
 // that Anthropic's documentation of streamed tool use advises.
 Json input_of(const AnswerBlock& call) {
-  Json input = Json::parse(call.text, nullptr, /*allow_exceptions=*/false);
-  if (input.is_object()) return input;
+  std::optional<Json> input = try_nested_json(call.text, kMaxBodyDepth);
+  if (input && input->is_object()) return *std::move(input);
   return {{"INVALID_JSON", call.text}};
 }
 

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "formats/nested_json.h"
+#include "server/fields.h"
 #include "text/tool_marks.h"
 
 namespace latent8 {
@@ -83,7 +85,7 @@ Json content_tag(const GrammarSpec& content) {
       return {{"type", "json_schema"}, {"json_schema", {{"type", "object"}, {"additionalProperties", true}}}};
     case GrammarKind::kJsonSchema:
       return {{"type", "json_schema"},
-              {"json_schema", Json::parse(content.text, nullptr, /*allow_exceptions=*/false)}};
+              {"json_schema", parse_nested_json(content.text, "the schema", kMaxBodyDepth)}};
     case GrammarKind::kRegex:
       return {{"type", "regex"}, {"pattern", content.text}};
     case GrammarKind::kEbnf:
@@ -91,7 +93,7 @@ Json content_tag(const GrammarSpec& content) {
     case GrammarKind::kStructuralTag:
       break;
   }
-  const Json tag = Json::parse(content.text, nullptr, /*allow_exceptions=*/false);
+  const Json tag = parse_nested_json(content.text, "the structural tag", kMaxBodyDepth);
   return tag.is_object() && tag.contains("format") ? tag["format"] : tag;
 }
 

@@ -4,7 +4,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "formats/json.h"
 #include "support/errors.h"
 
 namespace latent8 {
@@ -28,6 +27,19 @@ TEST(NestedJson, CountsLevels) {
   EXPECT_NO_THROW(parse("[[[]]]", 3));
   EXPECT_EQ(error_of(ErrorCode::kInvalidArgument, [] { parse("[{\"a\":[]}]", 2); }),
             "it: at most 2 levels of nesting expected");
+}
+
+TEST(NestedJson, SaysHowDeepATextNestsWithoutParsingIt) {
+  EXPECT_EQ(json_nesting(R"({"a]}[[[": [{"b\\\"[[": 1}, []]})"), 3U);
+  EXPECT_EQ(json_nesting("1"), 0U);
+  EXPECT_EQ(json_nesting(std::string(1'000'000, '[')), 1'000'000U);
+}
+
+TEST(NestedJson, TriesATextThatMayBeNoneOrTooDeep) {
+  EXPECT_EQ(try_nested_json("[[]]", 2), Json::parse("[[]]"));
+  EXPECT_FALSE(try_nested_json("[[[]]]", 2));
+  EXPECT_FALSE(try_nested_json("[[", 2));
+  EXPECT_FALSE(try_nested_json(std::string(1'000'000, '['), 64));
 }
 
 // The library's parser takes minutes for either.

@@ -67,6 +67,17 @@ TEST(ChatMessages, RefuseArgumentsThatTheTemplateCannotRead) {
   EXPECT_EQ(refused([&] { fit_arguments(messages, false); }), "messages[0].tool_calls[0].function.arguments");
 }
 
+TEST(ChatMessages, RefuseArgumentsThatNestWithoutEnd) {
+  std::string deep;
+  constexpr int kLevels = 1'000'000;
+  for (int i = 0; i < kLevels; ++i) deep += R"({"a":)";
+  deep += "1" + std::string(kLevels, '}');
+  Json messages = parse(R"([{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}])");
+  messages[0]["tool_calls"][0]["function"]["arguments"] = deep;
+
+  EXPECT_EQ(refused([&] { fit_arguments(messages, false); }), "messages[0].tool_calls[0].function.arguments");
+}
+
 TEST(ChatMessages, RefuseTheOlderFormOfCalls) {
   const Json functions = parse(R"({"functions": []})");
   const Json message = parse(R"({"messages": [{"role": "function", "name": "f", "content": "x"}]})");

@@ -126,6 +126,13 @@ TEST_P(ToolGrammar, TakesTheFormOfTheContentOrCalls) {
   EXPECT_FALSE(takes(automatic, "Hello.", true, schema));
 }
 
+TEST_P(ToolGrammar, RefusesAFormOfTheContentThatNestsWithoutEnd) {
+  const ToolChoice automatic{.mode = Mode::kAuto, .name = ""};
+  for (const GrammarKind kind : {GrammarKind::kJsonSchema, GrammarKind::kStructuralTag})
+    EXPECT_THROW(takes(automatic, "", true, GrammarSpec{.kind = kind, .text = std::string(1'000'000, '[')}),
+                 Error);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, ToolGrammar, ::testing::ValuesIn(formats()),
                          [](const auto& info) { return std::string(to_string(info.param.format)); });
 
