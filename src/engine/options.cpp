@@ -114,6 +114,8 @@ void check_sampling(const SamplingParams& p, std::int64_t vocab_size) {
   need(p.min_tokens >= 0, "min_tokens", "0 or more", p.min_tokens);
   need(p.max_tokens >= 0, "max_tokens", "0 or more", p.max_tokens);
   need(p.logprobs >= -1 && p.logprobs <= 64, "logprobs", "-1 to 64", p.logprobs);
+  for (const std::int32_t id : p.stop_token_ids)
+    need(id >= 0 && id < vocab_size, "stop_token_ids", "token ids of the model", id);
   constexpr float kMaxBias = 1e6F;  // what stays finite when it is added
   for (const auto& [id, bias] : p.logit_bias) {
     need(id >= 0 && id < vocab_size, "logit_bias", "token ids of the model", id);

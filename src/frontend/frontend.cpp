@@ -75,7 +75,8 @@ Frontend Frontend::load(std::shared_ptr<const Checkpoint> checkpoint, const Engi
 Frontend::Frontend(Tokenizer tokenizer, std::optional<ChatTemplate> chat_template, Engine engine)
     : tokenizer_(std::make_unique<const Tokenizer>(std::move(tokenizer))),
       chat_template_(std::move(chat_template)),
-      engine_(std::make_unique<Engine>(std::move(engine))) {
+      engine_(std::make_unique<Engine>(std::move(engine))),
+      most_prompt_tokens_(engine_->info().max_model_len - 1) {
   forms_ =
       std::make_unique<AnswerForms>(*tokenizer_, engine_->info().vocab_size, engine_->info().eos_token_ids);
   if (tokenizer_->vocab_size() > engine_->info().vocab_size)
@@ -92,7 +93,19 @@ const ChatTemplate& Frontend::chat_template() const {
   return *chat_template_;
 }
 
+// Tokenising takes seconds for some megabytes of white space.
+void Frontend::check_length(std::string_view text) const {
+  const std::int64_t least = tokenizer_->least_tokens(text.size());
+  if (least > most_prompt_tokens_)
+    throw_error(
+        ErrorCode::kInvalidArgument,
+        "prompt: at most {} tokens expected (context or latent cache with room for one of the answer), "
+        "got {} bytes, which are at least {} tokens",
+        most_prompt_tokens_, text.size(), least);
+}
+
 Prompt Frontend::rendered_prompt(std::string text) const {
+  check_length(text);
   Prompt prompt;
   prompt.ids = tokenizer_->encode(text);
   prompt.opens_reasoning = ReasoningParser::prompt_opens(text);
@@ -111,6 +124,7 @@ Prompt Frontend::chat_prompt(const nlohmann::ordered_json& messages, const nlohm
 }
 
 Prompt Frontend::raw_prompt(std::string_view text) const {
+  check_length(text);
   Prompt prompt;
   prompt.text = text;
   prompt.ids = tokenizer_->encode_prompt(text);

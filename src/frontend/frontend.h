@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,9 @@ class Frontend {
   // Throws: Error{kInvalidArgument} naming the byte offset where text is not UTF-8.
   Prompt raw_prompt(std::string_view text) const;
   Prompt token_prompt(std::vector<std::int32_t> ids) const;
+  // From now on texts that are longer than any that the context holds are tokenised all the same: somebody
+  // cuts them. They are refused otherwise before that, with Error{kInvalidArgument}.
+  void accept_long_prompts() { most_prompt_tokens_ = std::numeric_limits<std::int64_t>::max(); }
   // The prompt with its reasoning, if it opens one, closed without a word.
   Prompt without_reasoning(Prompt prompt) const;
 
@@ -111,12 +115,14 @@ class Frontend {
 
  private:
   Prompt rendered_prompt(std::string text) const;
+  void check_length(std::string_view text) const;
 
   // Each in one place: answers under way refer to them.
   std::unique_ptr<const Tokenizer> tokenizer_;
   std::optional<ChatTemplate> chat_template_;
   std::unique_ptr<AnswerForms> forms_;
   std::unique_ptr<Engine> engine_;
+  std::int64_t most_prompt_tokens_ = 0;
 };
 
 }  // namespace latent8

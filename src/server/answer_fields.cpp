@@ -41,22 +41,29 @@ void read_distribution(const Fields& body, SamplingParams& sampling) {
     sampling.top_k = *top_k > 0 ? static_cast<std::int32_t>(*top_k) : 0;
 }
 
+// The token id that a key of logit_bias is, in the one way to write it, so that none comes twice.
+std::optional<std::int32_t> bias_id(const std::string& key) {
+  std::int32_t id = -1;
+  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+  if (error != std::errc{} || id < 0 || std::to_string(id) != key) return {};
+  return id;
+}
+
 // {"token id": what is added to its logit}, as OpenAI has it.
-void read_bias(const Fields& body, SamplingParams& sampling) {
+void read_bias(const Fields& body, std::int64_t vocab_size, SamplingParams& sampling) {
   const nlohmann::ordered_json* bias = body.object("logit_bias");
   if (bias == nullptr) return;
   for (const auto& [key, value] : bias->items()) {
-    std::int32_t id = -1;
-    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc{} || end != key.data() + key.size() || id < 0 || !value.is_number() ||
-        !(std::abs(value.get<double>()) <= kMaxBias))
-      body.refuse("logit_bias",
-                  fmt::format("an object from token ids to numbers from {} to {}", -kMaxBias, kMaxBias));
-    sampling.logit_bias.emplace_back(id, value.get<float>());
+    const std::optional<std::int32_t> id = bias_id(key);
+    if (!id || *id >= vocab_size || !value.is_number() || !(std::abs(value.get<double>()) <= kMaxBias))
+      body.refuse("logit_bias", fmt::format("an object from token ids below {} to numbers from {} to {}",
+                                            vocab_size, -kMaxBias, kMaxBias));
+    sampling.logit_bias.emplace_back(*id, value.get<float>());
   }
 }
 
-void read_ends(const Fields& body, std::int64_t least_max_tokens, AnswerFields& out) {
+void read_ends(const Fields& body, const ServiceOptions& options, std::int64_t least_max_tokens,
+               AnswerFields& out) {
   SamplingParams& sampling = out.sampling;
   sampling.min_tokens = body.integer("min_tokens", 0).value_or(0);
   std::optional<std::int64_t> most = body.integer("max_tokens", least_max_tokens);
@@ -64,7 +71,8 @@ void read_ends(const Fields& body, std::int64_t least_max_tokens, AnswerFields& 
   out.no_answer = most == 0;
   if (most) sampling.max_tokens = std::max<std::int64_t>(*most, 1);
   sampling.ignore_eos = body.boolean("ignore_eos").value_or(false);
-  sampling.stop_token_ids = body.token_ids("stop_token_ids").value_or(std::vector<std::int32_t>{});
+  sampling.stop_token_ids =
+      body.token_ids("stop_token_ids", options.vocab_size).value_or(std::vector<std::int32_t>{});
 }
 
 }  // namespace
@@ -74,8 +82,8 @@ AnswerFields read_answer_fields(const Fields& body, const ServiceOptions& option
   AnswerFields out;
   out.sampling = options.defaults;
   read_distribution(body, out.sampling);
-  read_bias(body, out.sampling);
-  read_ends(body, least_max_tokens, out);
+  read_bias(body, options.vocab_size, out.sampling);
+  read_ends(body, options, least_max_tokens, out);
   out.prompt_logprobs =
       static_cast<std::int32_t>(body.integer("prompt_logprobs", 0, kMaxPromptLogprobs).value_or(-1));
   const auto seed = body.integer("seed", std::numeric_limits<std::int64_t>::min());

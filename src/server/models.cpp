@@ -45,7 +45,7 @@ void tokenize(const Call& call) {
   if (body.find("messages") != nullptr) {
     ids = chat_prompt(call.service(), body).ids;
   } else if (const std::optional<std::string> prompt = body.text("prompt")) {
-    ids = body.boolean("add_special_tokens").value_or(true) ? frontend.raw_prompt(*prompt).ids
+    ids = body.boolean("add_special_tokens").value_or(true) ? frontend.tokenizer().encode_prompt(*prompt)
                                                             : frontend.tokenizer().encode(*prompt);
   } else {
     body.refuse("prompt", "a text, or 'messages' in its place");
@@ -63,10 +63,9 @@ void tokenize(const Call& call) {
 void detokenize(const Call& call) {
   const Json json = parse_body(call.request().body);
   const Fields body(json);
-  const std::optional<std::vector<std::int32_t>> ids = body.token_ids("tokens");
-  const std::int64_t vocab_size = call.service().frontend().engine().info().vocab_size;
-  if (!ids || std::any_of(ids->begin(), ids->end(), [&](std::int32_t id) { return id >= vocab_size; }))
-    body.refuse("tokens", "a list of token ids");
+  const std::optional<std::vector<std::int32_t>> ids =
+      body.token_ids("tokens", call.service().options().vocab_size);
+  if (!ids) body.refuse("tokens", "a list of token ids");
   call.reply(Json{{"prompt", call.service().frontend().tokenizer().decode(*ids)}});
 }
 

@@ -137,6 +137,8 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       named_generations_(std::make_unique<NamedGenerations>()),
       answer_threads_(static_cast<std::size_t>(options_.text_threads)),
       request_threads_(static_cast<std::size_t>(options_.text_threads)) {
+  options_.vocab_size = frontend.engine().info().vocab_size;
+  if (options_.truncation != Truncation::kRefuse) frontend.accept_long_prompts();
   add_routes();
 }
 

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json_fwd.hpp>
@@ -35,8 +36,9 @@ struct ServiceOptions {
   Truncation truncation = Truncation::kRefuse;
   double token_timeout_s = 0.0, e2e_timeout_s = 0.0;  // for the next token, and all of an answer; 0: none
   std::int64_t max_n = 128;
-  std::vector<std::string> api_keys;        // none: every request may come
-  std::vector<std::string> cors_origins;    // web pages that may ask; "*": all
+  std::int64_t vocab_size = std::numeric_limits<std::int32_t>::max();  // Service puts the model's here
+  std::vector<std::string> api_keys;                                   // none: every request may come
+  std::vector<std::string> cors_origins;                               // web pages that may ask; "*": all
   std::vector<Planes> planes{kAllButStop};  // what each listener of the HTTP server is for
   int text_threads = 2;                     // for requests, and as many for what answers say
   std::optional<ToolFormat> tool_format;    // of calls in answers; nullopt: by the chat template

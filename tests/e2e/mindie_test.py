@@ -132,6 +132,7 @@ class Routes(unittest.TestCase):
     def test_what_is_wrong_has_the_references_shape(self):
         cases = [
             ("/generate", "{", 422), ("/generate", {}, 422), ("/generate", {"inputs": ""}, 422),
+            ("/generate", {"inputs": "a", "prompt": "a"}, 422),
             ("/generate", {"inputs": "a", "parameters": {"temperature": "hot"}}, 422),
             ("/generate", {"inputs": "a", "parameters": {"typical_p": 0.5}}, 422),
             ("/generate", {"inputs": "a", "parameters": {"adapter_id": "x"}}, 422),

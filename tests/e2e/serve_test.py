@@ -222,7 +222,13 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.server.post("/detokenize", {"tokens": tokens})["prompt"], "a key, a lock")
 
     def test_what_is_wrong_is_said_in_the_shape_that_clients_read(self):
+        deep = '{"a":' * 10**6 + "1" + "}" * 10**6
+        call = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": deep}}]}
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": deep}}
         cases = [
+            ("/v1/chat/completions", {"messages": [call]}, 400, "messages[0].tool_calls[0].function.arguments"),
+            ("/v1/chat/completions", chat(tools=tools, response_format=schema), 400, "response_format.json_schema.schema"),
             ("/v1/chat/completions", "{", 400, None),
             ("/v1/chat/completions", b"\xff\xfe{}", 400, None),
             ("/v1/chat/completions", '{"messages": "\\ud800"}', 400, None),
@@ -239,6 +245,9 @@ class Serve(unittest.TestCase):
             ("/v1/chat/completions", chat(max_tokens=1.5), 400, "max_tokens"),
             ("/v1/chat/completions", chat(model="another"), 404, "model"),
             ("/v1/chat/completions", chat(logit_bias={"5": 101}), 400, "logit_bias"),
+            ("/v1/chat/completions", chat(logit_bias={"007": 1}), 400, "logit_bias"),
+            ("/v1/chat/completions", chat(logit_bias={"4096": 1}), 400, "logit_bias"),
+            ("/v1/chat/completions", chat(stop_token_ids=[4096]), 400, "stop_token_ids"),
             ("/v1/chat/completions", chat(chat_template_kwargs=1), 400, "chat_template_kwargs"),
             ("/v1/completions", {}, 400, "prompt"),
             ("/v1/completions", {"prompt": [-1]}, 400, "prompt"),

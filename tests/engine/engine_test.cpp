@@ -263,7 +263,7 @@ TEST(Engine, RefusesAnEmptyPrompt) {
 TEST(Engine, RefusesSamplingParametersOutOfRange) {
   Engine engine(float_model(), small_options());
   CollectingSink sink;
-  std::vector<SamplingParams> bad(9);
+  std::vector<SamplingParams> bad(10);
   bad[0].temperature = -1.0F;
   bad[1].top_p = 0.0F;
   bad[2].top_k = -1;
@@ -273,6 +273,7 @@ TEST(Engine, RefusesSamplingParametersOutOfRange) {
   bad[6].min_tokens = -1;
   bad[7].logit_bias = {{4096, 1.0F}};
   bad[8].logit_bias = {{1, std::nanf("")}};
+  bad[9].stop_token_ids = {4096};
 
   for (const SamplingParams& sampling : bad)
     error_of(ErrorCode::kInvalidArgument, [&] { engine.submit(request_of({0, 5}, sampling), sink); });

@@ -122,6 +122,28 @@ TEST(Frontend, RefusesAPromptThatIsNotUtf8) {
   EXPECT_NE(message.find("6"), std::string::npos) << message;
 }
 
+// By its bytes alone, so that nobody waits until megabytes of spaces are tokens.
+TEST(Frontend, RefusesAPromptThatIsLongerThanAnyOfTheContext) {
+  Frontend loaded = Frontend::load(kRoot + "/models/tiny-r1", options());
+  const std::int64_t most = loaded.engine().info().max_model_len - 1;
+  std::size_t longest = 0;
+  for (std::int32_t id = 0; id < loaded.tokenizer().vocab_size(); ++id)
+    longest = std::max(longest, loaded.tokenizer().token_bytes(id).size());
+  const std::string fits(static_cast<std::size_t>(most) * longest, ' ');
+
+  EXPECT_GT(loaded.raw_prompt(fits).ids.size(), 0U);
+  const std::string refusal = error_of(ErrorCode::kInvalidArgument, [&] { loaded.raw_prompt(fits + " "); });
+  EXPECT_NE(refusal.find("at most " + std::to_string(most) + " tokens"), std::string::npos) << refusal;
+  EXPECT_NE(refusal.find("at least " + std::to_string(most + 1) + " tokens"), std::string::npos) << refusal;
+  EXPECT_EQ(
+      error_of(ErrorCode::kInvalidArgument,
+               [&] { loaded.chat_prompt(Json::array({{{"role", "user"}, {"content", fits}}}), nullptr); })
+          .substr(0, 7),
+      "prompt:");
+  loaded.accept_long_prompts();
+  EXPECT_GT(loaded.raw_prompt(fits + " ").ids.size(), 0U);
+}
+
 TEST(Frontend, SaysThatACheckpointHasNoChatTemplate) {
   TempDir dir;
   dir.copy_from(kRoot + "/models/tiny-r1");

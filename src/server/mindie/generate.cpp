@@ -130,7 +130,11 @@ void answer_vllm(const Call& call, const Json& json) {
 
 void generate(const Call& call) {
   const Json json = parse_body(call.request().body);
-  if (Fields(json).find("prompt") != nullptr) return answer_vllm(call, json);
+  const Fields body(json);
+  const bool is_vllm = body.find("prompt") != nullptr;
+  if (is_vllm && body.find("inputs") != nullptr)
+    body.refuse("inputs", "nothing beside 'prompt' (TGI's bodies have the one, vLLM's the other)");
+  if (is_vllm) return answer_vllm(call, json);
   call.service().admit(Json::object());
   answer_tgi(call, json, kTgi, /*stream=*/false);
 }

@@ -156,7 +156,7 @@ void count_tokens(const Call& call) {
   const std::optional<std::string> text = body.text("inputs");
   if (!text || text->empty()) body.refuse("inputs", "a text that is not empty");
   const Frontend& frontend = call.service().frontend();
-  const std::vector<std::int32_t> ids = frontend.raw_prompt(*text).ids;
+  const std::vector<std::int32_t> ids = frontend.tokenizer().encode_prompt(*text);
   Json tokens = Json::array();
   if (body.boolean("do_decode").value_or(true))
     for (const std::int32_t id : ids) tokens.push_back(token_text(frontend.tokenizer(), id));
