@@ -32,7 +32,7 @@ struct SamplingParams {
   std::int32_t logprobs = -1;  // -1: none; 0: of the chosen token; n <= 64: and of the n likeliest tokens
 };
 
-// Which tokens may come next: a grammar, for instance. Called on the engine thread; must not block.
+// Which tokens may come next: a grammar, for instance. Called on the engine's threads, by one at a time.
 class MaskProvider {
  public:
   virtual ~MaskProvider() = default;

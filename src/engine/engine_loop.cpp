@@ -47,7 +47,8 @@ EngineLoop::EngineLoop(std::shared_ptr<const DeepseekModel> model, const Resolve
       runner_(*model_, ctx_, options.step),
       scheduler_(options.limits),
       chunk_budget_(options.max_stream_gap_s, options.limits.max_num_batched_tokens),
-      samplers_(static_cast<std::size_t>(pool_.threads())) {
+      samplers_(static_cast<std::size_t>(pool_.threads())),
+      masks_(static_cast<std::size_t>(model_->config().vocab_size + 63) / 64) {
   counters_.clipped_codes.resize(static_cast<std::size_t>(model_->num_layers()));
   report();
 }
@@ -115,9 +116,7 @@ void EngineLoop::step() {
   const Clock::time_point begin = Clock::now();
   StepResult result;
   try {
-    result = runner_.run(plan_of(chunks), [this](std::int64_t first_row, ConstMat<float> logits) {
-      evaluate(first_row, logits);
-    });
+    result = run_step(chunks);
   } catch (const std::bad_alloc&) {
     return fail(chunks, "not enough memory for a step with this request");
   } catch (const std::exception& error) {
@@ -128,6 +127,29 @@ void EngineLoop::step() {
     if (chunk.seq->started == Clock::time_point{}) chunk.seq->started = begin;
   scheduler_.advance();
   deliver();
+}
+
+StepResult EngineLoop::run_step(std::span<const Chunk> chunks) {
+  struct EndMasks {  // before anybody tells the masks of a token, or ends their sequences
+    StepMasks& masks;
+    ~EndMasks() { masks.end(); }
+  };
+  const StepPlan plan = plan_of(chunks);
+  const EndMasks end{masks_};
+  begin_masks();
+  return runner_.run(plan,
+                     [this](std::int64_t first_row, ConstMat<float> logits) { evaluate(first_row, logits); });
+}
+
+// They need no logits: by the time these are there, most masks are too.
+void EngineLoop::begin_masks() {
+  std::vector<MaskProvider*> providers;
+  for (Row& row : rows_) {
+    if (!row.samples || row.seq->mask == nullptr) continue;
+    row.mask = providers.size();
+    providers.push_back(row.seq->mask.get());
+  }
+  masks_.begin(providers);
 }
 
 // Ends the requests of a step that failed, and no others.
@@ -182,14 +204,13 @@ SampleResult EngineLoop::evaluate(const Row& row, std::span<const float> logits,
   const Sequence& seq = *row.seq;
   if (!row.samples)
     return sampler.score(logits, seq.tokens[static_cast<std::size_t>(row.place)], seq.prompt_logprobs);
-  std::vector<std::uint64_t> mask(seq.mask == nullptr ? 0 : (logits.size() + 63) / 64, ~std::uint64_t{0});
-  if (seq.mask != nullptr) seq.mask->restrict(mask);
-  return sampler.sample({.logits = logits,
-                         .params = &seq.sampling,
-                         .tokens = seq.tokens,
-                         .prompt_tokens = seq.prompt_tokens,
-                         .allowed = mask,
-                         .eos_token_ids = eos_token_ids_});
+  return sampler.sample(
+      {.logits = logits,
+       .params = &seq.sampling,
+       .tokens = seq.tokens,
+       .prompt_tokens = seq.prompt_tokens,
+       .allowed = seq.mask == nullptr ? std::span<const std::uint64_t>{} : masks_.take(row.mask),
+       .eos_token_ids = eos_token_ids_});
 }
 
 void EngineLoop::deliver() {

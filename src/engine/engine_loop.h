@@ -11,6 +11,7 @@
 #include "engine/options.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "engine/step_masks.h"
 #include "model/step_runner.h"
 #include "ops/context.h"
 #include "sys/thread_pool.h"
@@ -48,14 +49,17 @@ class EngineLoop {
   void accept(Inbox inbox);
   void cancel_all();
   void step();
+  StepResult run_step(std::span<const Chunk> chunks);
   // What a row of logits is wanted for: the token at `place` of a sequence.
   struct Row {
     Sequence* seq;
     std::int64_t place;
-    bool samples;  // it is chosen; else it is of the prompt, and its logprob is told
+    bool samples;          // it is chosen; else it is of the prompt, and its logprob is told
+    std::size_t mask = 0;  // which of masks_, where it is chosen and the sequence has one
   };
 
   StepPlan plan_of(std::span<const Chunk> chunks);
+  void begin_masks();
   void evaluate(std::int64_t first_row, ConstMat<float> logits);
   SampleResult evaluate(const Row& row, std::span<const float> logits, Sampler& sampler);
   void deliver();
@@ -76,6 +80,7 @@ class EngineLoop {
   ChunkBudget chunk_budget_;
   std::vector<Sampler> samplers_;      // one per thread
   std::vector<Row> rows_;              // of the step's logits
+  StepMasks masks_;                    // of these rows
   std::vector<SampleResult> results_;  // likewise
   std::vector<Outcome> finished_;      // answered when the step's figures are published
   EngineStats counters_;
