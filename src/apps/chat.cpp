@@ -11,6 +11,7 @@
 
 #include "apps/common.h"
 #include "apps/json_lines.h"
+#include "apps/json_schema_flag.h"
 #include "apps/output.h"
 #include "apps/remote_model.h"
 #include "apps/stream_printer.h"
@@ -45,7 +46,7 @@ struct ChatFlags {
   RemoteFlags remote;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string system;
+  std::string system, json_schema;
   bool json = false;
 };
 
@@ -53,7 +54,8 @@ struct ChatFlags {
 class LocalModel {
  public:
   explicit LocalModel(const ChatFlags& flags)
-      : stop_(flags.sampling.stop),
+      : schema_(json_schema_text(flags.json_schema)),
+        stop_(flags.sampling.stop),
         frontend_(load_frontend(flags.model)),
         sampling_(sampling_params(flags.sampling, flags.model.model)),
         variables_(template_variables(flags.chat, frontend_.chat_template())) {}
@@ -61,12 +63,14 @@ class LocalModel {
   GeneratedText generate(const OrderedJson& messages, TextSink* also, const std::atomic<bool>& stop_now) {
     TextRequest request;
     request.prompt = frontend_.chat_prompt(messages, nullptr, variables_);
+    request.make_mask = json_schema_masks(frontend_, schema_, request.prompt);
     request.sampling = sampling_;
     request.stop = stop_;
     return frontend_.generate(std::move(request), also, &stop_now);
   }
 
  private:
+  std::string schema_;
   std::vector<std::string> stop_;
   Frontend frontend_;
   SamplingParams sampling_;
@@ -83,7 +87,8 @@ Generate make_model(const ChatFlags& flags) {
     return [model](const auto&... arguments) { return model->generate(arguments...); };
   }
   const auto model =
-      std::make_shared<RemoteModel>(flags.remote, flags.sampling, remote_template_variables(flags.chat));
+      std::make_shared<RemoteModel>(flags.remote, flags.sampling, remote_template_variables(flags.chat),
+                                    json_schema_text(flags.json_schema));
   return [model](const auto&... arguments) { return model->generate(arguments...); };
 }
 
@@ -183,6 +188,7 @@ void add_chat(CLI::App& root) {
   app->add_option("--system", flags->system, "system message");
   add_sampling_flags(*app, flags->sampling);
   add_template_flags(*app, flags->chat);
+  add_json_schema_flag(*app, flags->json_schema);
   add_json_flag(*app, flags->json);
   app->footer(
       "One line is one question. Ctrl-C stops an answer, /reset begins anew, /exit or Ctrl-D leaves.\n"

@@ -108,7 +108,7 @@ void add_remote_flags(CLI::App& app, RemoteFlags& flags) {
 }
 
 RemoteModel::RemoteModel(const RemoteFlags& flags, const SamplingFlags& sampling,
-                         const OrderedJson& variables)
+                         const OrderedJson& variables, const std::string& json_schema)
     : server_{.url = HttpUrl::parse(flags.url), .ca_file = flags.ca_file}, api_key_(flags.api_key) {
   if (server_.url.path.ends_with("/v1")) server_.url.path.resize(server_.url.path.size() - 3);
   OrderedJson body = {
@@ -119,6 +119,10 @@ RemoteModel::RemoteModel(const RemoteFlags& flags, const SamplingFlags& sampling
   if (sampling.top_k) body["top_k"] = *sampling.top_k;
   if (!sampling.stop.empty()) body["stop"] = sampling.stop;
   if (!variables.empty()) body["chat_template_kwargs"] = variables;
+  if (!json_schema.empty())
+    body["response_format"] = {
+        {"type", "json_schema"},
+        {"json_schema", {{"name", "answer"}, {"schema", OrderedJson::parse(json_schema)}, {"strict", true}}}};
   body_ = std::make_shared<const OrderedJson>(std::move(body));
 }
 

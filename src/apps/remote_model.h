@@ -21,8 +21,10 @@ void add_remote_flags(CLI::App& app, RemoteFlags& flags);
 
 class RemoteModel {
  public:
-  // variables: for the chat template. Throws: Error{kInvalidArgument} for a URL that is none.
-  RemoteModel(const RemoteFlags& flags, const SamplingFlags& sampling, const OrderedJson& variables);
+  // variables: for the chat template. json_schema: of the answers, "": any. Throws: Error{kInvalidArgument}
+  // for a URL that is none.
+  RemoteModel(const RemoteFlags& flags, const SamplingFlags& sampling, const OrderedJson& variables,
+              const std::string& json_schema);
 
   // also, interrupted: as Frontend::generate. The answer has no token ids. Throws: as http_call(); Error with
   // the server's message if it refuses.

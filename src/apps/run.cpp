@@ -4,6 +4,7 @@
 
 #include "apps/common.h"
 #include "apps/json_lines.h"
+#include "apps/json_schema_flag.h"
 #include "apps/output.h"
 #include "apps/stream_printer.h"
 #include "apps/subcommands.h"
@@ -17,7 +18,7 @@ struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
   TemplateFlags chat;
-  std::string prompt;
+  std::string prompt, json_schema;
   bool raw = false, json = false, check = false;
 };
 
@@ -62,6 +63,7 @@ void run(const RunFlags& flags) {
   const std::string prompt = utf8_flag("--prompt", flags.prompt);
   if (flags.raw && flags.chat.given())
     throw_error(ErrorCode::kInvalidArgument, "--raw applies no chat template: leave its variables out");
+  const std::string schema = json_schema_text(flags.json_schema);
   if (flags.check) check_sha256sums(flags.model);
   const auto checkpoint = open_checkpoint(flags.model);
   const CacheBytes cache = cache_bytes(*checkpoint, float_cache_type(flags.model, *checkpoint));
@@ -70,6 +72,7 @@ void run(const RunFlags& flags) {
   request.prompt = flags.raw ? frontend.raw_prompt(prompt)
                              : frontend.chat_prompt({{{"role", "user"}, {"content", prompt}}}, nullptr,
                                                     template_variables(flags.chat, frontend.chat_template()));
+  request.make_mask = json_schema_masks(frontend, schema, request.prompt);
   request.sampling = sampling_params(flags.sampling, flags.model.model);
   request.stop = flags.sampling.stop;
   request.split_reasoning = !flags.raw;
@@ -92,12 +95,14 @@ void add_run(CLI::App& root) {
   add_check_flag(*app, flags->check);
   add_sampling_flags(*app, flags->sampling);
   add_template_flags(*app, flags->chat);
+  add_json_schema_flag(*app, flags->json_schema);
   add_json_flag(*app, flags->json);
   app->footer(
       "Reasoning and answer go to stdout as they come, speed and cache size to stderr at the end.\n\n"
       "Examples:\n"
       "  latent8 run --model models/tiny --prompt \"What's deep learning?\" --temperature 0\n"
-      "  latent8 run --model models/tiny --raw --prompt \"The key of\" --max-tokens 32 --stop \".\"");
+      "  latent8 run --model models/tiny --raw --prompt \"The key of\" --max-tokens 32 --stop \".\"\n"
+      "  latent8 run --model models/tiny --prompt \"A person?\" --json-schema person.schema.json");
   app->callback([flags] { run(*flags); });
 }
 

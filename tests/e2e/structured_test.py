@@ -1,7 +1,9 @@
 """Answers bound to a form: JSON schemas, expressions, rules, calls of tools, and the length of the reasoning."""
 import json
 import re
+import tempfile
 import unittest
+from pathlib import Path
 
 import support
 from serve_test import Server, chat
@@ -75,6 +77,31 @@ class Structured(unittest.TestCase):
                         self.assertTrue(valid(json.loads(choice["message"]["content"]), schema), choice)
                         self.assertTrue(choice["message"]["reasoning_content"])
                     self.assertEqual(len(reply["choices"]), 3)
+
+    def test_run_and_chat_bind_their_answers(self):
+        schema = SCHEMAS[0]
+        flags = ("--temperature", 1, "--seed", 3, "--max-tokens", 400)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "person.json")
+            file.write_text(json.dumps(schema), encoding="utf-8")
+
+            ran = support.run_json("run", "--model", support.quantized_model(), "--prompt", "Hello.", *flags, "--json-schema", file)
+            local = support.run("chat", "--model", support.quantized_model(), "--json", *flags, "--json-schema", json.dumps(schema), text="Hello.\nAnd?\n")
+            remote = support.run("chat", "--url", f"http://127.0.0.1:{self.server.port}", "--json", *flags, "--json-schema", file, text="Hello.\n")
+
+        self.assertTrue(valid(json.loads(ran["answer"]), schema), ran)
+        self.assertTrue(ran["reasoning"])
+        for line in (*local.splitlines(), remote):
+            self.assertTrue(valid(json.loads(json.loads(line)["answer"]), schema), line)
+        self.assertEqual(len(local.splitlines()), 2)
+
+    def test_run_says_what_of_a_schema_cannot_be_done(self):
+        cases = [('{"type": "object", "properties": {"a": {"not": {}}}}', "--json-schema: the schema at /properties/a: 'not' cannot be done"),
+                 ('{"type": ', "--json-schema: JSON in UTF-8 expected"), ("/nowhere.json", "/nowhere.json"), ('{"a":' * 1000, "levels"),
+                 ("/etc/hostname", "--json-schema /etc/hostname: JSON")]
+        for schema, message in cases:
+            with self.subTest(schema[:60]):
+                self.assertIn(message, support.run("run", "--model", support.FLOAT_MODEL, "--prompt", "a", "--max-tokens", 1, "--json-schema", schema, expect=1))
 
     def test_a_stream_is_the_same_answer(self):
         for schema in SCHEMAS[:2]:
