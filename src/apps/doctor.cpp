@@ -83,7 +83,7 @@ void attempt(std::vector<std::string>& problems, const Step& step) {
 void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint) {
   const std::int64_t weights = checkpoint.tensor_bytes();
   const CacheBytes cache = cache_bytes(checkpoint, float_cache_type(flags, checkpoint));
-  const std::int64_t context = checkpoint.config().max_position_embeddings;
+  const std::int64_t context = checkpoint.config().context_limit().tokens;
   const std::int64_t available = memory_info().available_bytes;
   out["weights_bytes"] = weights;
   out["cache_bytes_per_1k_tokens"] = cache.per_token * 1024;

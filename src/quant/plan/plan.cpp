@@ -108,8 +108,9 @@ class Planner {
     } else if (tensor.may_be_int8()) {
       linear(name, part_ == Part::kAttention && !options_.dynamic ? Kind::kStatic : Kind::kDynamic);
       if (tensor.part == LayerPart::kDenseMlp && tensor.role == TensorRole::kDownProj) may_stay_float(name);
-    } else {
+    } else if (!tensor.optional || has(name + ".weight")) {
       copy(name + ".weight");
+      if (has(name + ".bias")) copy(name + ".bias");
     }
   }
 
