@@ -279,7 +279,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"quantization_config", R"({"kv_quant_type": "C8"})", "null expected, got 'C8'"},
         Refused{"quantization_config", R"({"fa_quant_type": "FP8"})", "'FAQuant', 'FAKQuant'"},
         Refused{"rope_scaling", R"({"type": "linear", "factor": 2})",
-                "'yarn', 'default' expected, got 'linear'"},
+                "'yarn', 'longrope', 'default' expected, got 'linear'"},
         Refused{"rope_scaling", R"({"type": "yarn", "factor": 0.5})", "at least 1"},
         Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "attention_factor": 1.1})",
                 "'attention_factor'"},

@@ -27,13 +27,13 @@ std::vector<Group> groups_of(const WorkingLayer& working, const ModelConfig& con
       all.push_back({InputKind::kCQ, &Scratch::c_q, schema.weight(*norm), {}, {}});
     all.push_back({InputKind::kO, &Scratch::o, schema.weight(TensorRole::kKvBProj), {}, {}});
   }
-  using Kind = PlannedModule::Kind;
+  using ModuleKind = PlannedModule::Kind;
   for (const PlannedModule* module : attention)
     for (Group& group : all) {
       if (group.kind != module->input) continue;
-      if (module->kind == Kind::kStatic || module->kind == Kind::kDynamic)
+      if (module->kind == ModuleKind::kStatic || module->kind == ModuleKind::kDynamic)
         group.readers.push_back(module->name + ".weight");
-      else if (module->kind == Kind::kFloat && module->name.ends_with(".weight"))
+      else if (module->kind == ModuleKind::kFloat && module->name.ends_with(".weight"))
         group.others.push_back(module->name);
     }
   std::erase_if(all, [&](const Group& group) { return group.readers.empty() || !working.has(group.source); });
