@@ -346,6 +346,12 @@ void check_keys(const json& object, const JsonFields& fields, const std::string&
 
 }  // namespace
 
+const FamilyDefaults& defaults_of(std::string_view model_type) {
+  for (const Family& family : kFamilies)
+    if (family.model_type == model_type) return *family.defaults;
+  return kV3;
+}
+
 json language_model_config(json object, const std::string& where, bool& nested) {
   nested = take_text_config(object);
   if (!object.is_object()) return object;

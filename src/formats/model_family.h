@@ -30,6 +30,9 @@ struct FamilyDefaults {
   std::int64_t index_topk = 0, index_n_heads = 64, index_head_dim = 128;  // index_topk 0: no indexer
 };
 
+// Of a model_type that is not known, and of the reference's "deepseekv2", those of V3.
+const FamilyDefaults& defaults_of(std::string_view model_type);
+
 // The language model's part of a config.json, with the keys that ModelConfig has: that of a model with images
 // stands in 'text_config' (or 'language_config', 'llm_config'); num_experts and the like get their usual
 // names, mlp_layer_types becomes first_k_dense_replace. `nested`: whether there was such a part. Throws:

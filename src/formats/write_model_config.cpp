@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "formats/model_family.h"
 #include "formats/rope_config.h"
 
 namespace latent8 {
@@ -35,6 +36,18 @@ void write_experts(const ModelConfig& c, Json& out) {
   out["routed_scaling_factor"] = c.routed_scaling_factor;
 }
 
+// Keys of few models are written where they say something, or where their absence would.
+void write_what_v3_lacks(const ModelConfig& c, const FamilyDefaults& assumed, Json& out) {
+  if (!c.rope_interleave || !assumed.rope_interleave) out["rope_interleave"] = c.rope_interleave;
+  if (c.scale_emb != 1.0 || assumed.scale_emb != 1.0) out["scale_emb"] = c.scale_emb;
+  if (c.scale_depth || assumed.scale_depth > 0) out["scale_depth"] = or_null(c.scale_depth);
+  if (c.dim_model_base || assumed.dim_model_base > 0) out["dim_model_base"] = or_null(c.dim_model_base);
+  if (c.index_topk > 0 || assumed.index_topk > 0) out["index_topk"] = c.index_topk;
+  if (c.index_topk == 0) return;
+  out["index_n_heads"] = c.index_n_heads;
+  out["index_head_dim"] = c.index_head_dim;
+}
+
 }  // namespace
 
 Json write_model_config(const ModelConfig& c) {
@@ -58,16 +71,8 @@ Json write_model_config(const ModelConfig& c) {
   out["rms_norm_eps"] = c.rms_norm_eps;
   out["max_position_embeddings"] = c.max_position_embeddings;
   write_rope(c, out);
-  out["rope_interleave"] = c.rope_interleave;
-  out["scale_emb"] = c.scale_emb;
-  out["scale_depth"] = or_null(c.scale_depth);
-  out["dim_model_base"] = or_null(c.dim_model_base);
+  write_what_v3_lacks(c, defaults_of(c.model_type), out);
   if (!c.architectures.empty()) out["architectures"] = c.architectures;
-  if (c.index_topk > 0) {
-    out["index_topk"] = c.index_topk;
-    out["index_n_heads"] = c.index_n_heads;
-    out["index_head_dim"] = c.index_head_dim;
-  }
   if (c.bos_token_id) out["bos_token_id"] = *c.bos_token_id;
   out["eos_token_id"] = c.eos_token_ids;
   for (const char* key : {"torch_dtype", "dtype"}) out[key] = name_of(c.torch_dtype);

@@ -69,16 +69,22 @@ bool same_model(const ModelConfig& stored, const ModelConfig& source, Findings& 
   constexpr std::array<std::string_view, 8> kMayDiffer{
       "model_type",   "architectures", "num_hidden_layers", "num_nextn_predict_layers",
       "bos_token_id", "eos_token_id",  "torch_dtype",       "dtype"};
-  const auto a = write_model_config(stored);
+  ModelConfig renamed = stored;  // so that both say the same things
+  renamed.model_type = source.model_type;
+  const auto a = write_model_config(renamed);
   const auto b = write_model_config(source.with_layers(stored.num_hidden_layers));
   const std::size_t before = findings.problems.size();
-  for (const auto& [key, value] : b.items()) {
-    if (std::find(kMayDiffer.begin(), kMayDiffer.end(), key) != kMayDiffer.end()) continue;
-    const auto got = a.find(key);
-    if (got == a.end() || *got != value)
-      findings.problem("config.json", fmt::format("'{}': {}, as the source has,", key, shown_json(value)),
-                       got == a.end() ? "none" : shown_json(*got));
-  }
+  const auto compare = [&](const std::string& key) {
+    if (std::find(kMayDiffer.begin(), kMayDiffer.end(), key) != kMayDiffer.end()) return;
+    const nlohmann::ordered_json x = a.value(key, nlohmann::ordered_json()),
+                                 y = b.value(key, nlohmann::ordered_json());
+    if (x != y)
+      findings.problem("config.json", fmt::format("'{}': {}, as the source has,", key, shown_json(y)),
+                       shown_json(x));
+  };
+  for (const auto& [key, value] : b.items()) compare(key);
+  for (const auto& [key, value] : a.items())
+    if (!b.contains(key)) compare(key);
   return findings.problems.size() == before;
 }
 

@@ -121,10 +121,10 @@ TEST_P(WrittenConfig, SaysEverythingThatAReaderWouldHaveToAssume) {
     quantize(float_weights(format));
     const auto written = json("config.json");
     for (const char* key :
-         {"scoring_func", "topk_method", "norm_topk_prob", "n_group", "topk_group", "routed_scaling_factor",
-          "first_k_dense_replace", "moe_layer_freq", "rope_theta", "rope_scaling", "rope_parameters",
-          "torch_dtype", "dtype", "max_position_embeddings", "rms_norm_eps", "q_lora_rank",
-          "num_nextn_predict_layers", "tie_word_embeddings", "num_key_value_heads"})
+         {"scoring_func", "topk_method", "norm_topk_prob", "routed_scaling_factor", "first_k_dense_replace",
+          "moe_layer_freq", "rope_theta", "rope_scaling", "rope_parameters", "torch_dtype", "dtype",
+          "max_position_embeddings", "rms_norm_eps", "q_lora_rank", "num_nextn_predict_layers",
+          "tie_word_embeddings", "num_key_value_heads"})
       EXPECT_TRUE(written.contains(key)) << key;
     EXPECT_EQ(written.at("torch_dtype"), written.at("dtype"));
     EXPECT_EQ(written.at("rope_parameters").at("rope_theta"), written.at("rope_theta"));

@@ -33,7 +33,8 @@ void assume_rest(Json& config, const ModelConfig& c, DType dtype) {
                                                         "scale_depth", "dim_model_base"};
   ModelConfig made = c;
   if (dtype == DType::kBf16) made.torch_dtype = dtype;
-  for (const auto& [key, value] : write_model_config(made).items()) {
+  const Json all = write_model_config(made);
+  for (const auto& [key, value] : all.items()) {
     const bool null_counts = std::find(kNoneIfNull.begin(), kNoneIfNull.end(), key) != kNoneIfNull.end();
     const bool silent = !config.contains(key) || (config[key].is_null() && !null_counts);
     if (silent || key == "torch_dtype" || key == "dtype") config[key] = value;
