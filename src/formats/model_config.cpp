@@ -171,6 +171,10 @@ void read_quantization(const JsonFields& fields, const std::string& where, Model
   const JsonFields quantization(*config, where + ": quantization_config");
   const std::string method = quantization.text("quant_method", "");
   if (!method.empty() && method != "fp8") refuse_method(method, where);
+  const bool bitsandbytes =
+      quantization.boolean("load_in_4bit", false) || quantization.boolean("load_in_8bit", false);
+  if (method.empty() && (bitsandbytes || quantization.has("bits")))
+    refuse_method(bitsandbytes ? "bitsandbytes" : "one without a name", where);
   if (method == "fp8") read_fp8(quantization, c);
   if (quantization.has("kv_quant_type")) quantization.refuse("kv_quant_type", "null");
   c.fa_quant_type = quantization.one_of("fa_quant_type", {"FAQuant", "FAKQuant"}, "");

@@ -24,6 +24,10 @@ class LayerReader {
   LayerReader(WeightReader& reader, LayerSchema schema) : reader_(reader), schema_(std::move(schema)) {}
 
   Linear linear(Role role) { return linear(schema_.get(role)); }
+  Linear gate() {
+    const TensorSchema& tensor = schema_.get(Role::kRouter);
+    return reader_.gate(schema_.name(tensor), tensor.rows, tensor.cols);
+  }
   Norm norm(Role role) {
     const TensorSchema& tensor = schema_.get(role);
     return reader_.norm(schema_.name(tensor), tensor.rows);
@@ -91,7 +95,7 @@ AttentionWeights read_attention(LayerReader& layer, const ModelConfig& c) {
 
 MoeWeights read_moe(LayerReader& layer, const LoadOptions& options) {
   MoeWeights w;
-  w.gate = layer.linear(Role::kRouter);
+  w.gate = layer.gate();
   if (layer.schema().find(Role::kRouterBias) != nullptr)
     w.e_score_correction_bias = layer.vector(Role::kRouterBias);
   for (std::int64_t e = 0; e < layer.schema().experts && options.routed_experts; ++e)

@@ -58,6 +58,16 @@ TEST_F(UnreadTensorsOf, ConstantsAndScalesOfOtherCachesAreHarmless) {
   EXPECT_EQ(unread.harmless.size(), 3U);
 }
 
+TEST_F(UnreadTensorsOf, WhatNothingReadsBesideAWeightIsNamed) {
+  const std::vector<std::string> names = {
+      "model.embed_tokens.bias", "model.layers.0.self_attn.kv_b_proj.bias",
+      "model.layers.0.self_attn.o_proj.deq_scale", "model.layers.0.self_attn.o_proj.weight_scale_inv"};
+  for (const std::string& name : names) add(name);
+  add("model.layers.0.self_attn.o_proj.bias");  // which is added
+
+  EXPECT_EQ(unread_tensors(checkpoint()).unknown, names);
+}
+
 TEST_F(UnreadTensorsOf, FewerLayersThanTheFileHasAreNoticed) {
   config_.num_hidden_layers -= 1;
 

@@ -260,6 +260,13 @@ FORMS = {
 }
 
 
+def read_recipe(path):
+    """(attempt, lines) of a tensors.txt, as draw() takes them."""
+    attempt, *lines = path.read_text().splitlines()
+    fields = (line.split() for line in lines)
+    return int(attempt), [(name, form, int(power), list(map(int, shape))) for name, form, power, *shape in fields]
+
+
 def draw(lines, attempt):
     tensors = {}
     for i, (name, form, power, shape) in enumerate(lines):

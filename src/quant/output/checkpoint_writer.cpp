@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "formats/atomic_file.h"
 #include "formats/files.h"
+#include "formats/foreign_file.h"
 #include "formats/write_model_config.h"
+#include "sys/mapped_file.h"
 
 namespace latent8 {
 namespace {
@@ -65,11 +67,13 @@ void mark(Json& config, bool mtp_mix, const QuantizeOptions& options) {
   if (options.fa_quant) config["quantization_config"]["fa_quant_type"] = fa_type;
 }
 
-bool is_lfs_pointer(const fs::path& path) {
-  constexpr std::string_view kFirst = "version https://git-lfs.github.com/spec/";
-  constexpr std::uintmax_t kLargest =
-      1024;  // of a pointer file. Source: the pointer file specification of git-lfs
-  return fs::file_size(path) < kLargest && read_text_file(path).starts_with(kFirst);
+// What stands there instead of a file that a tokenizer or template is read from, with the way out. Of other
+// files only the pointers of Git LFS are looked for: an empty one may be meant.
+std::string lost_content(const fs::path& path) {
+  constexpr std::array<std::string_view, 4> kRead{".json", ".jinja", ".model", ".txt"};
+  const std::optional<std::string> kind = foreign_kind(MappedFile(path).bytes());
+  const bool read = std::find(kRead.begin(), kRead.end(), path.extension().string()) != kRead.end();
+  return kind && (read || kind->starts_with("a Git LFS pointer")) ? *kind : "";
 }
 
 // Weights in any form that a hub has them in: what is quantised, or belongs to another program.
@@ -92,8 +96,7 @@ std::string reason_to_leave_out(const fs::path& path, const std::string& name) {
   if (name.starts_with("state/")) return "the name of this program's own folder";
   if (name.find(".tmp-") != name.npos) return "a temporary file";
   if (name == "SHA256SUMS") return "of the source's files";
-  if (is_lfs_pointer(path)) return "a Git LFS pointer instead of the file: fetch it";
-  return "";
+  return lost_content(path);
 }
 
 // Whether a file is written anew, or has no place beside quantised weights.
