@@ -105,7 +105,7 @@ void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint)
 std::int64_t sequences_that_fit(const DeepseekModel& model, const Checkpoint& checkpoint) {
   const ServingPlan plan = plan_serving(model, checkpoint.tensor_bytes(),
                                         {.memory = memory_info().available_bytes,
-                                         .context = model.config().max_position_embeddings,
+                                         .context = model.config().context_limit().tokens,
                                          .threads = static_cast<int>(physical_cores().size())});
   return (has_int8_cache(checkpoint) ? plan.int8 : plan.fp16).sequences;
 }
