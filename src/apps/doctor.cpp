@@ -84,7 +84,7 @@ void attempt(std::vector<std::string>& problems, const Step& step) {
 void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint) {
   const std::int64_t weights = checkpoint.tensor_bytes();
   const CacheBytes cache = cache_bytes(checkpoint, float_cache_type(flags, checkpoint));
-  const std::int64_t context = checkpoint.config().max_position_embeddings;
+  const std::int64_t context = checkpoint.config().context_limit().tokens;
   const std::int64_t available = memory_info().available_bytes;
   out["weights_bytes"] = weights;
   out["cache_bytes_per_1k_tokens"] = cache.per_token * 1024;
@@ -105,7 +105,7 @@ void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint)
 std::int64_t sequences_that_fit(const DeepseekModel& model, const Checkpoint& checkpoint) {
   const ServingPlan plan = plan_serving(model, checkpoint.tensor_bytes(),
                                         {.memory = memory_info().available_bytes,
-                                         .context = model.config().max_position_embeddings,
+                                         .context = model.config().context_limit().tokens,
                                          .threads = static_cast<int>(physical_cores().size())});
   return (has_int8_cache(checkpoint) ? plan.int8 : plan.fp16).sequences;
 }

@@ -57,13 +57,13 @@ MachineLimits limits_of(const PlanFlags& f) {
 }
 
 ServingGoal goal_of(const PlanFlags& f, const DeepseekModel& model) {
-  const std::int64_t longest = model.config().max_position_embeddings;
-  if (f.context > longest)
-    throw_error(ErrorCode::kInvalidArgument,
-                "--context: at most {} expected (max_position_embeddings), got {}", longest, f.context);
+  const ContextLimit longest = model.config().context_limit();
+  if (f.context > longest.tokens)
+    throw_error(ErrorCode::kInvalidArgument, "--context: at most {} expected ({}), got {}", longest.tokens,
+                longest.reason, f.context);
   const int threads = f.model.checkpoint.threads;
   return {.memory = f.memory > 0 ? f.memory : memory_info().available_bytes,
-          .context = f.context > 0 ? f.context : longest,
+          .context = f.context > 0 ? f.context : longest.tokens,
           .max_num_batched_tokens = f.chunk,
           .max_num_seqs = f.sequences,
           .threads = threads > 0 ? threads : static_cast<int>(physical_cores().size())};
@@ -149,7 +149,7 @@ void print_plan(const Json& p) {
 void add_goal_flags(CLI::App& app, PlanFlags& f) {
   app.add_option("--memory", f.memory, "for weights, cache and buffers, as 768G; default: what is free here")
       ->transform(size_in_bytes());
-  app.add_option("--context", f.context, "tokens of a sequence; default: the model's max_position_embeddings")
+  app.add_option("--context", f.context, "tokens of a sequence; default: the model's longest")
       ->check(at_least(1));
   app.add_option("--sequences", f.sequences, "sequences at once")->check(at_least(1))->capture_default_str();
   app.add_option("--chunk", f.chunk, "prompt tokens of a step")->check(at_least(1))->capture_default_str();

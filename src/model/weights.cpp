@@ -222,6 +222,9 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
   ModelWeights model;
   model.config = checkpoint->config();
   const ModelConfig& c = model.config;
+  if (const ContextLimit limit = c.context_limit(); limit.tokens < c.max_position_embeddings)
+    log_warn(fmt::format("contexts end at {} tokens instead of {} ({})", limit.tokens,
+                         c.max_position_embeddings, limit.reason));
   const bool with_mtp = options.load_mtp && has_mtp(*checkpoint);
   if (options.copy) model.storage.copy = std::make_unique<WeightCopies>(bytes_to_copy(*checkpoint, with_mtp));
   read_main(*checkpoint, c.num_hidden_layers, options, model);
