@@ -78,11 +78,14 @@ struct ModelConfig {
   double scale_emb = 1.0;             // embeddings are multiplied by it
   std::optional<double> scale_depth;  // none: what layers add has no factor
   std::optional<std::int64_t> dim_model_base;  // none: hidden states are not divided before the head
+  bool post_mlp_layernorm = false;  // a norm between the experts of a layer and the residual stream
   // The indexer of sparse attention, which lets a query attend to the index_topk best keys: with that many
   // there are no others, which is all that is computed here. 0: no indexer.
   std::int64_t index_topk = 0, index_n_heads = 0, index_head_dim = 0;
   std::string scoring_func;  // "sigmoid" or "softmax"
-  std::string topk_method;   // "noaux_tc" (with sigmoid); "greedy" or "group_limited_greedy" (with softmax)
+  std::string topk_method;   // "noaux_tc" (with sigmoid, or without a bias); "greedy", "group_limited_greedy"
+                             // (softmax)
+  bool router_bias_optional = false;  // e_score_correction_bias may be absent, which is zeros
   bool norm_topk_prob = false;
   bool attention_bias = false;  // always false: true is refused
   bool tie_word_embeddings = false;

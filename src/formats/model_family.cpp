@@ -82,15 +82,29 @@ constexpr FamilyDefaults kGlmMoeDsa{.model_type = "glm_moe_dsa",
                                     .index_topk = 2048,
                                     .index_n_heads = 32};
 
+constexpr FamilyDefaults kAxK1{.model_type = "axk1",
+                               .n_routed_experts = 192,
+                               .first_k_dense_replace = 1,
+                               .max_position_embeddings = 32768,
+                               .router_bias_optional = true,
+                               .post_mlp_layernorm = true};
+
 struct Family {
   std::string_view model_type;
   const FamilyDefaults* defaults;
 };
-constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},       Family{"kimi_k2", &kV3},
-                               Family{"deepseek_v2", &kV2},       Family{"glm4_moe_lite", &kGlm4MoeLite},
-                               Family{"sarvam_mla", &kSarvamMla}, Family{"youtu", &kYoutu},
-                               Family{"youtu_llm", &kYoutu},      Family{"minicpm3", &kMiniCpm3},
-                               Family{"deepseek_v32", &kV32},     Family{"glm_moe_dsa", &kGlmMoeDsa}};
+constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},
+                               Family{"kimi_k2", &kV3},
+                               Family{"deepseek_v2", &kV2},
+                               Family{"glm4_moe_lite", &kGlm4MoeLite},
+                               Family{"sarvam_mla", &kSarvamMla},
+                               Family{"youtu", &kYoutu},
+                               Family{"youtu_llm", &kYoutu},
+                               Family{"minicpm3", &kMiniCpm3},
+                               Family{"deepseek_v32", &kV32},
+                               Family{"glm_moe_dsa", &kGlmMoeDsa},
+                               Family{"axk1", &kAxK1},
+                               Family{"AXK1", &kAxK1}};
 
 // Where models with images keep their language model's config.
 constexpr std::array kTextConfigs{"text_config", "language_config", "llm_config"};
@@ -165,6 +179,8 @@ constexpr std::array kReadKeys{"model_type",
                                "index_topk",
                                "index_n_heads",
                                "index_head_dim",
+                               "post_mlp_layernorm",
+                               "router_bias_optional",
                                "scoring_func",
                                "topk_method",
                                "norm_topk_prob",

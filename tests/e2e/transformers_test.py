@@ -23,7 +23,7 @@ except ImportError:
 
 DIALECTS = ("mindie", "ascendv1")
 # The model_types of code that lies beside a checkpoint, and the class of transformers that computes the same.
-SAME_CLASS = {"kimi_k2": "deepseek_v3"}
+SAME_CLASS = {"kimi_k2": "deepseek_v3", "AXK1": "axk1"}
 # What says how weights are stored, and names; every other key of the source has its value in the output.
 OF_THE_FORM = {"quantization_config", "_name_or_path", "transformers_version", "model_type", "architectures"}
 # Only said where a class reads a model_type that is not its own, as MindIE's "deepseekv2" and Kimi's are.
@@ -112,7 +112,7 @@ class Transformers(unittest.TestCase):
     def test_small_models_have_the_sources_config(self):
         # Youtu's, Sarvam's and GigaChat's own configs make the classes warn of themselves.
         for name in ("v2-lite-small", "v3-fp8-small", "kimi-k2-small", "glm4-flash-small", "youtu-small", "gigachat3-small",
-                     "sarvam-small", "minicpm3-small", "v32-small", "glm5-small"):
+                     "sarvam-small", "minicpm3-small", "v32-small", "glm5-small", "axk1-small"):
             self.check_configs(self.source(name), quiet=False)
 
     def test_a_trained_model_has_the_sources_config_and_tokenizer(self):

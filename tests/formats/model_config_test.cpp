@@ -371,6 +371,33 @@ TEST(ModelConfig, ReadsMiniCpm3) {
   EXPECT_EQ(parse_config(r1()).residual_scale(), 1.0);
 }
 
+// skt/A.X-K1 and transformers spell its type differently.
+TEST(ModelConfig, ReadsAxK1) {
+  const json axk1 = without(without(with(r1(), "model_type", "AXK1"), "first_k_dense_replace"), "n_group");
+  const ModelConfig c = parse_config(with(axk1, "n_routed_experts", 192));
+  EXPECT_TRUE(c.post_mlp_layernorm);
+  EXPECT_TRUE(c.router_bias_optional);
+  EXPECT_EQ(c.first_k_dense_replace, 1);
+  EXPECT_EQ(c.n_group, 8);
+  EXPECT_FALSE(parse_config(r1()).post_mlp_layernorm);
+  EXPECT_FALSE(parse_config(r1()).router_bias_optional);
+
+  json transformers = without(without(axk1, "scoring_func"), "topk_method");
+  transformers["model_type"] = "axk1";
+  transformers["num_hidden_layers"] = 3;
+  transformers["mlp_layer_types"] = {"dense", "dense", "sparse"};
+  EXPECT_EQ(parse_config(transformers).first_k_dense_replace, 2);
+  EXPECT_EQ(parse_config(transformers).topk_method, "noaux_tc");
+}
+
+TEST(ModelConfig, AChoiceWithoutBiasHasNoGroupsThatAreKnown) {
+  const json greedy = with(with(r1(), "model_type", "AXK1"), "topk_method", "greedy");
+  EXPECT_THAT(refusal_of_config(greedy), AllOf(HasSubstr("'topk_method'"), HasSubstr("n_group")));
+  json one = with(greedy, "n_group", 1);
+  one["topk_group"] = 1;
+  EXPECT_EQ(parse_config(one).topk_method, "noaux_tc");
+}
+
 TEST(ModelConfig, LongropesContextsEndWhereItsLongFactorsBegin) {
   const ModelConfig c = parse_config(with(minicpm3(), "max_position_embeddings", 131072));
   EXPECT_EQ(c.rope_scaling->factor, 4.0);

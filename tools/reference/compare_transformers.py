@@ -18,7 +18,7 @@ from tensors import Checkpoint, write
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "data" / "golden"
 # Where the published model_type is the name of a repository's own code, the class that computes the same.
-SAME_CLASS = {"kimi_k2": "deepseek_v3"}
+SAME_CLASS = {"kimi_k2": "deepseek_v3", "AXK1": "axk1"}
 
 
 def language_model(name, config, tensors):

@@ -1,4 +1,4 @@
-"""The forward pass of DeepSeek V2 / V3, Kimi K2 and MiniCPM3 in numpy, expanded attention, driven by config.json. Of sparse
+"""The forward pass of DeepSeek V2 / V3, Kimi K2, MiniCPM3 and A.X-K1 in numpy, expanded attention, driven by config.json. Of sparse
 attention (V3.2, GLM-5) what contexts up to index_topk have: dense attention.
 
 Slow and plain: it is what the C++ model is compared with. Names are those of the checkpoint and of the glossary.
@@ -149,8 +149,9 @@ class Model:
         logits = h @ self.w(p + ".weight").T
         scores = 1 / (1 + np.exp(-logits)) if c.get("scoring_func") == "sigmoid" else softmax(logits)
         method, ranked = c.get("topk_method", "greedy"), scores
-        if method == "noaux_tc":
-            ranked = scores + self.w(p + ".e_score_correction_bias")
+        bias = p + ".e_score_correction_bias"
+        if method == "noaux_tc" and bias in self.weights:  # A.X-K1 routes without
+            ranked = scores + self.w(bias)
         if method != "greedy" and c.get("n_group", 1) > 1:
             groups = ranked.reshape(len(h), c["n_group"], -1)
             best = np.sort(groups, axis=-1)[..., -(2 if method == "noaux_tc" else 1):].sum(axis=-1)
@@ -166,7 +167,10 @@ class Model:
             chosen = np.flatnonzero(weights[:, e])
             if len(chosen):
                 out[chosen] += weights[chosen, e, None] * self.mlp(h[chosen], f"{p}.experts.{e}")
-        return out + self.mlp(h, p + ".shared_experts") if self.config.get("n_shared_experts") else out
+        if self.config.get("n_shared_experts"):
+            out = out + self.mlp(h, p + ".shared_experts")
+        after = p.removesuffix("mlp") + "post_mlp_layernorm"  # A.X-K1
+        return self.norm(out, after) if after + ".weight" in self.weights else out
 
     def layer(self, x, index, positions):
         c, p = self.config, f"model.layers.{index}"
