@@ -246,7 +246,7 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   c.max_position_embeddings =
       fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
   c.rope_interleave = fields.boolean("rope_interleave", defaults.rope_interleave);
-  read_rope(object, fields, where, c);
+  read_rope(object, defaults.rope_parameters, where, c);
   read_scales(fields, defaults, c);
   c.post_mlp_layernorm = fields.boolean("post_mlp_layernorm", defaults.post_mlp_layernorm);
   read_tokens(fields, defaults, where, c);

@@ -33,6 +33,15 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
+// Queries of position p are multiplied by 1 + beta ln(1 + floor(p / original_max_position_embeddings)).
+// Source: docs/numerics.md, "Scaled queries".
+struct QueryScaling {
+  double beta;                                    // > 0
+  std::int64_t original_max_position_embeddings;  // > 0
+
+  bool operator==(const QueryScaling&) const = default;
+};
+
 // How many tokens a sequence may have, and what says so.
 struct ContextLimit {
   std::int64_t tokens;
@@ -74,6 +83,7 @@ struct ModelConfig {
   double latent_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   std::optional<RopeScaling> rope_scaling;
+  std::optional<QueryScaling> llama_4_scaling;
   bool rope_interleave = true;        // pairs (2i, 2i + 1) are rotated; false: (i, i + qk_rope_head_dim / 2)
   double scale_emb = 1.0;             // embeddings are multiplied by it
   std::optional<double> scale_depth;  // none: what layers add has no factor

@@ -112,7 +112,8 @@ class Transformers(unittest.TestCase):
     def test_small_models_have_the_sources_config(self):
         # Youtu's, Sarvam's and GigaChat's own configs make the classes warn of themselves.
         for name in ("v2-lite-small", "v3-fp8-small", "kimi-k2-small", "glm4-flash-small", "youtu-small", "gigachat3-small",
-                     "sarvam-small", "minicpm3-small", "v32-small", "glm5-small", "axk1-small"):
+                     "sarvam-small", "minicpm3-small", "v32-small", "glm5-small", "axk1-small",
+                     "mistral4-small"):
             self.check_configs(self.source(name), quiet=False)
 
     def test_a_trained_model_has_the_sources_config_and_tokenizer(self):

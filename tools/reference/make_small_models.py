@@ -142,6 +142,13 @@ MODELS |= {
         "post_mlp_layernorm": True, "router_bias": False, "rope_scaling": yarn(40.0, 64, 1.0),
         "num_nextn_predict_layers": 1,
     },
+    # Mistral Small 4: experts in two tensors per layer, a softmax gate without a bias whose weights are normalised, queries that
+    # grow with their position.
+    "mistral4-small": SMALL | {
+        "model_type": "mistral4", "architectures": ["Mistral4ForCausalLM"], "q_lora_rank": 48, "scoring_func": "softmax",
+        "routed_scaling_factor": 1.0, "first_k_dense_replace": 0, "fused_experts": True, "router_bias": False,
+        "rope_scaling": yarn(32.0, 8, 1.0) | {"llama_4_scaling_beta": 0.5},
+    },
 }
 ABSENT_IN_TRANSFORMERS = {"scoring_func": None, "topk_method": None, "moe_layer_freq": None}
 PUBLISHED = {
@@ -164,6 +171,11 @@ PUBLISHED["glm5-small"] = ABSENT_IN_TRANSFORMERS | {
     "norm_topk_prob": None, "routed_scaling_factor": None, "torch_dtype": None, "dtype": "bfloat16",
     "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}}
 PUBLISHED["axk1-small"] = dict.fromkeys(["post_mlp_layernorm", "router_bias"])
+PUBLISHED["mistral4-small"] = ABSENT_IN_TRANSFORMERS | {
+    "fused_experts": None, "router_bias": None, "first_k_dense_replace": None, "num_nextn_predict_layers": None,
+    "rope_theta": None, "rope_scaling": None, "torch_dtype": None, "dtype": "bfloat16", "rope_interleave": True,
+    "rope_parameters": yarn(32.0, 8, 1.0) | {
+        "rope_type": "yarn", "rope_theta": 10000.0, "llama_4_scaling_beta": 0.5, "partial_rotary_factor": 0.4}}
 PUBLISHED["minicpm3-small"] = PUBLISHED["youtu-small"] | dict.fromkeys(["rope_interleave", "v_head_dim", "rope_theta"])
 LANGUAGE_MODEL = "language_model."  # the prefix of nested models' tensors
 
@@ -206,8 +218,12 @@ def layer_shapes(c, index):
         a |= mlp("mlp", c["intermediate_size"])
     else:
         a |= {"mlp.gate": [c["n_routed_experts"], hidden]}
-        for e in range(c["n_routed_experts"]):
-            a |= mlp(f"mlp.experts.{e}", c["moe_intermediate_size"])
+        if c.get("fused_experts"):
+            experts, width = c["n_routed_experts"], c["moe_intermediate_size"]
+            a |= {"mlp.experts.gate_up_proj": [experts, 2 * width, hidden], "mlp.experts.down_proj": [experts, hidden, width]}
+        else:
+            for e in range(c["n_routed_experts"]):
+                a |= mlp(f"mlp.experts.{e}", c["moe_intermediate_size"])
         a |= mlp("mlp.shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
     return a
 
@@ -241,13 +257,13 @@ def recipe(c):
                 lines.append((name + ".bias", "norm", -7, shape))
             continue
         gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
-        wanted = gain / (1 if "embed" in name else np.sqrt(shape[1]))
+        wanted = gain / (1 if "embed" in name else np.sqrt(shape[-1]))
         if fp8 and (".self_attn." in name or ".mlp." in name) and not name.endswith(".gate"):
             lines.append((name + ".weight", "codes", 0, shape))
             blocks = [-(-n // BLOCK) for n in shape]
             lines.append((name + ".weight_scale_inv", "scales", exponent(136 * 128, wanted), blocks))
         else:
-            lines.append((name + ".weight", "weight", exponent(37, wanted), shape))
+            lines.append((name + ".weight" * (len(shape) < 3), "weight", exponent(37, wanted), shape))
         if name.endswith("mlp.gate") and c["topk_method"] == "noaux_tc" and c.get("router_bias", True):
             lines.append((name + ".e_score_correction_bias", "bias", -10, shape[:1]))
     order = ["scales", "bias", "weight", "norm", "codes"]  # wide elements first: every tensor is aligned
