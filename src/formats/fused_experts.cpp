@@ -41,6 +41,30 @@ void split(const LayerSchema& layer, const Fused& fused, const std::string& name
     }
 }
 
+// Of fp8: gate and up share their expert's.
+void split_scales(const LayerSchema& layer, const Fused& fused, const std::string& name,
+                  const TensorView& whole, TensorMap& tensors) {
+  if (whole.elements() != layer.experts)
+    throw_error(ErrorCode::kUnsupported,
+                "tensor '{}': one scale per expert expected ({}), got shape {}; store experts one by one",
+                name, layer.experts, whole.shape_text());
+  const auto bytes = static_cast<std::size_t>(size_of(whole.dtype));
+  for (std::int64_t e = 0; e < layer.experts; ++e)
+    for (const TensorRole role : std::span(fused.parts).first(fused.count))
+      tensors.emplace(
+          layer.weight(layer.get(role, LayerPart::kExpert), e) + "_scale_inv",
+          TensorView{whole.dtype, {1}, whole.bytes.subspan(static_cast<std::size_t>(e) * bytes, bytes)});
+}
+
+// Calls split(name, view) with a tensor that the map has no longer.
+template <class Split>
+void take(TensorMap& tensors, const std::string& name, const Split& split) {
+  const auto it = tensors.find(name);
+  if (it == tensors.end()) return;
+  const auto node = tensors.extract(it);
+  split(node.key(), node.mapped());
+}
+
 }  // namespace
 
 void split_fused_experts(const ModelConfig& config, TensorMap& tensors) {
@@ -48,10 +72,11 @@ void split_fused_experts(const ModelConfig& config, TensorMap& tensors) {
   for (const LayerSchema& layer : schema.layers()) {
     if (layer.experts == 0) continue;
     for (const Fused& fused : kFused) {
-      const auto it = tensors.find(fmt::format("{}.{}", layer_name(layer.layer), fused.path));
-      if (it == tensors.end()) continue;
-      const auto node = tensors.extract(it);
-      split(layer, fused, node.key(), node.mapped(), tensors);
+      const std::string name = fmt::format("{}.{}", layer_name(layer.layer), fused.path);
+      take(tensors, name,
+           [&](const auto& key, const auto& view) { split(layer, fused, key, view, tensors); });
+      take(tensors, name + "_scale_inv",
+           [&](const auto& key, const auto& view) { split_scales(layer, fused, key, view, tensors); });
     }
   }
 }

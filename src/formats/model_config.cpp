@@ -153,6 +153,7 @@ void read_dtype(const JsonFields& fields, ModelConfig& c) {
 
 void read_fp8(const JsonFields& fields, ModelConfig& c) {
   fields.one_of("fmt", {"e4m3"}, "e4m3");
+  if (fields.is_null("weight_block_size")) return;  // a scale per tensor
   const json* block = fields.find("weight_block_size");
   const auto extent_ok = [](const json& v) {
     return v.is_number_unsigned() && v.get<std::uint64_t>() >= 1 && v.get<std::uint64_t>() <= 65536;

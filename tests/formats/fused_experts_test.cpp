@@ -57,6 +57,19 @@ TEST_F(FusedExperts, BecomeViewsOfTheirParts) {
   EXPECT_EQ(first("2.down_proj.weight"), 2 * 8);
 }
 
+TEST_F(FusedExperts, OfFp8HaveAScalePerExpertThatGateAndUpShare) {
+  add("gate_up_proj_scale_inv", {kExperts, 1, 1});
+  split_fused_experts(config_, tensors_);
+  for (const char* part : {"1.gate_proj.weight_scale_inv", "1.up_proj.weight_scale_inv"}) {
+    ASSERT_TRUE(tensors_.contains(name(part))) << part;
+    EXPECT_EQ(tensors_.find(name(part))->second.elements(), 1);
+    EXPECT_EQ(std::to_integer<int>(tensors_.find(name(part))->second.bytes[0]), 1);
+  }
+  add("down_proj_scale_inv", {kExperts, 2, 1});
+  EXPECT_THAT(error_of(ErrorCode::kUnsupported, [&] { split_fused_experts(config_, tensors_); }),
+              HasSubstr("one scale per expert"));
+}
+
 TEST_F(FusedExperts, OfAnotherShapeAreNamed) {
   add("gate_up_proj", {kExperts, kHidden, 2 * kIntermediate});  // as some models have them, transposed
   EXPECT_THAT(refusal(), HasSubstr("'model.layers.1.mlp.experts.gate_up_proj': shape [3, 8, 2] expected from "

@@ -541,6 +541,14 @@ TEST(ModelConfig, ReadsScaledQueriesInBothSpellings) {
   EXPECT_FALSE(parse_config(r1()).llama_4_scaling);
 }
 
+TEST(ModelConfig, Fp8MayHaveAScalePerTensor) {
+  const json fp8 = {{"quant_method", "fp8"}, {"activation_scheme", "static"}, {"weight_block_size", nullptr}};
+  EXPECT_FALSE(parse_config(with(mistral4(), "quantization_config", fp8)).weight_block_size);
+  EXPECT_THAT(refusal_of_config(with(mistral4(), "quantization_config", {{"quant_method", "fp8"}}),
+                                ErrorCode::kCorrupt),
+              HasSubstr("two positive integers"));
+}
+
 TEST(ModelConfig, ThePartThatIsRotatedIsTheRopeChannels) {
   json config = mistral4();
   config["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
