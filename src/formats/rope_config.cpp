@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
+
+#include "formats/model_family.h"
 
 namespace latent8 {
 namespace {
@@ -84,10 +87,14 @@ void write_query_scaling(const QueryScaling& scaling, ordered_json& parameters, 
   out["llama_4_scaling"] = {{"beta", scaling.beta}, {length, scaling.original_max_position_embeddings}};
 }
 
+double rotated_share(const ModelConfig& c) {
+  return static_cast<double>(c.qk_rope_head_dim) / static_cast<double>(c.qk_head_dim());
+}
+
 // Of a head's channels, where they are counted with those that are not rotated, or of the rotated ones.
 void check_rotated_part(const JsonFields& rope, const ModelConfig& c) {
   const double part = rope.number("partial_rotary_factor", 1.0);
-  const double share = static_cast<double>(c.qk_rope_head_dim) / static_cast<double>(c.qk_head_dim());
+  const double share = rotated_share(c);
   if (part != 1.0 && std::fabs(part - share) > 1e-6)
     rope.refuse("partial_rotary_factor", fmt::format("1 or {} (qk_rope_head_dim of a head)", share));
 }
@@ -134,14 +141,17 @@ void read_rope(const json& given, std::string_view assumed, const std::string& w
 }
 
 void write_rope(const ModelConfig& c, ordered_json& out) {
-  const ordered_json scaling = c.rope_scaling ? scaling_json(*c.rope_scaling) : ordered_json(nullptr);
+  ordered_json scaling = c.rope_scaling ? scaling_json(*c.rope_scaling) : ordered_json::object();
+  // Classes that assume rotary parameters count rotated channels among a head's, and look for that here too.
+  if (c.rope_scaling && !defaults_of(c.model_type).rope_parameters.empty())
+    scaling["partial_rotary_factor"] = rotated_share(c);
+  if (c.llama_4_scaling) write_query_scaling(*c.llama_4_scaling, scaling, out);
   out["rope_theta"] = c.rope_theta;
-  out["rope_scaling"] = scaling;
-  ordered_json parameters = c.rope_scaling ? scaling : ordered_json::object();
+  out["rope_scaling"] = c.rope_scaling ? scaling : ordered_json(nullptr);
+  ordered_json parameters = std::move(scaling);
   parameters.erase("type");
   parameters["rope_type"] = c.rope_scaling ? c.rope_scaling->type : "default";
   parameters["rope_theta"] = c.rope_theta;
-  if (c.llama_4_scaling) write_query_scaling(*c.llama_4_scaling, parameters, out);
   out["rope_parameters"] = std::move(parameters);
 }
 

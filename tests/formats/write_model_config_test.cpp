@@ -49,7 +49,10 @@ TEST(WriteModelConfig, WhatAModelDoesNotHaveIsNotAssumedAgain) {
 // For transformers beside the rotary parameters, which can only hold it where both lengths are the same.
 TEST(WriteModelConfig, ScaledQueriesMayHaveALengthOfTheirOwn) {
   ModelConfig config = config_of("mistral4-small");
-  EXPECT_EQ(write_model_config(config).at("rope_parameters").at("llama_4_scaling_beta"), 0.5);
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {  // transformers prefers the latter
+    EXPECT_EQ(write_model_config(config).at(key).at("llama_4_scaling_beta"), 0.5) << key;
+    EXPECT_EQ(write_model_config(config).at(key).at("partial_rotary_factor"), 0.4) << key;
+  }
   config.llama_4_scaling->original_max_position_embeddings = 100;
   EXPECT_FALSE(write_model_config(config).at("rope_parameters").contains("llama_4_scaling_beta"));
   EXPECT_EQ(parse_model_config(write_model_config(config).dump(), "config.json"), config);
