@@ -121,7 +121,8 @@ void read_query_scaling(const JsonFields& rope, const JsonFields& fields, const 
 
 void read_rope(const json& given, std::string_view assumed, const std::string& where, ModelConfig& c) {
   json object = given;
-  if (!assumed.empty() && !object.contains("rope_parameters") && !object.contains("rope_scaling"))
+  const JsonFields said(given, where);
+  if (!assumed.empty() && !said.has("rope_parameters") && !said.has("rope_scaling"))
     object["rope_parameters"] = json::parse(assumed);
   const JsonFields fields(object, where);
   const json* parameters = fields.find("rope_parameters");

@@ -516,6 +516,7 @@ TEST(ModelConfig, ReadsMistral4) {
   EXPECT_EQ(c.rope_scaling->factor, 128.0);
   EXPECT_EQ(c.rope_scaling->mscale_all_dim, 1.0);
   EXPECT_EQ(c.llama_4_scaling, (QueryScaling{0.1, 8192}));
+  EXPECT_EQ(parse_config(with(mistral4(), "rope_parameters", nullptr)), c);
 }
 
 // Mistral's own converters write it without YaRN, vLLM's beside the rotary parameters.
