@@ -121,6 +121,7 @@ class Builder {
       w.mlp = mlp(schema, LayerPart::kDenseMlp);
       return w;
     }
+    if (const TensorSchema* after = schema.find(Role::kPostMlpNorm)) w.post_mlp_layernorm = norm(*after);
     w.moe.emplace();
     w.moe->gate = linear(schema.get(Role::kRouter));
     if (const TensorSchema* bias = schema.find(Role::kRouterBias))

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "formats/files.h"
 #include "formats/foreign_file.h"
+#include "formats/fused_experts.h"
 #include "formats/missing_file.h"
 #include "formats/safetensors_index.h"
 
@@ -114,7 +115,10 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
     throw_error(ErrorCode::kNotFound, "{}", missing_weights_text(dir));
   refuse_foreign_methods(checkpoint.tensors_, dir);
   if (checkpoint.config_.nested) checkpoint.keep_language_model();
-  if (checkpoint.quant_) checkpoint.leave_out_unlisted();
+  if (checkpoint.quant_)
+    checkpoint.leave_out_unlisted();
+  else
+    split_fused_experts(checkpoint.config_, checkpoint.tensors_);
   return checkpoint;
 }
 

@@ -35,6 +35,7 @@ class Checkpoint {
   // Shards come from the only *.safetensors.index.json, else all *.safetensors of the folder are read.
   // Tensors of a quantised checkpoint that its description does not list are left out: nobody says in which
   // form they are. Of a model with images the language model is read: its tensors without their prefix.
+  // Experts in one tensor are views of their parts, under the names of experts one by one.
   // Throws: Error{kNotFound} for a missing folder, config.json, shard or description; {kCorrupt} for a tensor
   // that is not in the shard its index names, or in two files; and what the readers of each file throw.
   static Checkpoint open(const std::filesystem::path& dir);

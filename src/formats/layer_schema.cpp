@@ -144,7 +144,8 @@ void add_moe(std::vector<TensorSchema>& out, const ModelConfig& c) {
                    .form = Form::kVector,
                    .role = Role::kRouterBias,
                    .part = Part::kRouter,
-                   .rows = c.n_routed_experts});
+                   .rows = c.n_routed_experts,
+                   .optional = c.router_bias_optional});
   if (c.n_shared_experts > 0)
     add_mlp(out, kShared, Part::kSharedExpert, c.hidden_size, c.n_shared_experts * c.moe_intermediate_size);
 }
@@ -274,6 +275,12 @@ LayerSchema layer_schema(const ModelConfig& c, std::int64_t layer) {
     add_moe(out.tensors, c);
   } else {
     add_mlp(out.tensors, kDense, Part::kDenseMlp, c.hidden_size, c.intermediate_size);
+  }
+  if (c.post_mlp_layernorm) {
+    // It stays: what it makes is added to the hidden state. That of a dense layer is used by nobody.
+    out.tensors.push_back(
+        norm("post_mlp_layernorm", Role::kPostMlpNorm, Part::kMlpNorm, c.hidden_size, /*moves=*/false));
+    out.tensors.back().optional = !c.is_moe_layer(layer);
   }
   if (layer >= c.num_hidden_layers) add_mtp(out.tensors, c);
   return out;

@@ -44,6 +44,7 @@ enum class TensorRole : std::uint8_t {
   kGateProj,
   kUpProj,
   kDownProj,
+  kPostMlpNorm,
   kRouter,
   kRouterBias,
   kENorm,  // this and what follows: of an MTP layer
@@ -61,7 +62,7 @@ enum class LayerPart : std::uint8_t {
   kExpert,  // of each routed expert
   kRouter,
   kSharedExpert,
-  kMlpNorm,  // the norm before the MLP, whichever it is
+  kMlpNorm,  // the norms around the MLP, whichever it is
   kMtp       // what an MTP layer has besides a decoder layer's tensors
 };
 
@@ -154,13 +155,12 @@ void for_each_tensor(const LayerSchema& schema, const Visit& visit) {
 }
 
 // A decoder layer's tensors in the order in which its modules are registered, which indices and descriptions
-// keep: its own two norms come last. Of an MTP layer without what only that has.
+// keep: its own norms come last. Of an MTP layer without what only that has.
 template <class Visit>
 void for_each_listed(const LayerSchema& schema, const Visit& visit) {
   for (const bool norms : {false, true})
     for_each_tensor(schema, [&](const TensorSchema& tensor, std::int64_t expert) {
-      const bool own_norm =
-          tensor.role == TensorRole::kInputNorm || tensor.role == TensorRole::kPostAttentionNorm;
+      const bool own_norm = tensor.role == TensorRole::kInputNorm || tensor.part == LayerPart::kMlpNorm;
       if (own_norm == norms && tensor.part != LayerPart::kMtp) visit(tensor, expert);
     });
 }

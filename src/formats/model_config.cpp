@@ -90,14 +90,25 @@ void read_groups(const JsonFields& fields, const FamilyDefaults& defaults, Model
                   fmt::format("at most {} (the experts of topk_group groups)", c.topk_group * group_size));
 }
 
-void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
-  c.scoring_func = fields.one_of("scoring_func", {"sigmoid", "softmax"}, std::string(defaults.scoring_func));
-  const std::vector<std::string> methods = c.scoring_func == "sigmoid"
-                                               ? std::vector<std::string>{"noaux_tc"}
-                                               : std::vector<std::string>{"greedy", "group_limited_greedy"};
+// A choice without bias and groups is the same by both names.
+void read_choice(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  std::vector<std::string> methods = c.scoring_func == "sigmoid"
+                                         ? std::vector<std::string>{"noaux_tc"}
+                                         : std::vector<std::string>{"greedy", "group_limited_greedy"};
+  if (c.router_bias_optional) methods = {"noaux_tc", "greedy"};
   const bool usual = c.scoring_func == defaults.scoring_func;
   c.topk_method =
       fields.one_of("topk_method", methods, usual ? std::string(defaults.topk_method) : methods[0]);
+  if (!c.router_bias_optional || c.topk_method == "noaux_tc") return;
+  if (integer_or_null(fields, "n_group", 1, defaults.n_group) != 1)
+    fields.refuse("topk_method", "'noaux_tc' (n_group is not 1: which groups this chooses is not known)");
+  c.topk_method = "noaux_tc";
+}
+
+void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  c.scoring_func = fields.one_of("scoring_func", {"sigmoid", "softmax"}, std::string(defaults.scoring_func));
+  c.router_bias_optional = fields.boolean("router_bias_optional", defaults.router_bias_optional);
+  read_choice(fields, defaults, c);
   c.norm_topk_prob = fields.boolean("norm_topk_prob", defaults.norm_topk_prob);
   c.routed_scaling_factor =
       fields.positive_number("routed_scaling_factor", defaults.routed_scaling_factor, 1e6);
@@ -142,6 +153,7 @@ void read_dtype(const JsonFields& fields, ModelConfig& c) {
 
 void read_fp8(const JsonFields& fields, ModelConfig& c) {
   fields.one_of("fmt", {"e4m3"}, "e4m3");
+  if (fields.is_null("weight_block_size")) return;  // a scale per tensor
   const json* block = fields.find("weight_block_size");
   const auto extent_ok = [](const json& v) {
     return v.is_number_unsigned() && v.get<std::uint64_t>() >= 1 && v.get<std::uint64_t>() <= 65536;
@@ -235,8 +247,9 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   c.max_position_embeddings =
       fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
   c.rope_interleave = fields.boolean("rope_interleave", defaults.rope_interleave);
-  read_rope(object, fields, where, c);
+  read_rope(object, defaults.rope_parameters, where, c);
   read_scales(fields, defaults, c);
+  c.post_mlp_layernorm = fields.boolean("post_mlp_layernorm", defaults.post_mlp_layernorm);
   read_tokens(fields, defaults, where, c);
   read_dtype(fields, c);
   read_quantization(fields, where, c);

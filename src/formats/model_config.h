@@ -33,6 +33,15 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
+// Queries of position p are multiplied by 1 + beta ln(1 + floor(p / original_max_position_embeddings)).
+// Source: docs/numerics.md, "Scaled queries".
+struct QueryScaling {
+  double beta;                                    // > 0
+  std::int64_t original_max_position_embeddings;  // > 0
+
+  bool operator==(const QueryScaling&) const = default;
+};
+
 // How many tokens a sequence may have, and what says so.
 struct ContextLimit {
   std::int64_t tokens;
@@ -74,15 +83,19 @@ struct ModelConfig {
   double latent_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   std::optional<RopeScaling> rope_scaling;
+  std::optional<QueryScaling> llama_4_scaling;
   bool rope_interleave = true;        // pairs (2i, 2i + 1) are rotated; false: (i, i + qk_rope_head_dim / 2)
   double scale_emb = 1.0;             // embeddings are multiplied by it
   std::optional<double> scale_depth;  // none: what layers add has no factor
   std::optional<std::int64_t> dim_model_base;  // none: hidden states are not divided before the head
+  bool post_mlp_layernorm = false;  // a norm between the experts of a layer and the residual stream
   // The indexer of sparse attention, which lets a query attend to the index_topk best keys: with that many
   // there are no others, which is all that is computed here. 0: no indexer.
   std::int64_t index_topk = 0, index_n_heads = 0, index_head_dim = 0;
   std::string scoring_func;  // "sigmoid" or "softmax"
-  std::string topk_method;   // "noaux_tc" (with sigmoid); "greedy" or "group_limited_greedy" (with softmax)
+  std::string topk_method;   // "noaux_tc" (with sigmoid, or without a bias); "greedy", "group_limited_greedy"
+                             // (softmax)
+  bool router_bias_optional = false;  // e_score_correction_bias may be absent, which is zeros
   bool norm_topk_prob = false;
   bool attention_bias = false;  // always false: true is refused
   bool tie_word_embeddings = false;

@@ -82,15 +82,59 @@ constexpr FamilyDefaults kGlmMoeDsa{.model_type = "glm_moe_dsa",
                                     .index_topk = 2048,
                                     .index_n_heads = 32};
 
+constexpr FamilyDefaults kAxK1{.model_type = "axk1",
+                               .n_routed_experts = 192,
+                               .first_k_dense_replace = 1,
+                               .max_position_embeddings = 32768,
+                               .router_bias_optional = true,
+                               .post_mlp_layernorm = true};
+
+constexpr FamilyDefaults kMistral4{
+    .model_type = "mistral4",
+    .q_lora_rank = 1024,
+    .kv_lora_rank = 256,
+    .qk_nope_head_dim = 64,
+    .n_routed_experts = 128,
+    .num_experts_per_tok = 4,
+    .n_group = 1,
+    .topk_group = 1,
+    .first_k_dense_replace = 0,
+    .max_position_embeddings = 1048576,
+    .routed_scaling_factor = 1.0,
+    .scoring_func = "softmax",
+    .router_bias_optional = true,
+    .rope_parameters =
+        R"({"rope_type": "yarn", "rope_theta": 10000.0, "factor": 128.0, "beta_fast": 32.0, "beta_slow": 1.0,
+            "original_max_position_embeddings": 8192, "mscale": 1.0, "mscale_all_dim": 1.0,
+            "llama_4_scaling_beta": 0.1})"};
+
 struct Family {
   std::string_view model_type;
   const FamilyDefaults* defaults;
 };
-constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},       Family{"kimi_k2", &kV3},
-                               Family{"deepseek_v2", &kV2},       Family{"glm4_moe_lite", &kGlm4MoeLite},
-                               Family{"sarvam_mla", &kSarvamMla}, Family{"youtu", &kYoutu},
-                               Family{"youtu_llm", &kYoutu},      Family{"minicpm3", &kMiniCpm3},
-                               Family{"deepseek_v32", &kV32},     Family{"glm_moe_dsa", &kGlmMoeDsa}};
+constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},
+                               Family{"kimi_k2", &kV3},
+                               Family{"deepseek_v2", &kV2},
+                               Family{"glm4_moe_lite", &kGlm4MoeLite},
+                               Family{"sarvam_mla", &kSarvamMla},
+                               Family{"youtu", &kYoutu},
+                               Family{"youtu_llm", &kYoutu},
+                               Family{"minicpm3", &kMiniCpm3},
+                               Family{"deepseek_v32", &kV32},
+                               Family{"glm_moe_dsa", &kGlmMoeDsa},
+                               Family{"axk1", &kAxK1},
+                               Family{"AXK1", &kAxK1},
+                               Family{"mistral4", &kMistral4}};
+
+// Models whose layers are others, and what they have.
+struct OtherModel {
+  std::string_view model_type, what;
+};
+constexpr std::array kOtherModels{
+    OtherModel{"longcat_flash",
+               "two attentions and two MLPs per layer with experts beside them, experts that compute nothing "
+               "(zero_expert_num), scaled latents (mla_scale_q_lora, mla_scale_kv_lora)"},
+    OtherModel{"axk2", "norms and attention with a gate (gated_norm_rank)"}};
 
 // Where models with images keep their language model's config.
 constexpr std::array kTextConfigs{"text_config", "language_config", "llm_config"};
@@ -159,12 +203,15 @@ constexpr std::array kReadKeys{"model_type",
                                "rope_scaling",
                                "rope_parameters",
                                "rope_interleave",
+                               "llama_4_scaling",
                                "scale_emb",
                                "scale_depth",
                                "dim_model_base",
                                "index_topk",
                                "index_n_heads",
                                "index_head_dim",
+                               "post_mlp_layernorm",
+                               "router_bias_optional",
                                "scoring_func",
                                "topk_method",
                                "norm_topk_prob",
@@ -301,12 +348,14 @@ void refuse_foreign_keys(const JsonFields& fields) {
     if (!foreign.has_tensors && !foreign_computation(fields, foreign).empty())
       fields.refuse(foreign.key, fmt::format("none or {} ({}: latent8 does not compute that)",
                                              foreign.neutral, foreign.what));
-  for (const char* rope : {"rope_scaling", "rope_parameters"}) {
-    const json* value = fields.find(rope);
-    if (value != nullptr && value->is_object() && value->contains("llama_4_scaling_beta"))
-      fields.refuse(rope,
-                    "no 'llama_4_scaling_beta' (queries scaled by position: latent8 does not compute that)");
-  }
+}
+
+void refuse_other_models(const std::string& type, const std::string& where) {
+  for (const OtherModel& other : kOtherModels)
+    if (other.model_type == type)
+      throw_error(ErrorCode::kUnsupported,
+                  "{}: 'model_type': '{}' is not supported: it has {}, which latent8 does not compute", where,
+                  type, other.what);
 }
 
 // A model_type that is not known.
@@ -371,8 +420,9 @@ std::string language_model_config(std::string_view json_text) {
 
 const FamilyDefaults& family_defaults(const json& object, const JsonFields& fields,
                                       const std::string& where) {
-  refuse_foreign_keys(fields);
   const std::string type = fields.text("model_type");
+  refuse_other_models(type, where);
+  refuse_foreign_keys(fields);
   // The reference writes "deepseekv2" for V2 and V3 alike; only the gate tells them apart.
   if (type == "deepseekv2") {
     const bool v3 =

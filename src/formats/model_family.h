@@ -25,6 +25,8 @@ struct FamilyDefaults {
   double routed_scaling_factor = 2.5, rms_norm_eps = 1e-6;
   std::string_view scoring_func = "sigmoid", topk_method = "noaux_tc";
   bool norm_topk_prob = true, tie_word_embeddings = false, rope_interleave = true;
+  bool router_bias_optional = false, post_mlp_layernorm = false;
+  std::string_view rope_parameters = "";                                  // JSON; "": none
   double scale_emb = 1.0, scale_depth = 0.0;                              // 0: none
   std::int64_t dim_model_base = 0;                                        // 0: none
   std::int64_t index_topk = 0, index_n_heads = 64, index_head_dim = 128;  // index_topk 0: no indexer

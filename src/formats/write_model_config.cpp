@@ -42,6 +42,9 @@ void write_what_v3_lacks(const ModelConfig& c, const FamilyDefaults& assumed, Js
   if (c.scale_emb != 1.0 || assumed.scale_emb != 1.0) out["scale_emb"] = c.scale_emb;
   if (c.scale_depth || assumed.scale_depth > 0) out["scale_depth"] = or_null(c.scale_depth);
   if (c.dim_model_base || assumed.dim_model_base > 0) out["dim_model_base"] = or_null(c.dim_model_base);
+  if (c.post_mlp_layernorm || assumed.post_mlp_layernorm) out["post_mlp_layernorm"] = c.post_mlp_layernorm;
+  if (c.router_bias_optional || assumed.router_bias_optional)
+    out["router_bias_optional"] = c.router_bias_optional;
   if (c.index_topk > 0 || assumed.index_topk > 0) out["index_topk"] = c.index_topk;
   if (c.index_topk == 0) return;
   out["index_n_heads"] = c.index_n_heads;

@@ -50,6 +50,12 @@ void DecoderLayer::mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float>
   }
   choose_experts(ctx, s, h);
   grouped_mlp(ctx, w_.moe->experts, s.routing, h, shared, s.mlp, out);  // [T, hidden_size]
+  finish_experts(ctx, out);
+}
+
+void DecoderLayer::finish_experts(OpContext& ctx, Mat<float> out) const {
+  if (w_.post_mlp_layernorm)
+    rms_norm(ctx, out, *w_.post_mlp_layernorm, static_cast<float>(config_.rms_norm_eps), out);
 }
 
 void DecoderLayer::mlp_input(OpContext& ctx, ConstMat<float> x, Mat<float> h) const {

@@ -34,6 +34,8 @@ class DecoderLayer {
   // REQUIRES: the layer has one.
   void common_mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
   bool has_common_mlp() const { return w_.mlp || w_.moe->shared_experts; }
+  // out [T, hidden_size], what the experts add up to: the norm behind them, in models that have one
+  void finish_experts(OpContext& ctx, Mat<float> out) const;
   // x += delta, by the model's factor
   void add_to_stream(OpContext& ctx, Mat<float> x, ConstMat<float> delta) const;
 

@@ -1,5 +1,6 @@
 #include "model/mla.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -60,6 +61,14 @@ void MlaAttention::project(OpContext& ctx, const StepBatch& step, Scratch& s, Co
   }
   finish_latent(ctx, shape_, w_.kv_a_layernorm, static_cast<float>(config_.latent_norm_eps), step.positions,
                 rope_, kv, q);
+  if (config_.llama_4_scaling) scale_queries(ctx, step.positions, q);
+}
+
+void MlaAttention::scale_queries(OpContext& ctx, std::span<const std::int32_t> positions,
+                                 Mat<float> q) const {
+  std::vector<float> scale;
+  for (const std::int32_t position : positions) scale.push_back(query_scale(config_, position));
+  if (std::any_of(scale.begin(), scale.end(), [](float s) { return s != 1.0F; })) scale_rows(ctx, q, scale);
 }
 
 void MlaAttention::project_latent(OpContext& ctx, const StepBatch& step, Scratch& s,

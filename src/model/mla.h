@@ -41,6 +41,7 @@ class MlaAttention {
 
  private:
   void project(OpContext& ctx, const StepBatch& step, Scratch& s, ConstMat<float> h) const;
+  void scale_queries(OpContext& ctx, std::span<const std::int32_t> positions, Mat<float> q) const;
   void attend_absorbed(OpContext& ctx, std::span<const AttendSeq> seqs, LatentPages pages, Scratch& s) const;
   void absorb_queries(OpContext& ctx, std::int64_t begin, std::int64_t end, LatentPages pages,
                       Scratch& s) const;

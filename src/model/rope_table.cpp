@@ -96,4 +96,10 @@ float softmax_scale(const ModelConfig& config) {
   return static_cast<float>(scale);
 }
 
+float query_scale(const ModelConfig& config, std::int64_t position) {
+  if (!config.llama_4_scaling) return 1.0F;
+  const auto& [beta, original] = *config.llama_4_scaling;
+  return static_cast<float>(1.0 + beta * std::log1p(static_cast<double>(position / original)));
+}
+
 }  // namespace latent8

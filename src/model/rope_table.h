@@ -1,5 +1,5 @@
 #pragma once
-// Rotary frequencies and the softmax scale that goes with them.
+// Rotary frequencies and the scales of queries that go with them.
 
 #include <atomic>
 #include <cstdint>
@@ -36,5 +36,7 @@ class RopeFrequencies {
 
 // qk_head_dim^-0.5, times get_mscale(factor, mscale_all_dim)^2 where the config sets mscale_all_dim.
 float softmax_scale(const ModelConfig& config);
+// What the model multiplies queries of a position by: 1 in models without llama_4_scaling.
+float query_scale(const ModelConfig& config, std::int64_t position);
 
 }  // namespace latent8

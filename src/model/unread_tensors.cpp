@@ -68,6 +68,7 @@ bool is_harmless(const Checkpoint& checkpoint, std::string_view name) {
       ".kv_scale",  // of an fp8 cache, which this program does not have
       ".q_scale",
       ".prob_output_scale",  // of fp8 attention
+      "activation_scale",    // of the inputs of fp8 linears, which stay float here
   };
   if (std::any_of(kEndings.begin(), kEndings.end(), [&](const char* end) { return name.ends_with(end); }))
     return true;

@@ -1,5 +1,6 @@
 #include "model/weight_reader.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -81,6 +82,17 @@ Norm WeightReader::norm(const std::string& name, std::int64_t size) {
   return out;
 }
 
+std::span<const float> WeightReader::block_scales(const std::string& name, std::int64_t rows,
+                                                  std::int64_t cols) {
+  if (checkpoint_.get(name).elements() != 1 || checkpoint_.config().weight_block_size) {
+    tensor(name, rows, cols);
+    return scales(name, rows * cols);
+  }
+  auto& buffer = storage_.floats.emplace_back(rows * cols);
+  std::fill_n(buffer.data(), rows * cols, scales(name, 1)[0]);
+  return buffer.span();
+}
+
 std::span<const float> WeightReader::deq_scale(const std::string& name, std::int64_t size) {
   const TensorView& view = vector_view(name, size);
   if (view.dtype != DType::kI64) return scales(name, size);
@@ -153,8 +165,7 @@ void WeightReader::read_float(const std::string& name, const TensorView& view, L
         throw_error(ErrorCode::kUnsupported,
                     "config.json: 'quantization_config.weight_block_size': [128, 128] expected, got [{}, {}]",
                     (*block)[0], (*block)[1]);
-      tensor(name + ".weight_scale_inv", rows, cols);
-      out.block_scale = scales(name + ".weight_scale_inv", rows * cols).data();
+      out.block_scale = block_scales(name + ".weight_scale_inv", rows, cols).data();
       out.block_scale_stride = cols;
       break;
     }

@@ -32,6 +32,8 @@ class WeightReader {
   const TensorView& tensor(const std::string& name, std::int64_t rows, std::int64_t cols);
   const void* weight_bytes(const std::string& name, const TensorView& view);
   std::span<const float> scales(const std::string& name, std::int64_t size);
+  // [rows * cols] of an fp8 weight; from one value, where the whole tensor has one.
+  std::span<const float> block_scales(const std::string& name, std::int64_t rows, std::int64_t cols);
   std::span<const float> deq_scale(const std::string& name, std::int64_t size);
   float scalar(const std::string& name);
   void zeros(const std::string& name);

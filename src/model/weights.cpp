@@ -46,6 +46,10 @@ class LayerReader {
     const TensorSchema& tensor = schema_.get(role);
     return reader_.embedding(schema_.name(tensor), tensor.rows, tensor.cols);
   }
+  bool has(Role role) {
+    const TensorSchema* tensor = schema_.find(role);
+    return tensor != nullptr && (!tensor->optional || reader_.has(schema_.weight(*tensor)));
+  }
   // Tensors that the checkpoint may lack.
   Linear embedding_or(Role role, const Linear& instead) {
     return reader_.has(schema_.weight(role)) ? embedding(role) : instead;
@@ -96,8 +100,7 @@ AttentionWeights read_attention(LayerReader& layer, const ModelConfig& c) {
 MoeWeights read_moe(LayerReader& layer, const LoadOptions& options) {
   MoeWeights w;
   w.gate = layer.gate();
-  if (layer.schema().find(Role::kRouterBias) != nullptr)
-    w.e_score_correction_bias = layer.vector(Role::kRouterBias);
+  if (layer.has(Role::kRouterBias)) w.e_score_correction_bias = layer.vector(Role::kRouterBias);
   for (std::int64_t e = 0; e < layer.schema().experts && options.routed_experts; ++e)
     w.experts.push_back(layer.mlp(Part::kExpert, e));
   if (layer.schema().find(Role::kGateProj, Part::kSharedExpert) != nullptr)
@@ -141,10 +144,12 @@ void load_mlp_half(const Checkpoint& checkpoint, std::int64_t layer, const LoadO
   WeightReader reader(checkpoint, storage);
   LayerReader tensors(reader, layer_schema(checkpoint.config(), layer));
   out.post_attention_layernorm = tensors.norm(Role::kPostAttentionNorm);
-  if (tensors.schema().experts > 0)
-    out.moe = read_moe(tensors, options);
-  else
+  if (tensors.schema().experts == 0) {
     out.mlp = tensors.mlp(Part::kDenseMlp);
+    return;
+  }
+  out.moe = read_moe(tensors, options);
+  if (tensors.has(Role::kPostMlpNorm)) out.post_mlp_layernorm = tensors.norm(Role::kPostMlpNorm);
 }
 
 LayerWeights load_layer(const Checkpoint& checkpoint, std::int64_t layer, const LoadOptions& options,

@@ -35,7 +35,7 @@ struct AttentionWeights {
 
 struct MoeWeights {
   Linear gate;                                     // [n_routed_experts, hidden], always float
-  std::span<const float> e_score_correction_bias;  // [n_routed_experts]; empty for softmax gates
+  std::span<const float> e_score_correction_bias;  // [n_routed_experts]; empty: none
   std::vector<GatedMlp> experts;                   // [n_routed_experts]
   std::optional<GatedMlp> shared_experts;          // intermediate = n_shared_experts * moe_intermediate_size
 };
@@ -43,9 +43,10 @@ struct MoeWeights {
 struct LayerWeights {
   Norm input_layernorm;  // [hidden]
   AttentionWeights attention;
-  Norm post_attention_layernorm;  // [hidden]
-  std::optional<GatedMlp> mlp;    // a dense layer
-  std::optional<MoeWeights> moe;  // or an MoE layer
+  Norm post_attention_layernorm;           // [hidden]
+  std::optional<GatedMlp> mlp;             // a dense layer
+  std::optional<MoeWeights> moe;           // or an MoE layer
+  std::optional<Norm> post_mlp_layernorm;  // [hidden] of what the experts add up to
 };
 
 // What enters the MTP layer: eh_proj([enorm(embedding of the next token); hnorm(hidden)]).

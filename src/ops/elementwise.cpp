@@ -75,4 +75,12 @@ void scale_inplace(OpContext& ctx, Mat<float> x, float scale) {
   });
 }
 
+void scale_rows(OpContext& ctx, Mat<float> x, std::span<const float> scale) {
+  LATENT8_DCHECK(static_cast<std::int64_t>(scale.size()) == x.rows);
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t r = begin; r < end; ++r)
+      for (float& value : x.row_span(r)) value *= scale[static_cast<std::size_t>(r)];
+  });
+}
+
 }  // namespace latent8

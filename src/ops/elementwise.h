@@ -40,5 +40,7 @@ void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<floa
 void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y, float scale = 1.0F);
 // x *= scale
 void scale_inplace(OpContext& ctx, Mat<float> x, float scale);
+// Row r of x is multiplied by scale[r].
+void scale_rows(OpContext& ctx, Mat<float> x, std::span<const float> scale);
 
 }  // namespace latent8

@@ -89,6 +89,11 @@ ModelRotation::ModelRotation(const ModelConfig& config)
     throw_error(ErrorCode::kUnsupported,
                 "config.json 'tie_word_embeddings': false expected for rotations of the model, got true: the "
                 "final norm's weight moves into lm_head; leave them out (--rot)");
+  if (config.post_mlp_layernorm)
+    throw_error(ErrorCode::kUnsupported,
+                "config.json 'model_type': '{}': rotations of the model (--rot) expected to pass what the "
+                "experts add up to, but post_mlp_layernorm stands behind it; leave them out",
+                config.model_type);
 }
 
 std::span<const ModelRotation::Part> ModelRotation::parts(ChannelSpace space) const {

@@ -55,7 +55,7 @@ std::optional<TensorRotation> rotation_of(const ModelSchema::Found& tensor);
 class ModelRotation {
  public:
   // Throws: Error{kUnsupported} for a head that is the embedding table: the final norm's weight would move
-  // into both.
+  // into both; and for a norm whose output is added to the hidden state, where it cannot be rotated.
   explicit ModelRotation(const ModelConfig& config);
   ModelRotation(const ModelRotation&) = delete;
   ModelRotation& operator=(const ModelRotation&) = delete;

@@ -48,7 +48,8 @@ SourceTensor::SourceTensor(const Checkpoint& checkpoint, const TensorSource* sou
 void SourceTensor::read_block_scales(const Checkpoint& checkpoint) {
   const std::string name = name_ + kBlockScaleSuffix;
   const TensorView& scale = checkpoint.get(name);
-  if (scale.shape != std::vector<std::int64_t>{blocks(rows_), blocks(cols_)})
+  const bool whole = scale.elements() == 1 && !checkpoint.config().weight_block_size;  // of the tensor
+  if (!whole && scale.shape != std::vector<std::int64_t>{blocks(rows_), blocks(cols_)})
     throw_error(ErrorCode::kCorrupt, "tensor '{}': shape [{}, {}] expected (blocks of {}), got {}", name,
                 blocks(rows_), blocks(cols_), kFp8Block, scale.shape_text());
   if (!holds_floats(scale.dtype) && scale.dtype != DType::kF8E8M0)
@@ -67,6 +68,7 @@ void SourceTensor::read_block_scales(const Checkpoint& checkpoint) {
     if (!(std::fabs(block_scale_[i]) < kMaxBlockScale))
       throw_error(ErrorCode::kCorrupt, "tensor '{}': scales below 2^119 expected, element {} is {}", name, i,
                   block_scale_[i]);
+  if (whole) block_scale_.assign(static_cast<std::size_t>(blocks(rows_) * blocks(cols_)), block_scale_[0]);
 }
 
 std::span<const std::byte> SourceTensor::stored_rows(std::int64_t begin, std::int64_t end,

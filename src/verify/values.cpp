@@ -174,9 +174,11 @@ void ModuleChecker::check_stored(const ExpectedModule& module) {
 void ModuleChecker::check_fp8(const std::string& name, const TensorView& view) {
   const auto blocks = [](std::int64_t n) { return (n + kFp8Block - 1) / kFp8Block; };
   const std::string scale = name + kBlockScaleSuffix;
-  scales(scale, need(scale, {QuantType::kFloat,
-                             {DType::kF32, DType::kF8E8M0},
-                             {blocks(view.shape[0]), blocks(view.shape[1])}}));
+  const TensorView* stored = folder_.find(scale);
+  const std::vector<std::int64_t> shape = stored != nullptr && stored->elements() == 1  // of the whole tensor
+                                              ? stored->shape
+                                              : std::vector{blocks(view.shape[0]), blocks(view.shape[1])};
+  scales(scale, need(scale, {QuantType::kFloat, {DType::kF32, DType::kBf16, DType::kF8E8M0}, shape}));
 }
 
 // The mindie dialect stores every norm once more, unlisted. Source: docs/format.md, "Norms".

@@ -65,6 +65,17 @@ TEST(LayerSchema, AModelWithoutQLoraHasOneQueryProjection) {
   EXPECT_EQ(shape(layer_schema(c, 0).get(TensorRole::kQProj)), (std::vector<std::int64_t>{4 * 24, 64}));
 }
 
+TEST(LayerSchema, ANormBehindExpertsIsNeededWhereThereAreExperts) {
+  ModelConfig c = small();
+  c.post_mlp_layernorm = c.router_bias_optional = true;
+  EXPECT_TRUE(layer_schema(c, 0).get(TensorRole::kPostMlpNorm).optional);
+  const TensorSchema norm = layer_schema(c, 1).get(TensorRole::kPostMlpNorm);
+  EXPECT_FALSE(norm.optional || norm.moves);
+  EXPECT_EQ(layer_schema(c, 1).weight(norm), "model.layers.1.post_mlp_layernorm.weight");
+  EXPECT_TRUE(layer_schema(c, 1).get(TensorRole::kRouterBias).optional);
+  EXPECT_FALSE(layer_schema(small(), 1).get(TensorRole::kRouterBias).optional);
+}
+
 TEST(LayerSchema, OneEntryStandsForAllRoutedExperts) {
   const LayerSchema schema = layer_schema(small(), 1);
   EXPECT_EQ(schema.tensors.size(), 9 + 3 + 2 + 3);

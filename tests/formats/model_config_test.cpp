@@ -371,6 +371,33 @@ TEST(ModelConfig, ReadsMiniCpm3) {
   EXPECT_EQ(parse_config(r1()).residual_scale(), 1.0);
 }
 
+// skt/A.X-K1 and transformers spell its type differently.
+TEST(ModelConfig, ReadsAxK1) {
+  const json axk1 = without(without(with(r1(), "model_type", "AXK1"), "first_k_dense_replace"), "n_group");
+  const ModelConfig c = parse_config(with(axk1, "n_routed_experts", 192));
+  EXPECT_TRUE(c.post_mlp_layernorm);
+  EXPECT_TRUE(c.router_bias_optional);
+  EXPECT_EQ(c.first_k_dense_replace, 1);
+  EXPECT_EQ(c.n_group, 8);
+  EXPECT_FALSE(parse_config(r1()).post_mlp_layernorm);
+  EXPECT_FALSE(parse_config(r1()).router_bias_optional);
+
+  json transformers = without(without(axk1, "scoring_func"), "topk_method");
+  transformers["model_type"] = "axk1";
+  transformers["num_hidden_layers"] = 3;
+  transformers["mlp_layer_types"] = {"dense", "dense", "sparse"};
+  EXPECT_EQ(parse_config(transformers).first_k_dense_replace, 2);
+  EXPECT_EQ(parse_config(transformers).topk_method, "noaux_tc");
+}
+
+TEST(ModelConfig, AChoiceWithoutBiasHasNoGroupsThatAreKnown) {
+  const json greedy = with(with(r1(), "model_type", "AXK1"), "topk_method", "greedy");
+  EXPECT_THAT(refusal_of_config(greedy), AllOf(HasSubstr("'topk_method'"), HasSubstr("n_group")));
+  json one = with(greedy, "n_group", 1);
+  one["topk_group"] = 1;
+  EXPECT_EQ(parse_config(one).topk_method, "noaux_tc");
+}
+
 TEST(ModelConfig, LongropesContextsEndWhereItsLongFactorsBegin) {
   const ModelConfig c = parse_config(with(minicpm3(), "max_position_embeddings", 131072));
   EXPECT_EQ(c.rope_scaling->factor, 4.0);
@@ -449,12 +476,86 @@ TEST(ModelConfig, AnUnknownModelTypeIsTakenByItsKeys) {
 }
 
 TEST(ModelConfig, NamesComputationsThatItDoesNotKnow) {
-  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "longcat_flash"), "zero_expert_num", 128)),
+  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "other"), "zero_expert_num", 128)),
               HasSubstr("'zero_expert_num': none or 0 (experts that compute nothing"));
   EXPECT_EQ(parse_config(with(r1(), "zero_expert_num", 0)).hidden_size, 7168);
-  json rope = r1();
-  rope["rope_scaling"]["llama_4_scaling_beta"] = 0.1;
-  EXPECT_THAT(refusal_of_config(rope), HasSubstr("llama_4_scaling_beta"));
+}
+
+// Keys of meituan-longcat/LongCat-Flash-Chat: none says that a layer has two attentions.
+TEST(ModelConfig, AModelWithOtherLayersIsRefusedByWhatItHas) {
+  const json longcat =
+      json::parse(R"({"model_type": "longcat_flash", "architectures": ["LongcatFlashForCausalLM"],
+    "vocab_size": 131072, "hidden_size": 6144, "ffn_hidden_size": 12288, "expert_ffn_hidden_size": 2048,
+    "num_layers": 28, "num_attention_heads": 64, "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64, "v_head_dim": 128, "n_routed_experts": 512, "moe_topk": 12, "zero_expert_num": 256,
+    "zero_expert_type": "identity", "mla_scale_q_lora": true, "mla_scale_kv_lora": true})");
+  EXPECT_THAT(refusal_of_config(longcat),
+              AllOf(HasSubstr("'longcat_flash' is not supported"), HasSubstr("two attentions"),
+                    HasSubstr("zero_expert_num"), HasSubstr("mla_scale_q_lora")));
+  EXPECT_THAT(refusal_of_config(with(r1(), "model_type", "axk2")), HasSubstr("gated_norm_rank"));
+}
+
+json mistral4() {
+  return json::parse(R"({"model_type": "mistral4", "vocab_size": 131072, "hidden_size": 4096,
+    "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32, "moe_intermediate_size": 2048})");
+}
+
+TEST(ModelConfig, ReadsMistral4) {
+  const ModelConfig c = parse_config(mistral4());
+  EXPECT_EQ(c.kv_lora_rank, 256);
+  EXPECT_EQ(c.q_lora_rank, 1024);
+  EXPECT_EQ(c.qk_nope_head_dim, 64);
+  EXPECT_EQ(c.n_routed_experts, 128);
+  EXPECT_EQ(c.num_experts_per_tok, 4);
+  EXPECT_TRUE(c.is_moe_layer(0));
+  EXPECT_EQ(c.scoring_func, "softmax");
+  EXPECT_EQ(c.topk_method, "noaux_tc");
+  EXPECT_TRUE(c.router_bias_optional);
+  EXPECT_TRUE(c.norm_topk_prob);
+  ASSERT_TRUE(c.rope_scaling);  // as its class assumes
+  EXPECT_EQ(c.rope_scaling->factor, 128.0);
+  EXPECT_EQ(c.rope_scaling->mscale_all_dim, 1.0);
+  EXPECT_EQ(c.llama_4_scaling, (QueryScaling{0.1, 8192}));
+  EXPECT_EQ(parse_config(with(mistral4(), "rope_parameters", nullptr)), c);
+}
+
+// Mistral's own converters write it without YaRN, vLLM's beside the rotary parameters.
+TEST(ModelConfig, ReadsScaledQueriesInBothSpellings) {
+  const json rope = {{"rope_type", "default"},
+                     {"rope_theta", 1e6},
+                     {"original_max_position_embeddings", 4096},
+                     {"llama_4_scaling_beta", 0.25}};
+  const json one = with(mistral4(), "rope_parameters", rope);
+  EXPECT_FALSE(parse_config(one).rope_scaling);
+  EXPECT_EQ(parse_config(one).llama_4_scaling, (QueryScaling{0.25, 4096}));
+  const json other = {{"beta", 0.25}, {"original_max_position_embeddings", 4096}};
+  EXPECT_EQ(parse_config(with(r1(), "llama_4_scaling", other)).llama_4_scaling, (QueryScaling{0.25, 4096}));
+  EXPECT_EQ(parse_config(with(one, "llama_4_scaling", other)), parse_config(one));
+  json unlike = with(one, "llama_4_scaling", other);
+  unlike["llama_4_scaling"]["beta"] = 0.5;
+  EXPECT_THAT(refusal_of_config(unlike), HasSubstr("'llama_4_scaling': what 'llama_4_scaling_beta'"));
+  json negative = one;
+  negative["rope_parameters"]["llama_4_scaling_beta"] = -1;
+  EXPECT_THAT(refusal_of_config(negative), HasSubstr("'llama_4_scaling_beta'"));
+  EXPECT_THAT(refusal_of_config(with(r1(), "llama_4_scaling", {{"beta", 0.1}}), ErrorCode::kCorrupt),
+              HasSubstr("'original_max_position_embeddings'"));
+  EXPECT_FALSE(parse_config(r1()).llama_4_scaling);
+}
+
+TEST(ModelConfig, Fp8MayHaveAScalePerTensor) {
+  const json fp8 = {{"quant_method", "fp8"}, {"activation_scheme", "static"}, {"weight_block_size", nullptr}};
+  EXPECT_FALSE(parse_config(with(mistral4(), "quantization_config", fp8)).weight_block_size);
+  EXPECT_THAT(refusal_of_config(with(mistral4(), "quantization_config", {{"quant_method", "fp8"}}),
+                                ErrorCode::kCorrupt),
+              HasSubstr("two positive integers"));
+}
+
+TEST(ModelConfig, ThePartThatIsRotatedIsTheRopeChannels) {
+  json config = mistral4();
+  config["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
+  EXPECT_EQ(parse_config(config).qk_rope_head_dim, 64);
+  config["rope_parameters"]["partial_rotary_factor"] = 0.25;
+  EXPECT_THAT(refusal_of_config(config), HasSubstr("'partial_rotary_factor': 1 or 0.5"));
 }
 
 TEST(ModelConfig, RefusesWhatIsNotAnObject) {

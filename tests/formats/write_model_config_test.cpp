@@ -46,6 +46,18 @@ TEST(WriteModelConfig, WhatAModelDoesNotHaveIsNotAssumedAgain) {
   EXPECT_EQ(parse_model_config(write_model_config(config).dump(), "config.json"), config);
 }
 
+// For transformers beside the rotary parameters, which can only hold it where both lengths are the same.
+TEST(WriteModelConfig, ScaledQueriesMayHaveALengthOfTheirOwn) {
+  ModelConfig config = config_of("mistral4-small");
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {  // transformers prefers the latter
+    EXPECT_EQ(write_model_config(config).at(key).at("llama_4_scaling_beta"), 0.5) << key;
+    EXPECT_EQ(write_model_config(config).at(key).at("partial_rotary_factor"), 0.4) << key;
+  }
+  config.llama_4_scaling->original_max_position_embeddings = 100;
+  EXPECT_FALSE(write_model_config(config).at("rope_parameters").contains("llama_4_scaling_beta"));
+  EXPECT_EQ(parse_model_config(write_model_config(config).dump(), "config.json"), config);
+}
+
 TEST(ModelConfigLayers, TheFirstOnesComputeWhatTheyDid) {
   const ModelConfig config = config_of("minicpm3-small"), first = config.with_layers(1);
   EXPECT_EQ(first.num_hidden_layers, 1);

@@ -115,5 +115,14 @@ TEST(Rope, PositionsAreFilledWhenTheyAreAskedForAndAlike) {
   EXPECT_NE(RopeFrequencies(config).table(1).cos[0], 0.0F);
 }
 
+TEST(QueryScale, GrowsWithTheLogarithmOfThePosition) {
+  ModelConfig c;
+  EXPECT_EQ(query_scale(c, 1 << 20), 1.0F);
+  c.llama_4_scaling = {0.1, 8192};
+  EXPECT_EQ(query_scale(c, 8191), 1.0F);
+  EXPECT_FLOAT_EQ(query_scale(c, 8192), 1.0F + 0.1F * std::log(2.0F));
+  EXPECT_FLOAT_EQ(query_scale(c, 3 * 8192 + 5), 1.0F + 0.1F * std::log(4.0F));
+}
+
 }  // namespace
 }  // namespace latent8

@@ -165,6 +165,29 @@ TEST(Weights, AnFp8EmbeddingIsRefused) {
               testing::HasSubstr("'model.embed_tokens.weight': type F32"));
 }
 
+// Mistral Small 4 has one scale per fp8 tensor and writes static scales of inputs, which nobody reads here.
+TEST(Weights, OneScalePerFp8TensorIsThatOfEveryBlock) {
+  const Checkpoint model = Checkpoint::open(small_model("v3-fp8-small"));
+  ModelConfig config = model.config();
+  config.weight_block_size.reset();
+  const std::vector<float> same(64, 0x1p-12F);
+  TensorMap blocks = model.tensors(), whole;
+  for (auto& [name, view] : blocks)
+    if (name.ends_with("_scale_inv"))
+      view.bytes = std::as_bytes(std::span(same)).first(static_cast<std::size_t>(view.size_bytes()));
+  for (const auto& [name, view] : blocks) {
+    const bool scale = name.ends_with("_scale_inv");
+    whole.emplace(name, scale ? TensorView{DType::kF32, {}, view.bytes.first(4)} : view);
+  }
+  whole.emplace("model.layers.0.self_attn.o_proj.activation_scale", whole.at("model.norm.weight"));
+  const auto logits = [&](TensorMap tensors) {
+    const DeepseekModel loaded(
+        load_weights(std::make_shared<const Checkpoint>(Checkpoint::of_tensors(config, std::move(tensors)))));
+    return std::move(run_logits(loaded, {random_ids(9, config.vocab_size, 1)})[0]);
+  };
+  EXPECT_TRUE(bit_equal(logits(blocks), logits(whole)));
+}
+
 TEST(Weights, CopiedWeightsGiveTheSameLogitsAsMappedOnes) {
   const auto mapped = load_model(source_path("models/tiny-r1"));
   const auto copied = load_model(source_path("models/tiny-r1"), {.copy = true});

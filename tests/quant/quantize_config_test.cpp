@@ -65,7 +65,9 @@ constexpr ConfigCase kCases[] = {{"R1", "tiny-r1", leave_as_it_is},
                                  {"MiniCpm3", "minicpm3-small", leave_as_it_is},
                                  {"MiniCpm3OfTransformers5", "minicpm3-small", rename_as_transformers_5},
                                  {"V32", "v32-small", leave_as_it_is},
-                                 {"Glm5", "glm5-small", leave_as_it_is}};
+                                 {"Glm5", "glm5-small", leave_as_it_is},
+                                 {"AxK1", "axk1-small", leave_as_it_is},
+                                 {"Mistral4", "mistral4-small", leave_as_it_is}};
 
 class WrittenConfig : public QuantizeTest, public testing::WithParamInterface<ConfigCase> {
  protected:

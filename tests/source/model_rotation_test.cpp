@@ -161,6 +161,13 @@ TEST(ModelRotation, RefusesAHeadThatIsTheEmbeddingTable) {
               testing::HasSubstr("tie_word_embeddings"));
 }
 
+TEST(ModelRotation, RefusesANormBehindTheExperts) {
+  ModelConfig c = config();
+  c.post_mlp_layernorm = true;
+  EXPECT_THAT(error_of(ErrorCode::kUnsupported, [&] { ModelRotation rotation(c); }),
+              testing::HasSubstr("post_mlp_layernorm"));
+}
+
 TEST(ModelRotation, KnowsWhichTensorsChange) {
   ModelConfig c = config();
   c.num_hidden_layers = 5;

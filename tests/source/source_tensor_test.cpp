@@ -135,8 +135,22 @@ TEST_F(SourceTensorTest, NamesMissingBlockScales) {
 
 TEST_F(SourceTensorTest, RefusesBlockScalesOfAnotherShape) {
   add_stored("w", DType::kF8E4M3, {2, 130}, std::vector<std::byte>(260));
-  add("w_scale_inv", {1.0F}, 1);
+  add("w_scale_inv", {1.0F, 1.0F, 1.0F}, 1);
   EXPECT_THAT(refusal(ErrorCode::kCorrupt), HasSubstr("shape [1, 2] expected"));
+}
+
+TEST_F(SourceTensorTest, OneScaleIsThatOfTheWholeTensor) {
+  add_fp8(130, 257, DType::kBf16);
+  std::fill(scales_.begin(), scales_.end(), 0.375F);
+  add("v", {0.375F}, 1, DType::kBf16);
+  const Checkpoint made = open();
+  TensorMap tensors{{"w", made.get("w")}, {"w_scale_inv", made.get("v")}};
+  const Checkpoint checkpoint = Checkpoint::of_tensors({}, tensors);
+  EXPECT_EQ(row(SourceTensor(checkpoint, "w"), 129)[256], expected(257, 129, 256));
+  // Where config.json says that there are blocks, some are missing.
+  ModelConfig blocks;
+  blocks.weight_block_size = {128, 128};
+  error_of(ErrorCode::kCorrupt, [&] { SourceTensor(Checkpoint::of_tensors(blocks, tensors), "w"); });
 }
 
 TEST_F(SourceTensorTest, RefusesAPowerOfTwoThatIsNaN) {

@@ -18,7 +18,9 @@ from tensors import Checkpoint, write
 
 GOLDEN = Path(__file__).parents[2] / "tests" / "data" / "golden"
 # Where the published model_type is the name of a repository's own code, the class that computes the same.
-SAME_CLASS = {"kimi_k2": "deepseek_v3"}
+SAME_CLASS = {"kimi_k2": "deepseek_v3", "AXK1": "axk1"}
+# Language models of larger ones that AutoModelForCausalLM does not open alone.
+OWN_CLASS = {"mistral4": "Mistral4ForCausalLM"}
 
 
 def language_model(name, config, tensors):
@@ -40,7 +42,8 @@ def largest_difference(name):
             write(Path(folder) / "model.safetensors",
                   {name: wide[name] for name in tensors if not name.endswith("_scale_inv")})
         (Path(folder) / "config.json").write_text(json.dumps(config))
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        reader = getattr(transformers, OWN_CLASS.get(config["model_type"], "AutoModelForCausalLM"))
+        model, report = reader.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
     if report["missing_keys"]:
         raise SystemExit(f"{name}: {report['missing_keys']}")

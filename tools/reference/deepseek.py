@@ -1,4 +1,4 @@
-"""The forward pass of DeepSeek V2 / V3, Kimi K2 and MiniCPM3 in numpy, expanded attention, driven by config.json. Of sparse
+"""The forward pass of DeepSeek V2 / V3, Kimi K2, MiniCPM3, A.X-K1 and Mistral 4 in numpy, expanded attention, driven by config.json. Of sparse
 attention (V3.2, GLM-5) what contexts up to index_topk have: dense attention.
 
 Slow and plain: it is what the C++ model is compared with. Names are those of the checkpoint and of the glossary.
@@ -97,6 +97,9 @@ class Model:
         self.eps = self.config["rms_norm_eps"]
         self.round_latent = round_latent
         depth = self.config.get("scale_depth")
+        scaling = self.config.get("rope_scaling") or {}
+        self.query_beta = scaling.get("llama_4_scaling_beta", 0)
+        self.original_length = scaling.get("original_max_position_embeddings", 1)
         self.residual_scale = depth / math.sqrt(self.config["num_hidden_layers"]) if depth else 1.0
         self.logits_scaling = self.config["hidden_size"] / (self.config.get("dim_model_base") or self.config["hidden_size"])
         self.cached = {}
@@ -125,6 +128,7 @@ class Model:
         else:
             q = self.linear(h, p + ".q_proj")
         q = q.reshape(tokens, heads, nope + rope)
+        q = q * (1 + self.query_beta * np.log(1 + positions // self.original_length))[:, None, None]
         q_nope, q_pe = q[..., :nope], self.rope(q[..., nope:], positions)
         kv = self.linear(h, p + ".kv_a_proj_with_mqa")
         c_kv = self.latent_norm(kv[:, :c["kv_lora_rank"]], p + ".kv_a_layernorm")
@@ -143,14 +147,21 @@ class Model:
     def mlp(self, h, p):
         return self.linear(silu(self.linear(h, p + ".gate_proj")) * self.linear(h, p + ".up_proj"), p + ".down_proj")
 
+    def expert(self, h, p, e):
+        if p + ".experts.gate_up_proj" not in self.weights:
+            return self.mlp(h, f"{p}.experts.{e}")
+        gate, up = np.split(h @ self.w(p + ".experts.gate_up_proj")[e].T, 2, axis=-1)
+        return silu(gate) * up @ self.w(p + ".experts.down_proj")[e].T
+
     def route(self, h, p):
         """Weights [T, n_routed_experts], zero where an expert is not chosen."""
         c = self.config
         logits = h @ self.w(p + ".weight").T
         scores = 1 / (1 + np.exp(-logits)) if c.get("scoring_func") == "sigmoid" else softmax(logits)
         method, ranked = c.get("topk_method", "greedy"), scores
-        if method == "noaux_tc":
-            ranked = scores + self.w(p + ".e_score_correction_bias")
+        bias = p + ".e_score_correction_bias"
+        if method == "noaux_tc" and bias in self.weights:  # A.X-K1 routes without
+            ranked = scores + self.w(bias)
         if method != "greedy" and c.get("n_group", 1) > 1:
             groups = ranked.reshape(len(h), c["n_group"], -1)
             best = np.sort(groups, axis=-1)[..., -(2 if method == "noaux_tc" else 1):].sum(axis=-1)
@@ -165,8 +176,11 @@ class Model:
         for e in range(self.config["n_routed_experts"]):
             chosen = np.flatnonzero(weights[:, e])
             if len(chosen):
-                out[chosen] += weights[chosen, e, None] * self.mlp(h[chosen], f"{p}.experts.{e}")
-        return out + self.mlp(h, p + ".shared_experts") if self.config.get("n_shared_experts") else out
+                out[chosen] += weights[chosen, e, None] * self.expert(h[chosen], p, e)
+        if self.config.get("n_shared_experts"):
+            out = out + self.mlp(h, p + ".shared_experts")
+        after = p.removesuffix("mlp") + "post_mlp_layernorm"  # A.X-K1
+        return self.norm(out, after) if after + ".weight" in self.weights else out
 
     def layer(self, x, index, positions):
         c, p = self.config, f"model.layers.{index}"

@@ -136,6 +136,19 @@ MODELS |= {
         "rope_theta": 1000000.0, "index_topk": 64, "index_n_heads": 4, "index_head_dim": 48, "layers_with_indexer": 1,
         "num_nextn_predict_layers": 1,
     },
+    # A.X-K1: a norm behind the experts, which the dense layer has too but does not use; a gate with groups, without a bias.
+    "axk1-small": SMALL | {
+        "model_type": "AXK1", "architectures": ["AXK1ForCausalLM"], "q_lora_rank": 48, "n_group": 4, "topk_group": 2,
+        "post_mlp_layernorm": True, "router_bias": False, "rope_scaling": yarn(40.0, 64, 1.0),
+        "num_nextn_predict_layers": 1,
+    },
+    # Mistral Small 4: experts in two tensors per layer, a softmax gate without a bias whose weights are normalised, queries that
+    # grow with their position.
+    "mistral4-small": SMALL | {
+        "model_type": "mistral4", "architectures": ["Mistral4ForCausalLM"], "q_lora_rank": 48, "scoring_func": "softmax",
+        "routed_scaling_factor": 1.0, "first_k_dense_replace": 0, "fused_experts": True, "router_bias": False,
+        "rope_scaling": yarn(32.0, 8, 1.0) | {"llama_4_scaling_beta": 0.5},
+    },
 }
 ABSENT_IN_TRANSFORMERS = {"scoring_func": None, "topk_method": None, "moe_layer_freq": None}
 PUBLISHED = {
@@ -157,6 +170,12 @@ PUBLISHED["glm5-small"] = ABSENT_IN_TRANSFORMERS | {
     "indexer_types": ["full", "shared"], "rms_norm_eps": None, "rope_theta": None, "rope_scaling": None,
     "norm_topk_prob": None, "routed_scaling_factor": None, "torch_dtype": None, "dtype": "bfloat16",
     "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}}
+PUBLISHED["axk1-small"] = dict.fromkeys(["post_mlp_layernorm", "router_bias"])
+PUBLISHED["mistral4-small"] = ABSENT_IN_TRANSFORMERS | {
+    "fused_experts": None, "router_bias": None, "first_k_dense_replace": None, "num_nextn_predict_layers": None,
+    "rope_theta": None, "rope_scaling": None, "torch_dtype": None, "dtype": "bfloat16", "rope_interleave": True,
+    "rope_parameters": yarn(32.0, 8, 1.0) | {
+        "rope_type": "yarn", "rope_theta": 10000.0, "llama_4_scaling_beta": 0.5, "partial_rotary_factor": 0.4}}
 PUBLISHED["minicpm3-small"] = PUBLISHED["youtu-small"] | dict.fromkeys(["rope_interleave", "v_head_dim", "rope_theta"])
 LANGUAGE_MODEL = "language_model."  # the prefix of nested models' tensors
 
@@ -185,6 +204,8 @@ def layer_shapes(c, index):
     else:
         a |= {"self_attn.q_proj": [heads * qk, hidden]}
 
+    if c.get("post_mlp_layernorm"):
+        a |= {"post_mlp_layernorm": [hidden]}
     if index < c.get("layers_with_indexer", 0):
         size = c["index_head_dim"]
         a |= {"self_attn.indexer.wq_b": [c["index_n_heads"] * size, c["q_lora_rank"]], "self_attn.indexer.wk": [size, hidden],
@@ -197,8 +218,12 @@ def layer_shapes(c, index):
         a |= mlp("mlp", c["intermediate_size"])
     else:
         a |= {"mlp.gate": [c["n_routed_experts"], hidden]}
-        for e in range(c["n_routed_experts"]):
-            a |= mlp(f"mlp.experts.{e}", c["moe_intermediate_size"])
+        if c.get("fused_experts"):
+            experts, width = c["n_routed_experts"], c["moe_intermediate_size"]
+            a |= {"mlp.experts.gate_up_proj": [experts, 2 * width, hidden], "mlp.experts.down_proj": [experts, hidden, width]}
+        else:
+            for e in range(c["n_routed_experts"]):
+                a |= mlp(f"mlp.experts.{e}", c["moe_intermediate_size"])
         a |= mlp("mlp.shared_experts", c["moe_intermediate_size"] * c["n_shared_experts"])
     return a
 
@@ -232,14 +257,14 @@ def recipe(c):
                 lines.append((name + ".bias", "norm", -7, shape))
             continue
         gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
-        wanted = gain / (1 if "embed" in name else np.sqrt(shape[1]))
+        wanted = gain / (1 if "embed" in name else np.sqrt(shape[-1]))
         if fp8 and (".self_attn." in name or ".mlp." in name) and not name.endswith(".gate"):
             lines.append((name + ".weight", "codes", 0, shape))
             blocks = [-(-n // BLOCK) for n in shape]
             lines.append((name + ".weight_scale_inv", "scales", exponent(136 * 128, wanted), blocks))
         else:
-            lines.append((name + ".weight", "weight", exponent(37, wanted), shape))
-        if name.endswith("mlp.gate") and c["topk_method"] == "noaux_tc":
+            lines.append((name + ".weight" * (len(shape) < 3), "weight", exponent(37, wanted), shape))
+        if name.endswith("mlp.gate") and c["topk_method"] == "noaux_tc" and c.get("router_bias", True):
             lines.append((name + ".e_score_correction_bias", "bias", -10, shape[:1]))
     order = ["scales", "bias", "weight", "norm", "codes"]  # wide elements first: every tensor is aligned
     return sorted(lines, key=lambda line: order.index(line[1]))
@@ -291,7 +316,8 @@ class MarginModel(Model):
         if c["scoring_func"] == "softmax":
             scores = scores / scores.sum(axis=-1, keepdims=True)
         noaux = c["topk_method"] == "noaux_tc"
-        ranked = scores + self.w(p + ".e_score_correction_bias") if noaux else scores
+        bias = p + ".e_score_correction_bias"
+        ranked = scores + self.w(bias) if noaux and bias in self.weights else scores
         if c["n_group"] > 1:
             groups = ranked.reshape(len(h), c["n_group"], -1)
             best = np.sort(groups, axis=-1)[..., -2 if noaux else -1:].sum(axis=-1)

@@ -97,20 +97,29 @@ void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, Activation
       out.routing.expert.insert(out.routing.expert.end(), s.routing.expert.begin(), s.routing.expert.end());
       out.routing.weight.insert(out.routing.weight.end(), s.routing.weight.begin(), s.routing.weight.end());
     }
-    if (!layer.has_common_mlp()) continue;
-    layer.common_mlp(run.ctx(), s, h, rows(s.delta, step.tokens()));
-    visit(step, h, s.mlp.gate.view());  // gated_mlp() leaves it there
-    layer.add_to_stream(run.ctx(), stream, rows(s.delta, step.tokens()));
+    const Mat<float> delta = rows(s.delta, step.tokens());
+    if (layer.has_common_mlp()) {
+      layer.common_mlp(run.ctx(), s, h, delta);
+      visit(step, h, s.mlp.gate.view());  // gated_mlp() leaves it there
+    } else {
+      std::fill_n(delta.data, delta.rows * delta.cols, 0.0F);
+    }
+    if (out.sum) {
+      out.sum->write(step.begin, delta);
+      continue;
+    }
+    layer.add_to_stream(run.ctx(), stream, delta);
     next.write(step.begin, stream);
   }
 }
 
 std::int64_t run_expert(CalibrationRun& run, const GatedMlp& weights, std::int64_t expert,
-                        const MlpActivations& input, ActivationStore& next) {
+                        MlpActivations& input, ActivationStore& next) {
   const std::vector<std::int64_t> slots = slots_of(input.routing, expert);
   Scratch& s = run.scratch();
   const std::int64_t capacity = std::min(kExpertRows, s.max_tokens);
-  const auto residual_scale = static_cast<float>(run.config().residual_scale());
+  ActivationStore& into = input.sum ? *input.sum : next;
+  const auto scale = input.sum ? 1.0F : static_cast<float>(run.config().residual_scale());
   for (std::size_t begin = 0; begin < slots.size(); begin += static_cast<std::size_t>(capacity)) {
     const auto count = std::min(static_cast<std::int64_t>(slots.size() - begin), capacity);
     const auto slot = [&](std::int64_t i) { return slots[begin + static_cast<std::size_t>(i)]; };
@@ -119,13 +128,27 @@ std::int64_t run_expert(CalibrationRun& run, const GatedMlp& weights, std::int64
     for (std::int64_t i = 0; i < count; ++i) input.h.read_row(token(i), h.row(i));
     gated_mlp(run.ctx(), weights, h, s.mlp, delta);
     for (std::int64_t i = 0; i < count; ++i) {
-      const float weight = residual_scale * input.routing.weight[static_cast<std::size_t>(slot(i))];
-      next.read_row(token(i), stream.row(i));
+      const float weight = scale * input.routing.weight[static_cast<std::size_t>(slot(i))];
+      into.read_row(token(i), stream.row(i));
       for (std::int64_t c = 0; c < stream.cols; ++c) stream.row(i)[c] += weight * delta.row(i)[c];
-      next.write_row(token(i), stream.row(i));
+      into.write_row(token(i), stream.row(i));
     }
   }
   return static_cast<std::int64_t>(slots.size());
+}
+
+void add_normed_sum(CalibrationRun& run, const LayerWeights& weights, const ActivationStore& sum,
+                    ActivationStore& next) {
+  const DecoderLayer layer(run.config(), weights, run.rope());
+  for (const CalibrationStep& step : run.steps()) {
+    const Mat<float> stream = rows(run.scratch().x, step.tokens()),
+                     delta = rows(run.scratch().delta, step.tokens());
+    next.read(step.begin, stream);
+    sum.read(step.begin, delta);
+    layer.finish_experts(run.ctx(), delta);
+    layer.add_to_stream(run.ctx(), stream, delta);
+    next.write(step.begin, stream);
+  }
 }
 
 bool all_finite(CalibrationRun& run, const ActivationStore& x) {

@@ -66,6 +66,8 @@ void absorb_queries(CalibrationRun& run, const AttentionWeights& weights, std::i
 struct MlpActivations {
   ActivationStore h;  // [tokens, hidden_size]
   Routing routing;    // of all tokens; empty for a dense layer
+  // [tokens, hidden_size] what the experts add up to, where a norm stands before the residual stream
+  std::optional<ActivationStore> sum;
 };
 
 // What the dense MLP or the shared experts read in one step: h [T, hidden_size] and the input of down_proj,
@@ -73,14 +75,18 @@ struct MlpActivations {
 using VisitMlp =
     std::function<void(const CalibrationStep& step, ConstMat<float> h, ConstMat<float> down_input)>;
 
-// Fills `out` and adds the dense MLP or the shared experts to `next`.
+// Fills `out` and adds the dense MLP or the shared experts to `next`, or puts them into out.sum.
 void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, ActivationStore& next,
                     MlpActivations& out, const VisitMlp& visit);
 
-// Adds one routed expert to `next`, for the tokens that chose it; returns how many. Called in rising order of
-// experts, the sums are the same however experts are grouped.
+// Adds one routed expert to `next` or input.sum, for the tokens that chose it; returns how many. Called in
+// rising order of experts, the sums are the same however experts are grouped.
 std::int64_t run_expert(CalibrationRun& run, const GatedMlp& weights, std::int64_t expert,
-                        const MlpActivations& input, ActivationStore& next);
+                        MlpActivations& input, ActivationStore& next);
+
+// Adds the norm of `sum`, which is complete, to `next`.
+void add_normed_sum(CalibrationRun& run, const LayerWeights& weights, const ActivationStore& sum,
+                    ActivationStore& next);
 
 // Whether all values are finite.
 bool all_finite(CalibrationRun& run, const ActivationStore& x);

@@ -43,7 +43,7 @@ std::vector<Group> groups_of(Modules modules, std::int64_t count, std::int64_t s
 
 // One group is read while the one before it runs.
 void run_experts(const PipelineContext& context, CalibrationRun& run, std::int64_t layer, Modules modules,
-                 const MlpActivations& input, ActivationStore& next) {
+                 MlpActivations& input, ActivationStore& next) {
   const Checkpoint& source = context.source.checkpoint();
   const std::int64_t count = run.config().n_routed_experts;
   const std::int64_t bytes = std::max<std::int64_t>(1, source_bytes(source, modules) / count);

@@ -126,6 +126,7 @@ class Planner {
 // What the reference has for V3 alone.
 void refuse_other_formulas(const ModelConfig& c) {
   if (c.scale_emb == 1.0 && !c.scale_depth && !c.dim_model_base && c.rope_interleave && c.index_topk == 0 &&
+      !c.post_mlp_layernorm && !c.router_bias_optional && !c.llama_4_scaling &&
       (!c.rope_scaling || c.rope_scaling->type == "yarn"))
     return;
   throw_error(ErrorCode::kUnsupported,

@@ -104,18 +104,25 @@ std::span<const std::uint8_t> LayerPipeline::counts_of(const CalibrationStep& st
 void LayerPipeline::mlp(ActivationStore& next, bool output_needed) {
   context_.progress(Stage::kCalibrate, "MLP", 0);
   const auto experts = modules(Part::kExpert);
-  MlpActivations input{
-      ActivationStore::temporary(context_.budget, context_.spill, run_.tokens(), run_.config().hidden_size),
-      {}};
-  common_mlp(next, input);
+  const auto store = [&] {
+    return ActivationStore::temporary(context_.budget, context_.spill, run_.tokens(),
+                                      run_.config().hidden_size);
+  };
+  MlpActivations input{store(), {}, {}};
+  if (run_.config().post_mlp_layernorm && !experts.empty() && output_needed) input.sum.emplace(store());
+  WeightStorage storage;
+  LayerWeights weights;
+  common_mlp(next, input, storage, weights);
   if (experts.empty()) return;
   add_idle_experts(unit_.layer, input.routing, run_.config().n_routed_experts, manifest_.result.warnings);
   if (!output_needed) return stream_modules(context_, experts);
   run_experts(context_, run_, unit_.layer, experts, input, next);
+  if (input.sum) add_normed_sum(run_, weights, *input.sum, next);
   if (!all_finite(run_, next)) refuse_values_that_are_not_finite();
 }
 
-void LayerPipeline::common_mlp(ActivationStore& next, MlpActivations& input) {
+void LayerPipeline::common_mlp(ActivationStore& next, MlpActivations& input, WeightStorage& storage,
+                               LayerWeights& weights) {
   const auto common = modules(Part::kMlp), experts = modules(Part::kExpert);
   working_.read(context_.source, source_names(context_.source.checkpoint(), common));
   prefetch(context_.source, std::span(experts).first(std::min(experts.size(), kStreamedModules)));
@@ -126,10 +133,8 @@ void LayerPipeline::common_mlp(ActivationStore& next, MlpActivations& input) {
   DownError down_error;
   {
     const Checkpoint tensors = working_.checkpoint();
-    WeightStorage storage;
     LoadOptions options;
     options.routed_experts = false;
-    LayerWeights weights;
     load_mlp_half(tensors, unit_.layer, options, storage, weights);
     run_common_mlp(run_, weights, next, input,
                    [&](const CalibrationStep& step, ConstMat<float> h, ConstMat<float> down_input) {

@@ -27,8 +27,10 @@ class LayerPipeline {
  private:
   void attention(const ActivationStore& x, ActivationStore& next);
   void mlp(ActivationStore& next, bool output_needed);
-  // Runs what every token passes, and writes it.
-  void common_mlp(ActivationStore& next, MlpActivations& input);
+  // Runs what every token passes, and writes it. Leaves norms in `weights`, whose values `storage` keeps; its
+  // other tensors are gone.
+  void common_mlp(ActivationStore& next, MlpActivations& input, WeightStorage& storage,
+                  LayerWeights& weights);
 
   // Called when the activations of attention are known, before its linears are quantised: what is replaced in
   // `working_` is what gets quantised.
