@@ -57,7 +57,7 @@ struct EngineStats {
   std::int64_t prefix_query_tokens = 0;     // of admitted sequences
   std::int64_t prefix_hit_tokens = 0;       // of these, found in the prefix cache
   std::vector<std::int64_t> clipped_codes;  // [num_hidden_layers] latent codes beyond [-128, 127]
-  std::int64_t answer_steps = 0;            // steps that gave a sequence one or more tokens, summed over sequences
+  std::int64_t answer_steps = 0;  // steps that gave a sequence one or more tokens, summed over sequences
   // Drafts by their place behind the answer: computed, and of these the token that came.
   std::array<std::int64_t, kMaxSpeculativeTokens> drafted{}, accepted{};
 };
