@@ -11,7 +11,8 @@ endif()
 add_library(latent8_flags INTERFACE)
 target_compile_options(latent8_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wno-sign-conversion
-  -ffp-contract=off -fno-math-errno -march=x86-64-v2)
+  -ffp-contract=off -fno-math-errno -march=x86-64-v2
+  -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)  # no path of this machine in messages, nor in what ccache compares
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # Designated initialisers that leave members at their defaults are house style; g++ 12 warns of them.
   target_compile_options(latent8_flags INTERFACE -Wno-missing-field-initializers)
