@@ -39,7 +39,8 @@ DraftAcceptance measure_draft_acceptance(OpContext& ctx, const EvalModel& model,
   std::int64_t accepted = 0, text = 0, model_text = 0;
   for (std::size_t w = 0; w < windows.size(); ++w) {
     check_sequence(model.model.config(), windows[w], fmt::format("window {}", w));
-    const auto hidden = run_sequences(model.model, ctx, windows.subspan(w, 1), model.options, true).front();
+    const auto runs = run_sequences(model.model, ctx, windows.subspan(w, 1), model.options, true);
+    const SequenceHidden& hidden = runs.front();
     const auto says = likeliest(ctx, model.model, &DeepseekModel::logits,
                                 hidden.main.view().row_range(kFirst - 1, kWindowTokens - 1));
     const auto guesses = likeliest(ctx, model.model, &DeepseekModel::mtp_logits,

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <utility>
 
+#include "server/stats.h"
+
 namespace latent8 {
 namespace {
 
