@@ -50,7 +50,7 @@ test-long: deps ## what takes too long for every change: ThreadSanitizer over se
 
 fuzz: ## every fuzz target, SECONDS=300 together; prints executions and coverage
 	@tools/deps.sh --check
-	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target $(patsubst fuzz/%.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target fuzz_targets
 	@tools/fuzz.sh $(or $(SECONDS),300)
 
 soak: build ## kills, failing calls, full disks and flipped bits at random for SECONDS=300; prints counts
@@ -75,7 +75,8 @@ format: ## format every C++ file that git knows
 	@python3 tools/check_format.py --fix
 
 tidy: build ## clang-tidy over src/ (minutes); FILES="..." for some files
-	@clang-tidy-19 -p build/release --quiet $(or $(FILES),$(shell git ls-files 'src/*.cpp'))
+	@cmake --preset release -B build/tidy -DCMAKE_UNITY_BUILD=OFF >/dev/null
+	@clang-tidy-19 -p build/tidy --quiet $(or $(FILES),$(shell git ls-files 'src/*.cpp'))
 
 clean: ## remove build/
 	rm -rf build

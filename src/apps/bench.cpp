@@ -147,6 +147,7 @@ void bench_gemm_rows(const BenchFlags& f) {
 void add_flags(CLI::App& app, BenchFlags& f) {
   const auto positive = CLI::Range(std::int64_t{0}, std::int64_t{1} << 40);
   add_shape_flags(app, f.model);
+  add_cache_form_flag(app, f.model);
   app.add_option("--depth", f.depths, "cached tokens before the measured one, comma-separated")
       ->delimiter(',')
       ->check(positive);

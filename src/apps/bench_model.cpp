@@ -22,11 +22,14 @@ void add_shape_flags(CLI::App& app, BenchModelFlags& f) {
           },
           fmt::format("{{{}}}", fmt::join(known_shapes(), ","))))
       ->capture_default_str();
+  app.add_option("--threads", f.checkpoint.threads, "0: the physical cores of the affinity mask")
+      ->check(CLI::Range(0, 4096));
+}
+
+void add_cache_form_flag(CLI::App& app, BenchModelFlags& f) {
   app.add_option("--cache", f.cache, "form of the latent cache")
       ->check(CLI::IsMember({"int8", "fp16"}))
       ->capture_default_str();
-  app.add_option("--threads", f.checkpoint.threads, "0: the physical cores of the affinity mask")
-      ->check(CLI::Range(0, 4096));
 }
 
 void add_model_size_flags(CLI::App& app, BenchModelFlags& f) {

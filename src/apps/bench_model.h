@@ -16,8 +16,10 @@ struct BenchModelFlags {
   std::int64_t layers = 0, experts = 0, vocab = 0;  // 0: as the shape has it
 };
 
-// --shape, --cache, --threads.
+// --shape, --threads.
 void add_shape_flags(CLI::App& app, BenchModelFlags& flags);
+// --cache.
+void add_cache_form_flag(CLI::App& app, BenchModelFlags& flags);
 // --model, --layers, --experts, --vocab.
 void add_model_size_flags(CLI::App& app, BenchModelFlags& flags);
 

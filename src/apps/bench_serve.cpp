@@ -189,6 +189,7 @@ void add_bench_serve(CLI::App& bench) {
   CLI::App* app =
       bench.add_subcommand("serve", "a server's latencies and throughput beside the engine alone");
   add_shape_flags(*app, flags->model);
+  add_cache_form_flag(*app, flags->model);
   add_model_size_flags(*app, flags->model);
   add_speculative_flags(*app, flags->model.checkpoint);
   app->add_option("--tokenizer", flags->tokenizer, "folder of the tokenizer that random weights get")

@@ -11,6 +11,7 @@
 #include "apps/subcommands.h"
 #include "base/error.h"
 #include "base/printable.h"
+#include "benchmark/serving_plan.h"
 #include "formats/folder_check.h"
 #include "formats/sha256sums.h"
 #include "kernels/kernel_table.h"
@@ -83,7 +84,7 @@ void attempt(std::vector<std::string>& problems, const Step& step) {
 void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint) {
   const std::int64_t weights = checkpoint.tensor_bytes();
   const CacheBytes cache = cache_bytes(checkpoint, float_cache_type(flags, checkpoint));
-  const std::int64_t context = checkpoint.config().max_position_embeddings;
+  const std::int64_t context = checkpoint.config().context_limit().tokens;
   const std::int64_t available = memory_info().available_bytes;
   out["weights_bytes"] = weights;
   out["cache_bytes_per_1k_tokens"] = cache.per_token * 1024;
@@ -98,6 +99,15 @@ void add_sizes(Json& out, const ModelFlags& flags, const Checkpoint& checkpoint)
   else if (weights + cache.per_token * context > available)
     out["advice"].push_back(
         "weights and the cache of one sequence at full context do not fit together: use shorter contexts");
+}
+
+// At full context, beside the weights, as `latent8 plan` counts them.
+std::int64_t sequences_that_fit(const DeepseekModel& model, const Checkpoint& checkpoint) {
+  const ServingPlan plan = plan_serving(model, checkpoint.tensor_bytes(),
+                                        {.memory = memory_info().available_bytes,
+                                         .context = model.config().context_limit().tokens,
+                                         .threads = static_cast<int>(physical_cores().size())});
+  return (has_int8_cache(checkpoint) ? plan.int8 : plan.fp16).sequences;
 }
 
 // Everything of a checkpoint is opened and checked: files, weights' names, shapes, types and values, scales,
@@ -115,7 +125,10 @@ Json checkpoint_json(const ModelFlags& flags) {
       attempt(problems, [&] {
         ModelFlags all = flags;
         all.ignore_unread_tensors = true;  // told already
-        if (problems.empty()) out["mtp"] = load_model(all, checkpoint)->has_mtp();
+        if (!problems.empty()) return;
+        const auto model = load_model(all, checkpoint);
+        out["mtp"] = model->has_mtp();
+        out["sequences_full_context"] = sequences_that_fit(*model, *checkpoint);
       });
     });
   attempt(problems, [&] { out["tokenizer_vocab_size"] = Tokenizer::load(flags.model).vocab_size(); });
@@ -168,6 +181,9 @@ void print_sizes(const Json& c) {
 void print_checkpoint(const Json& c) {
   print_result(fmt::format("\ncheckpoint      {}\n", c["path"].get<std::string>()));
   if (c.contains("weights_bytes")) print_sizes(c);
+  if (c.contains("sequences_full_context"))
+    print_result(fmt::format("at once         {} sequences at full context (latent8 plan says more)\n",
+                             c["sequences_full_context"].dump()));
   if (c.contains("mtp"))
     print_result(fmt::format("MTP layer       {}\n", c["mtp"].get<bool>() ? "yes" : "no"));
   if (c.contains("chat_template"))

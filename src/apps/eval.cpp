@@ -260,7 +260,8 @@ void add_mtp(CLI::App& eval) {
 }  // namespace
 
 void add_eval(CLI::App& root) {
-  CLI::App* app = root.add_subcommand("eval", "measure a checkpoint: logits, perplexity, KL divergence");
+  CLI::App* app =
+      root.add_subcommand("eval", "measure a checkpoint: logits, perplexity, KL divergence, needle");
   app->require_subcommand(1);
   app->footer(
       "Examples:\n"
@@ -270,6 +271,7 @@ void add_eval(CLI::App& root) {
   add_text_command(*app, "ppl", "perplexity on a text", false);
   add_text_command(*app, "kld", "KL divergence from a reference on a text", true);
   add_mtp(*app);
+  add_eval_needle(*app);
 }
 
 }  // namespace latent8

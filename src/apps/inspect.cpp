@@ -107,7 +107,8 @@ Json model_json(const ModelConfig& c) {
                 {"n_shared_experts", c.n_shared_experts},
                 {"num_experts_per_tok", c.num_experts_per_tok},
                 {"first_k_dense_replace", c.first_k_dense_replace},
-                {"max_position_embeddings", c.max_position_embeddings}};
+                {"max_position_embeddings", c.max_position_embeddings},
+                {"context", c.context_limit().tokens}};
   return model;
 }
 

@@ -30,6 +30,7 @@ void add_subcommands(CLI::App& root) {
   latent8::add_eval(root);
   latent8::add_doctor(root);
   latent8::add_bench(root);
+  latent8::add_plan(root);
   latent8::add_completion(root);
   latent8::add_manual(root);
 }

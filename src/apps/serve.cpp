@@ -180,7 +180,7 @@ void run_server(ServeFlags flags) {
   if (flags.check) check_sha256sums(flags.model);
   const auto checkpoint = open_checkpoint(flags.model);
   if (config && !flags.max_model_len)
-    fit_to_model(*config, checkpoint->config().max_position_embeddings, flags.adapt);
+    fit_to_model(*config, checkpoint->config().context_limit(), flags.adapt);
 
   if (config && !flags.model.speculative) fit_drafts_to_model(*config, has_mtp(*checkpoint), flags.adapt);
 

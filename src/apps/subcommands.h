@@ -10,6 +10,7 @@ void add_inspect(CLI::App& root);
 void add_serve(CLI::App& root);
 void add_tokenize(CLI::App& root);
 void add_eval(CLI::App& root);
+void add_eval_needle(CLI::App& eval);  // below `eval`
 void add_quantize(CLI::App& root);
 void add_verify(CLI::App& root);
 void add_quant_deepseek_w8a8(CLI::App& root);
@@ -18,6 +19,7 @@ void add_chat(CLI::App& root);
 void add_run_pa(CLI::App& root);
 void add_doctor(CLI::App& root);
 void add_bench(CLI::App& root);
+void add_plan(CLI::App& root);
 void add_bench_quantize(CLI::App& bench);  // below `bench`
 void add_bench_serve(CLI::App& bench);     // likewise
 void add_bench_mtp(CLI::App& bench);       // likewise

@@ -44,7 +44,7 @@ OperatorCost attention_cost(const ModelConfig& c, bool int8_cache, std::int64_t 
 }
 
 std::vector<OperatorCost> step_cost(const ModelWeights& weights, std::int64_t sequences, std::int64_t tokens,
-                                    std::int64_t depth) {
+                                    std::int64_t depth, std::optional<CacheType> cache) {
   const ModelConfig& c = weights.config;
   const std::int64_t rows = sequences * tokens;
   std::vector<OperatorCost> out;
@@ -55,7 +55,8 @@ std::vector<OperatorCost> step_cost(const ModelWeights& weights, std::int64_t se
     if (a.q_b_proj) out.push_back(linear_cost(*a.q_b_proj, rows));
     out.push_back(linear_cost(a.kv_a_proj_with_mqa, rows));
     out.push_back(heads_cost(a.w_uk, rows));
-    out.push_back(attention_cost(c, a.fa.has_value(), sequences, tokens, depth));
+    const bool int8_cache = cache ? *cache == CacheType::kInt8 : a.fa.has_value();
+    out.push_back(attention_cost(c, int8_cache, sequences, tokens, depth));
     out.push_back(heads_cost(a.w_uv, rows));
     out.push_back(linear_cost(a.o_proj, rows));
     if (layer.mlp) {

@@ -3,11 +3,13 @@
 // needs.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "benchmark/machine_limits.h"
+#include "kernels/latent_layout.h"
 #include "model/weights.h"
 
 namespace latent8 {
@@ -24,8 +26,9 @@ double least_seconds(std::span<const OperatorCost> operators, const MachineLimit
 
 // A step of the model: sequences of `tokens` query tokens each, after `depth` cached ones; logits for one row
 // per sequence. Routed experts: the expected number of different ones that T tokens choose.
+//   cache  the form of every layer's; nullopt: as each layer has it
 std::vector<OperatorCost> step_cost(const ModelWeights& weights, std::int64_t sequences, std::int64_t tokens,
-                                    std::int64_t depth);
+                                    std::int64_t depth, std::optional<CacheType> cache = {});
 // Attention over the latent alone, one layer.
 OperatorCost attention_cost(const ModelConfig& config, bool int8_cache, std::int64_t sequences,
                             std::int64_t tokens, std::int64_t depth);

@@ -45,7 +45,8 @@ void fill_bf16(ThreadPool& pool, std::byte* to, std::int64_t count, double devia
 
 class Builder {
  public:
-  Builder(ThreadPool& pool, const ModelConfig& config, ModelWeights& model)
+  // pool: fills the weights; nullptr: they get no memory.
+  Builder(ThreadPool* pool, const ModelConfig& config, ModelWeights& model)
       : pool_(pool), c_(config), m_(model) {}
 
   Linear bf16(std::int64_t rows, std::int64_t cols) {
@@ -53,8 +54,9 @@ class Builder {
     w.out_features = rows;
     w.in_features = cols;
     w.type = WeightType::kBf16;
+    if (pool_ == nullptr) return w;
     auto& bytes = m_.storage.bytes.emplace_back(rows * cols * 2);
-    fill_bf16(pool_, bytes.data(), rows * cols, 1.0 / std::sqrt(static_cast<double>(cols)), ++seed_);
+    fill_bf16(*pool_, bytes.data(), rows * cols, 1.0 / std::sqrt(static_cast<double>(cols)), ++seed_);
     w.weight = bytes.data();
     return w;
   }
@@ -64,8 +66,9 @@ class Builder {
     w.kind = kind;
     w.out_features = rows;
     w.in_features = cols;
+    if (pool_ == nullptr) return w;
     auto& bytes = m_.storage.bytes.emplace_back(rows * cols);
-    fill_codes(pool_, bytes.data(), rows * cols, ++seed_);
+    fill_codes(*pool_, bytes.data(), rows * cols, ++seed_);
     w.weight = bytes.data();
     const double weight_scale = 1.0 / (kCodeDeviation * std::sqrt(static_cast<double>(cols)));
     const bool is_static = kind == Linear::Kind::kW8A8Static;
@@ -131,20 +134,19 @@ class Builder {
 
  private:
   std::span<const float> floats(std::int64_t size, float value) {
+    if (pool_ == nullptr) return {};
     auto& buffer = m_.storage.floats.emplace_back(size);
     std::fill_n(buffer.data(), size, value);
     return buffer.span();
   }
 
-  ThreadPool& pool_;
+  ThreadPool* pool_;
   const ModelConfig& c_;
   ModelWeights& m_;
   std::uint64_t seed_ = 0;
 };
 
-}  // namespace
-
-std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig& config, bool int8_cache) {
+std::unique_ptr<DeepseekModel> build(ThreadPool* pool, const ModelConfig& config, bool int8_cache) {
   ModelWeights model;
   model.config = config;
   Builder builder(pool, config, model);
@@ -156,6 +158,16 @@ std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig&
   model.norm = builder.norm(outside.get(Role::kFinalNorm));
   model.lm_head = builder.linear(outside.get(Role::kLmHead));
   return std::make_unique<DeepseekModel>(std::move(model));
+}
+
+}  // namespace
+
+std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig& config, bool int8_cache) {
+  return build(&pool, config, int8_cache);
+}
+
+std::unique_ptr<DeepseekModel> unfilled_model(const ModelConfig& config, bool int8_cache) {
+  return build(nullptr, config, int8_cache);
 }
 
 std::int64_t random_model_bytes(const ModelConfig& c) {

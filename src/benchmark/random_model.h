@@ -14,6 +14,9 @@ namespace latent8 {
 // routing and softmax behave as in a real model.
 std::unique_ptr<DeepseekModel> random_model(ThreadPool& pool, const ModelConfig& config, bool int8_cache);
 
+// The same model without any numbers: every pointer to weights is null. For what asks about sizes only.
+std::unique_ptr<DeepseekModel> unfilled_model(const ModelConfig& config, bool int8_cache);
+
 // Bytes that random_model() will take.
 std::int64_t random_model_bytes(const ModelConfig& config);
 

@@ -29,11 +29,11 @@ bool has_int8_cache(const std::vector<LatentCache::Layer>& layers) {
 }
 
 std::int64_t context_tokens(const ModelConfig& config, std::int64_t max_model_len) {
-  if (max_model_len == 0) return config.max_position_embeddings;
-  if (max_model_len < 2 || max_model_len > config.max_position_embeddings)
-    throw_error(ErrorCode::kInvalidArgument,
-                "max_model_len: 2 to {} expected (max_position_embeddings of the model), got {}",
-                config.max_position_embeddings, max_model_len);
+  const ContextLimit limit = config.context_limit();
+  if (max_model_len == 0) return limit.tokens;
+  if (max_model_len < 2 || max_model_len > limit.tokens)
+    throw_error(ErrorCode::kInvalidArgument, "max_model_len: 2 to {} expected ({}), got {}", limit.tokens,
+                limit.reason, max_model_len);
   return max_model_len;
 }
 

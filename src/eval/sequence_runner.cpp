@@ -171,11 +171,10 @@ void check_sequence(const ModelConfig& config, std::span<const std::int32_t> ids
   const auto length = static_cast<std::int64_t>(ids.size());
   if (length == 0)
     throw_error(ErrorCode::kInvalidArgument, "{}: at least one token expected, got none", where);
-  if (length > config.max_position_embeddings)
-    throw_error(
-        ErrorCode::kInvalidArgument,
-        "{}: {} tokens, but the context of the model is {} (max_position_embeddings); shorten the text",
-        where, length, config.max_position_embeddings);
+  if (const ContextLimit limit = config.context_limit(); length > limit.tokens)
+    throw_error(ErrorCode::kInvalidArgument,
+                "{}: {} tokens, but the context of the model is {} ({}); shorten the text", where, length,
+                limit.tokens, limit.reason);
   for (const std::int32_t id : ids)
     if (id < 0 || id >= config.vocab_size)
       throw_error(ErrorCode::kInvalidArgument, "{}: token ids from 0 to {} expected, got {}", where,

@@ -1,7 +1,6 @@
 #include "formats/checkpoint.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 #include <string>
@@ -13,6 +12,7 @@
 #include "base/log.h"
 #include "formats/files.h"
 #include "formats/foreign_file.h"
+#include "formats/missing_file.h"
 #include "formats/safetensors_index.h"
 
 namespace latent8 {
@@ -35,19 +35,25 @@ bool file_exists(const fs::path& path) {
   return there;
 }
 
-// "*.safetensors expected, got ...": what is there instead.
-[[noreturn]] void refuse_without_weights(const fs::path& dir) {
-  constexpr std::array kOthers{".gguf", ".bin", ".pt", ".pth",     ".ckpt",
-                               ".pkl",  ".npz", ".h5", ".msgpack", ".onnx"};
-  for (const std::string& name : list_folder(dir))
-    for (const char* ending : kOthers)
-      if (name.ends_with(ending) && !is_hidden_name(name))
-        throw_error(
-            ErrorCode::kNotFound,
-            "'{}': *.safetensors expected, got '{}'; this program reads safetensors: fetch or convert the "
-            "weights in that form",
-            dir.string(), name);
-  throw_error(ErrorCode::kNotFound, "'{}': *.safetensors expected, got no such file", dir.string());
+// Without an index: what lies beside a checkpoint's weights and is another program's is not read.
+std::vector<fs::path> weight_files(const fs::path& dir) {
+  std::vector<fs::path> paths = files_ending_with(dir, ".safetensors"), ours;
+  for (const fs::path& path : paths)
+    if (!is_other_weights(path.filename().string())) ours.push_back(path);
+  if (ours.empty() || ours.size() == paths.size()) return paths;
+  log_info(fmt::format("'{}': {} of {} *.safetensors are of an adapter or in another layout and are not read",
+                       dir.string(), paths.size() - ours.size(), paths.size()));
+  return ours;
+}
+
+void refuse_foreign_methods(const TensorMap& tensors, const fs::path& dir) {
+  for (const auto& [name, view] : tensors)
+    if (const auto method = foreign_method(name))
+      throw_error(
+          ErrorCode::kUnsupported,
+          "'{}': tensor '{}' is of weights quantised by {} (of {}), which are not read; take the bf16 "
+          "or fp8 checkpoint that they were made of",
+          dir.string(), name, method->name, method->tools);
 }
 
 // Up to three names that share most of their beginning and end with `wanted`.
@@ -99,13 +105,14 @@ Checkpoint Checkpoint::open(const fs::path& dir) {
   if (indices.size() > 1)
     throw_error(ErrorCode::kInvalidArgument, "'{}': one *.safetensors.index.json expected, got '{}' and '{}'",
                 dir.string(), indices[0].filename().string(), indices[1].filename().string());
-  const std::vector<fs::path> shards = files_ending_with(dir, ".safetensors");
+  const std::vector<fs::path> shards = weight_files(dir);
   if (!indices.empty())
     checkpoint.map_indexed(indices.front());
   else if (!shards.empty())
     checkpoint.map_all(shards);
   else
-    refuse_without_weights(dir);
+    throw_error(ErrorCode::kNotFound, "{}", missing_weights_text(dir));
+  refuse_foreign_methods(checkpoint.tensors_, dir);
   if (checkpoint.config_.nested) checkpoint.keep_language_model();
   if (checkpoint.quant_) checkpoint.leave_out_unlisted();
   return checkpoint;
@@ -127,9 +134,7 @@ void Checkpoint::read_json_files() {
   if (!file_exists(dir_) || !fs::is_directory(dir_))
     throw_error(ErrorCode::kNotFound, "'{}': a checkpoint directory expected, got {}", dir_.string(),
                 file_exists(dir_) ? "a file" : "no such directory");
-  if (!file_exists(config))
-    throw_error(ErrorCode::kNotFound, "'{}': config.json expected, got no such file; is it a checkpoint?",
-                dir_.string());
+  if (!is_named(config)) throw_error(ErrorCode::kNotFound, "{}", missing_config_text(dir_));
   config_ = parse_model_config(read_text_file(config), config.string());
   const fs::path generation = dir_ / "generation_config.json";
   if (file_exists(generation))

@@ -41,6 +41,11 @@ void for_each_chunk(const std::filesystem::path& path,
   }
 }
 
+bool is_named(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::not_found;
+}
+
 std::vector<std::string> list_folder(const std::filesystem::path& dir) {
   std::error_code error;
   if (!std::filesystem::is_directory(dir, error) && (!error || error == std::errc::no_such_file_or_directory))

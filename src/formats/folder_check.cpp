@@ -9,6 +9,7 @@
 #include "formats/checkpoint.h"
 #include "formats/files.h"
 #include "formats/foreign_file.h"
+#include "formats/missing_file.h"
 #include "formats/quant_description.h"
 #include "sys/mapped_file.h"
 
@@ -34,8 +35,7 @@ class Checker {
       problem(fmt::format("'{}': one *{} expected, got {}", dir_.string(), kIndexEnding, indices.size()));
     for (const std::string& name : names_)
       if (is_weight_file(name)) attempt(name, [&] { read_shard(name); });
-    if (std::none_of(names_.begin(), names_.end(), is_weight_file))
-      problem(fmt::format("'{}': *.safetensors expected, got no such file", dir_.string()));
+    if (std::none_of(names_.begin(), names_.end(), is_weight_file)) problem(missing_weights_text(dir_));
     compare_with_index();
     return std::move(out_);
   }
@@ -67,7 +67,7 @@ class Checker {
       return;
     }
     if (is_hidden_name(name)) return;
-    if (name.ends_with(".incomplete") || name.ends_with(".aria2") || name.ends_with(".part"))
+    if (is_unfinished_download(name))
       problem(fmt::format("'{}': a download that has not ended; fetch it again", (dir_ / name).string()));
     const bool read = is_weight_file(name) || name.ends_with(".json") || name.ends_with(".jinja") ||
                       name.ends_with(".model");
@@ -76,6 +76,7 @@ class Checker {
 
   void read_config() {
     const fs::path path = dir_ / "config.json";
+    if (!is_named(path)) throw_error(ErrorCode::kNotFound, "{}", missing_config_text(dir_));
     const ModelConfig config = parse_model_config(read_text_file(path), path.string());
     attempt("generation_config.json", [&] {
       const fs::path generation = dir_ / "generation_config.json";
@@ -107,8 +108,17 @@ class Checker {
     }
   }
 
+  // As Checkpoint::open() takes them.
+  void note_other_weights() {
+    const auto ours = [](const std::string& name) { return is_weight_file(name) && !is_other_weights(name); };
+    if (std::none_of(names_.begin(), names_.end(), ours)) return;
+    for (const std::string& name : names_)
+      if (is_weight_file(name) && is_other_weights(name))
+        out_.notes.push_back(fmt::format("'{}' is of an adapter or in another layout; it is not read", name));
+  }
+
   void compare_with_index() {
-    if (index_name_.empty()) return;
+    if (index_name_.empty()) return note_other_weights();
     std::size_t absent = 0;
     std::string example;
     std::set<std::string> named;

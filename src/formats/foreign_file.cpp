@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <utility>
 
 #include "base/error.h"
 
@@ -38,6 +39,13 @@ constexpr std::array kSignatures{
     Signature{"\xfd"
               "7zXZ"sv,
               "compressed (xz); unpack it"sv},
+    Signature{"BZh"sv, "compressed (bzip2); unpack it"sv},
+    Signature{"\x04\x22\x4d\x18"sv, "compressed (lz4); unpack it"sv},
+    Signature{"7z\xbc\xaf\x27\x1c"sv, "a 7z archive; unpack it"sv},
+    Signature{"Rar!\x1a\x07"sv, "a rar archive; unpack it"sv},
+    Signature{"\xff\xfe"sv, "a text in UTF-16; save it as UTF-8"sv},
+    Signature{"\xfe\xff"sv, "a text in UTF-16; save it as UTF-8"sv},
+    Signature{"<<<<<<<"sv, "left by git with the marks of a merge conflict; resolve it"sv},
     Signature{"\x89HDF"sv, "an HDF5 file; this program reads safetensors"sv},
     Signature{"\x93NUMPY"sv, "a numpy array; this program reads safetensors"sv},
 };
@@ -46,23 +54,47 @@ constexpr std::array kSignatures{
 constexpr std::array kPages{
     Signature{"<!doctype html"sv, "a web page instead of the file"sv},
     Signature{"<html"sv, "a web page instead of the file"sv},
+    Signature{"<head"sv, "a web page instead of the file"sv},
+    Signature{"<body"sv, "a web page instead of the file"sv},
+    Signature{"<!--"sv, "a web page instead of the file"sv},
+    Signature{"<title"sv, "a web page instead of the file"sv},
     Signature{"<?xml"sv, "an XML answer of a server instead of the file"sv},
+    Signature{"{\"error\""sv, "a server's error message instead of the file"sv},
     Signature{"entry not found"sv, "a server's answer 'Entry not found'"sv},
+    Signature{"not found"sv, "a server's answer 'Not found'"sv},
+    Signature{"unauthorized"sv, "a server's refusal of a login"sv},
+    Signature{"forbidden"sv, "a server's refusal"sv},
+    Signature{"too many requests"sv, "a server's refusal of so many requests"sv},
     Signature{"invalid username or password"sv, "a server's refusal of a login"sv},
     Signature{"access to model"sv, "a server's refusal: the model is gated"sv},
     Signature{"repository not found"sv, "a server's answer 'Repository not found'"sv},
 };
 
-// The first characters that are not blank, in small letters; without the mark of UTF-8.
+// The first characters, in small letters, without blanks at their beginning, blanks behind a '{' and the mark
+// of UTF-8.
 std::string beginning(std::string_view text) {
   constexpr std::size_t kEnough = 64;
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return "";
-  std::string out(text.substr(first, kEnough));
-  std::transform(out.begin(), out.end(), out.begin(),
-                 [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+  std::string out;
+  for (const char c : text) {
+    const bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    if (blank && (out.empty() || out == "{")) continue;
+    out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (out.size() == kEnough) break;
+  }
   return out;
+}
+
+// The length of a header may begin with the bytes of any signature: 640 with those of a pickle.
+bool looks_like_safetensors(std::string_view bytes) {
+  constexpr std::size_t kHighBytes = 4, kLengthBytes = 8;
+  return bytes.size() > kLengthBytes && bytes[kLengthBytes] == '{' &&
+         bytes.substr(kHighBytes, kLengthBytes - kHighBytes) == std::string_view("\0\0\0\0", 4);
+}
+
+bool is_tar(std::string_view bytes) {
+  constexpr std::size_t kMagic = 257;  // its place in the first header
+  return bytes.size() > kMagic && bytes.substr(kMagic).starts_with("ustar");
 }
 
 // What copying and downloading leave of a file.
@@ -110,14 +142,17 @@ constexpr std::array kMethods{
 
 std::optional<std::string> foreign_kind(std::span<const std::byte> bytes) {
   constexpr std::size_t kLongest = 256;
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), kLongest));
+  const std::string_view whole(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (looks_like_safetensors(whole)) return std::nullopt;
+  const std::string_view text = whole.substr(0, kLongest);
   for (const Signature& s : kSignatures)
     if (text.starts_with(s.begins)) return std::string(s.what);
   const std::string first = beginning(text);
   for (const Signature& s : kPages)
     if (first.starts_with(s.begins))
       return std::string(s.what) + "; fetch it again, logged in if it needs that";
-  return lost_content({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (is_tar(whole)) return "a tar archive; unpack it";
+  return lost_content(whole);
 }
 
 void refuse_foreign(std::span<const std::byte> bytes, const std::string& where) {
@@ -130,6 +165,33 @@ void refuse_foreign(std::string_view bytes, const std::string& where) {
 }
 
 bool is_hidden_name(std::string_view name) { return name.starts_with("."); }
+
+bool is_other_weights(std::string_view name) {
+  return name == "adapter_model.safetensors" || name.starts_with("consolidated");
+}
+
+bool is_unfinished_download(std::string_view name) {
+  constexpr std::array kEndings{".incomplete", ".part", ".partial", ".aria2", ".crdownload", ".download"};
+  return std::any_of(kEndings.begin(), kEndings.end(), [&](const char* end) { return name.ends_with(end); });
+}
+
+std::optional<ForeignMethod> foreign_method(std::string_view tensor) {
+  // Of GPTQ and AWQ the names are the same but for g_idx, which AWQ has not.
+  static constexpr std::array kEndings{
+      std::pair{".qweight"sv, ForeignMethod{"gptq or awq", "AutoGPTQ, GPTQModel or AutoAWQ"}},
+      std::pair{".g_idx"sv, ForeignMethod{"gptq", "AutoGPTQ or GPTQModel"}},
+      std::pair{".weight_packed"sv, ForeignMethod{"compressed-tensors", "llm-compressor"}},
+      std::pair{".weight_scale_2"sv, ForeignMethod{"nvfp4", "NVIDIA ModelOpt"}},
+      std::pair{".absmax"sv, ForeignMethod{"bitsandbytes", "bitsandbytes"}},
+      std::pair{".SCB"sv, ForeignMethod{"bitsandbytes", "bitsandbytes"}},
+      std::pair{".q_weight"sv, ForeignMethod{"exl2", "ExLlamaV2"}},
+      std::pair{".trellis"sv, ForeignMethod{"exl3", "ExLlamaV3"}},
+      std::pair{".W_q"sv, ForeignMethod{"hqq", "HQQ"}},
+  };
+  for (const auto& [ending, method] : kEndings)
+    if (tensor.ends_with(ending)) return method;
+  return std::nullopt;
+}
 
 std::string_view tool_of_method(std::string_view method) {
   for (const Method& m : kMethods)

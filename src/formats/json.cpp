@@ -75,7 +75,8 @@ class NestingChecker : public nlohmann::json_sax<json> {
     if (text_.find_first_not_of(" \t\r\n") == std::string_view::npos)
       throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got an empty file; fetch it again", where_);
     const bool not_utf8 = std::string_view(e.what()).find("UTF-8") != std::string_view::npos;
-    const bool ended = !not_utf8 && position >= text_.size();
+    const bool closed = last.ends_with('}') || last.ends_with(']');  // too early: behind a comma
+    const bool ended = !not_utf8 && position >= text_.size() && !closed;
     throw_error(ErrorCode::kCorrupt, "{}: JSON expected, got something else at {}{}", where_,
                 place_of(text_, position),
                 ended ? std::string(", where it ends; it is truncated: fetch it again")
@@ -162,24 +163,6 @@ std::string shown(const AnyJson& value) {
 
 std::string json_utf8(const nlohmann::ordered_json& value) {
   return value.dump(-1, ' ', /*ensure_ascii=*/false, nlohmann::ordered_json::error_handler_t::replace);
-}
-
-nlohmann::ordered_json parse_nested_json(std::string_view text, const std::string& where, int max_depth) {
-  using Json = nlohmann::ordered_json;
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > max_depth) too_deep = true;
-    return !too_deep;
-  };
-  Json value;
-  try {
-    value = Json::parse(text, watch);
-  } catch (const Json::exception&) {
-    throw_error(ErrorCode::kInvalidArgument, "{}: JSON in UTF-8 expected, got something else", where);
-  }
-  if (too_deep)
-    throw_error(ErrorCode::kInvalidArgument, "{}: at most {} levels of nesting expected", where, max_depth);
-  return value;
 }
 
 std::string shown_json(const json& value) { return shown(value); }

@@ -68,6 +68,33 @@ void add_attention(std::vector<TensorSchema>& out, const ModelConfig& c) {
       Space::kHidden, Space::kValues);
 }
 
+// It chooses keys for contexts that are not computed here; its tensors are carried along. Of layers that take
+// over another layer's choice there are none.
+void add_indexer(std::vector<TensorSchema>& out, const ModelConfig& c) {
+  const std::size_t first = out.size();
+  const auto add = [&](std::string_view path, Role role, std::int64_t rows, std::int64_t cols,
+                       InputKind reads, Role before, Space columns_are) {
+    out.push_back({.path = path,
+                   .form = Form::kMatrix,
+                   .role = role,
+                   .part = Part::kAttention,
+                   .rows = rows,
+                   .cols = cols,
+                   .reads = reads,
+                   .norms = {before},
+                   .column_space = columns_are});
+  };
+  add("self_attn.indexer.wq_b", Role::kIndexerQB, c.index_n_heads * c.index_head_dim, *c.q_lora_rank,
+      InputKind::kCQ, Role::kQANorm, Space::kQLora);
+  add("self_attn.indexer.wk", Role::kIndexerK, c.index_head_dim, c.hidden_size, InputKind::kHidden,
+      Role::kInputNorm, Space::kHidden);
+  out.push_back(
+      norm("self_attn.indexer.k_norm", Role::kIndexerKNorm, Part::kAttention, c.index_head_dim, false));
+  add("self_attn.indexer.weights_proj", Role::kIndexerWeights, c.index_n_heads, c.hidden_size,
+      InputKind::kHidden, Role::kInputNorm, Space::kHidden);
+  for (std::size_t i = first; i < out.size(); ++i) out[i].optional = true;
+}
+
 struct MlpPaths {
   std::string_view gate, up, down;
 };
@@ -239,6 +266,7 @@ LayerSchema layer_schema(const ModelConfig& c, std::int64_t layer) {
   LayerSchema out{.layer = layer};
   out.tensors.push_back(norm("input_layernorm", Role::kInputNorm, Part::kAttention, c.hidden_size));
   add_attention(out.tensors, c);
+  if (c.index_topk > 0) add_indexer(out.tensors, c);
   out.tensors.push_back(
       norm("post_attention_layernorm", Role::kPostAttentionNorm, Part::kMlpNorm, c.hidden_size));
   if (c.is_moe_layer(layer)) {

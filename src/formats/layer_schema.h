@@ -36,6 +36,10 @@ enum class TensorRole : std::uint8_t {
   kKvANorm,
   kKvBProj,
   kOProj,
+  kIndexerQB,  // these four: of the indexer of sparse attention
+  kIndexerK,
+  kIndexerKNorm,
+  kIndexerWeights,
   kPostAttentionNorm,
   kGateProj,
   kUpProj,
@@ -63,15 +67,16 @@ enum class LayerPart : std::uint8_t {
 
 // What a tensor multiplies. The inputs of int8 linears come first: statistics are arrays of kInputKinds.
 enum class InputKind : std::uint8_t {
-  kHidden,  // of q_a_proj or q_proj, and of kv_a_proj_with_mqa: the hidden state after input_layernorm
-  kCQ,      // of q_b_proj
-  kO,       // of o_proj: the heads' values
-  kMlp,     // of gate_proj and up_proj, and of the router: after post_attention_layernorm
-  kDown,    // of down_proj
-  kCKv,     // of kv_b_proj: the latent
-  kMtp,     // of eh_proj: an embedding and a hidden state, both after a norm
-  kFinal,   // of lm_head and shared_head.head
-  kNone     // nothing: norms, the router's bias, an embedding's rows
+  // of q_a_proj or q_proj, kv_a_proj_with_mqa, and the indexer: the hidden state after input_layernorm
+  kHidden,
+  kCQ,     // of q_b_proj, and of the indexer's wq_b
+  kO,      // of o_proj: the heads' values
+  kMlp,    // of gate_proj and up_proj, and of the router: after post_attention_layernorm
+  kDown,   // of down_proj
+  kCKv,    // of kv_b_proj: the latent
+  kMtp,    // of eh_proj: an embedding and a hidden state, both after a norm
+  kFinal,  // of lm_head and shared_head.head
+  kNone    // nothing: norms, the router's bias, an embedding's rows
 };
 inline constexpr std::size_t kInputKinds = 5;
 

@@ -1,6 +1,7 @@
 #include "formats/model_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,6 +9,7 @@
 #include "formats/foreign_file.h"
 #include "formats/json.h"
 #include "formats/model_family.h"
+#include "formats/rope_config.h"
 
 namespace latent8 {
 namespace {
@@ -17,8 +19,6 @@ using nlohmann::json;
 // Products of two sizes and an element size stay far below 2^63.
 constexpr std::int64_t kMaxSize = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxLayers = 4096;
-constexpr std::int64_t kMaxPositions = std::int64_t{1}
-                                       << 24;  // what the family has: 163,840; others ten million
 
 void read_sizes(const JsonFields& fields, ModelConfig& c) {
   c.vocab_size = fields.integer("vocab_size", 1, kMaxSize);
@@ -39,9 +39,31 @@ void read_attention(const JsonFields& fields, const FamilyDefaults& defaults, Mo
   c.qk_nope_head_dim = fields.integer("qk_nope_head_dim", 1, kMaxSize, defaults.qk_nope_head_dim);
   c.qk_rope_head_dim = fields.integer("qk_rope_head_dim", 2, kMaxSize, defaults.qk_rope_head_dim);
   if (c.qk_rope_head_dim % 2 != 0) fields.refuse("qk_rope_head_dim", "an even number");
-  c.v_head_dim = fields.integer("v_head_dim", 1, kMaxSize, defaults.v_head_dim);
+  const std::int64_t share = std::max<std::int64_t>(c.hidden_size / c.num_attention_heads, 1);
+  c.v_head_dim =
+      fields.integer("v_head_dim", 1, kMaxSize, defaults.v_head_dim > 0 ? defaults.v_head_dim : share);
   if (fields.boolean("attention_bias", false)) fields.refuse("attention_bias", "false");
-  if (!fields.boolean("rope_interleave", true)) fields.refuse("rope_interleave", "true");
+}
+
+void read_indexer(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  c.index_topk = fields.integer("index_topk", 0, kMaxPositions, defaults.index_topk);
+  if (c.index_topk == 0) return;
+  if (!c.q_lora_rank) fields.refuse("q_lora_rank", "a number (the indexer reads the query's latent)");
+  c.index_n_heads = fields.integer("index_n_heads", 1, kMaxSize, defaults.index_n_heads);
+  c.index_head_dim = fields.integer("index_head_dim", 1, kMaxSize, defaults.index_head_dim);
+}
+
+// Null says that the model has no such factor.
+void read_scales(const JsonFields& fields, const FamilyDefaults& defaults, ModelConfig& c) {
+  constexpr double kMaxScale = 1e6;
+  const auto absent = [&](const char* key, bool by_default) {
+    return !fields.has(key) && (fields.is_null(key) || !by_default);
+  };
+  c.scale_emb = fields.positive_number("scale_emb", defaults.scale_emb, kMaxScale);
+  if (!absent("scale_depth", defaults.scale_depth > 0))
+    c.scale_depth = fields.positive_number("scale_depth", defaults.scale_depth, kMaxScale);
+  if (!absent("dim_model_base", defaults.dim_model_base > 0))
+    c.dim_model_base = fields.integer("dim_model_base", 1, kMaxSize, defaults.dim_model_base);
 }
 
 // Null where Hugging Face's classes have a default of their own means that the model has no such thing.
@@ -90,35 +112,6 @@ void read_experts(const JsonFields& fields, const FamilyDefaults& defaults, Mode
   c.moe_intermediate_size =
       fields.integer("moe_intermediate_size", 1, kMaxSize, defaults.moe_intermediate_size);
   read_groups(fields, defaults, c);
-}
-
-// Either rope_theta and rope_scaling, or rope_parameters with both (transformers 5).
-void read_rope(const json& object, const JsonFields& fields, const std::string& where, ModelConfig& c) {
-  const json* parameters = fields.find("rope_parameters");
-  const json* scaling = parameters != nullptr ? parameters : fields.find("rope_scaling");
-  const json empty = json::object();
-  const JsonFields theta(parameters != nullptr && parameters->is_object() ? *parameters : object, where);
-  c.rope_theta = theta.positive_number("rope_theta", fields.positive_number("rope_theta", 10000.0));
-  const JsonFields rope(scaling != nullptr ? *scaling : empty,
-                        where + (parameters != nullptr ? ": rope_parameters" : ": rope_scaling"));
-  const char* type_key = rope.has("rope_type") ? "rope_type" : "type";
-  if (!rope.has(type_key) && !rope.has("factor")) return;
-  if (rope.one_of(type_key, {"yarn", "default"}) == "default") return;
-  if (rope.has("attention_factor")) rope.refuse("attention_factor", "nothing (mscale and mscale_all_dim)");
-  if (!rope.boolean("truncate", true)) rope.refuse("truncate", "true");
-  RopeScaling yarn;
-  yarn.factor = rope.positive_number("factor", {}, 1e6);
-  if (yarn.factor < 1) rope.refuse("factor", "at least 1");
-  yarn.original_max_position_embeddings =
-      rope.integer("original_max_position_embeddings", 1, kMaxPositions, c.max_position_embeddings);
-  yarn.beta_fast = rope.positive_number("beta_fast", 32.0);
-  yarn.beta_slow = rope.positive_number("beta_slow", 1.0);
-  if (yarn.beta_fast < yarn.beta_slow) rope.refuse("beta_fast", "at least beta_slow");
-  yarn.mscale = rope.number("mscale", 1.0);
-  yarn.mscale_all_dim = rope.number("mscale_all_dim", 0.0);
-  if (yarn.mscale < 0) rope.refuse("mscale", "at least 0");
-  if (yarn.mscale_all_dim < 0) rope.refuse("mscale_all_dim", "at least 0");
-  c.rope_scaling = yarn;
 }
 
 std::vector<std::int64_t> read_eos(const JsonFields& fields, std::int64_t vocab_size,
@@ -178,12 +171,46 @@ void read_quantization(const JsonFields& fields, const std::string& where, Model
   const JsonFields quantization(*config, where + ": quantization_config");
   const std::string method = quantization.text("quant_method", "");
   if (!method.empty() && method != "fp8") refuse_method(method, where);
+  const bool bitsandbytes =
+      quantization.boolean("load_in_4bit", false) || quantization.boolean("load_in_8bit", false);
+  if (method.empty() && (bitsandbytes || quantization.has("bits")))
+    refuse_method(bitsandbytes ? "bitsandbytes" : "one without a name", where);
   if (method == "fp8") read_fp8(quantization, c);
   if (quantization.has("kv_quant_type")) quantization.refuse("kv_quant_type", "null");
   c.fa_quant_type = quantization.one_of("fa_quant_type", {"FAQuant", "FAKQuant"}, "");
 }
 
 }  // namespace
+
+double ModelConfig::residual_scale() const {
+  return scale_depth ? *scale_depth / std::sqrt(static_cast<double>(num_hidden_layers)) : 1.0;
+}
+
+double ModelConfig::logits_scaling() const {
+  return dim_model_base ? static_cast<double>(hidden_size) / static_cast<double>(*dim_model_base) : 1.0;
+}
+
+ContextLimit ModelConfig::context_limit() const {
+  ContextLimit limit{max_position_embeddings, "max_position_embeddings of the model"};
+  if (rope_scaling && rope_scaling->type == "longrope" &&
+      rope_scaling->original_max_position_embeddings < limit.tokens)
+    limit = {
+        rope_scaling->original_max_position_embeddings,
+        "original_max_position_embeddings of the model, beyond which longrope turns the keys that are in "
+        "the cache by other angles: latent8 does not"};
+  if (index_topk > 0 && index_topk < limit.tokens)
+    limit = {index_topk,
+             "index_topk of the model: longer contexts attend sparsely, which latent8 does not compute"};
+  return limit;
+}
+
+ModelConfig ModelConfig::with_layers(std::int64_t layers) const {
+  ModelConfig out = *this;
+  out.num_hidden_layers = layers;
+  if (scale_depth && layers != num_hidden_layers)
+    out.scale_depth = residual_scale() * std::sqrt(static_cast<double>(layers));
+  return out;
+}
 
 ModelConfig parse_model_config(std::string_view json_text, const std::string& where) {
   ModelConfig c;
@@ -202,11 +229,14 @@ ModelConfig parse_model_config(std::string_view json_text, const std::string& wh
   fields.one_of("hidden_act", {"silu"}, "silu");
   read_sizes(fields, c);
   read_attention(fields, defaults, c);
+  read_indexer(fields, defaults, c);
   read_experts(fields, defaults, c);
   c.rms_norm_eps = fields.positive_number("rms_norm_eps", defaults.rms_norm_eps, 1.0);
   c.max_position_embeddings =
       fields.integer("max_position_embeddings", 1, kMaxPositions, defaults.max_position_embeddings);
+  c.rope_interleave = fields.boolean("rope_interleave", defaults.rope_interleave);
   read_rope(object, fields, where, c);
+  read_scales(fields, defaults, c);
   read_tokens(fields, defaults, where, c);
   read_dtype(fields, c);
   read_quantization(fields, where, c);

@@ -14,15 +14,29 @@ namespace latent8 {
 
 // YaRN. Rotary frequencies are blended between the original and the stretched ones; the softmax scale is
 // multiplied by get_mscale(factor, mscale_all_dim)^2 where mscale_all_dim is not 0, cos and sin by
-// get_mscale(factor, mscale) / get_mscale(factor, mscale_all_dim). Source: docs/numerics.md, "RoPE and YaRN".
+// get_mscale(factor, mscale) / get_mscale(factor, mscale_all_dim).
+// LongRoPE. Each frequency has a factor of its own, and the magnitude of cos and sin comes from `factor`.
+// Source: docs/numerics.md, "RoPE and YaRN", "LongRoPE".
 struct RopeScaling {
-  std::string type = "yarn";
+  std::string type = "yarn";                          // or "longrope"
   double factor = 1.0;                                // >= 1
   std::int64_t original_max_position_embeddings = 0;  // > 0
-  double beta_fast = 32.0;                            // >= beta_slow
+  // yarn
+  double beta_fast = 32.0;  // >= beta_slow
   double beta_slow = 1.0;
   double mscale = 1.0;
   double mscale_all_dim = 0.0;  // 0: the softmax scale is not touched
+  // longrope: [qk_rope_head_dim / 2] each, of contexts up to original_max_position_embeddings and beyond
+  std::vector<double> short_factor, long_factor;
+  std::optional<double> attention_factor;  // instead of what `factor` gives
+
+  bool operator==(const RopeScaling&) const = default;
+};
+
+// How many tokens a sequence may have, and what says so.
+struct ContextLimit {
+  std::int64_t tokens;
+  std::string reason;  // "max_position_embeddings of the model"
 };
 
 struct ModelConfig {
@@ -60,6 +74,13 @@ struct ModelConfig {
   double latent_norm_eps = 1e-6;
   double rope_theta = 10000.0;
   std::optional<RopeScaling> rope_scaling;
+  bool rope_interleave = true;        // pairs (2i, 2i + 1) are rotated; false: (i, i + qk_rope_head_dim / 2)
+  double scale_emb = 1.0;             // embeddings are multiplied by it
+  std::optional<double> scale_depth;  // none: what layers add has no factor
+  std::optional<std::int64_t> dim_model_base;  // none: hidden states are not divided before the head
+  // The indexer of sparse attention, which lets a query attend to the index_topk best keys: with that many
+  // there are no others, which is all that is computed here. 0: no indexer.
+  std::int64_t index_topk = 0, index_n_heads = 0, index_head_dim = 0;
   std::string scoring_func;  // "sigmoid" or "softmax"
   std::string topk_method;   // "noaux_tc" (with sigmoid); "greedy" or "group_limited_greedy" (with softmax)
   bool norm_topk_prob = false;
@@ -78,6 +99,16 @@ struct ModelConfig {
   bool is_moe_layer(std::int64_t layer) const {
     return n_routed_experts > 0 && layer >= first_k_dense_replace && layer % moe_layer_freq == 0;
   }
+  // What attention and MLP add to the residual stream is multiplied by it.
+  double residual_scale() const;
+  // Logits are divided by it.
+  double logits_scaling() const;
+  // max_position_embeddings, or what this program computes exactly if that is less.
+  ContextLimit context_limit() const;
+  // The model's first layers alone, which compute what they did.
+  ModelConfig with_layers(std::int64_t layers) const;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // json_text: the content of config.json; `where` (its path) begins every message. Absent keys take the

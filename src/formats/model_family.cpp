@@ -17,24 +17,70 @@ namespace {
 
 using nlohmann::json;
 
-//   model_type, q_lora_rank, kv_lora_rank, qk_nope, qk_rope, v_head_dim,
-//   moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group, topk_group,
-//   first_k_dense_replace, max_position_embeddings, routed_scaling_factor, rms_norm_eps,
-//   scoring_func, topk_method, norm_topk_prob, tie_word_embeddings
-constexpr FamilyDefaults kV3 = {"deepseek_v3", 1536,       512,  128,  64, 128,  2048, 1,
-                                256,           8,          8,    4,    3,  4096, 2.5,  1e-6,
-                                "sigmoid",     "noaux_tc", true, false};
-constexpr FamilyDefaults kV2 = {
-    "deepseek_v2", 1536, 512,  128,       64,       128,   1407, 2, 64, 6, 1, 1, 0,
-    2048,          1.0,  1e-6, "softmax", "greedy", false, false};
-constexpr FamilyDefaults kGlm4MoeLite = {
-    "glm4_moe_lite", 768, 512,  192,       64,         256,  1536, 1, 64, 4, 1, 1, 1,
-    202752,          1.8, 1e-5, "sigmoid", "noaux_tc", true, false};
-constexpr FamilyDefaults kSarvamMla = {"sarvam_mla", 0,          512,  128,  64, 128,  2048, 1,
-                                       128,          8,          1,    1,    1,  4096, 2.5,  1e-6,
-                                       "sigmoid",    "noaux_tc", true, false};
-constexpr FamilyDefaults kYoutu = {"youtu", 1536, 512, 128,    64,  128,  0,         0,          0,    0,
-                                   1,       1,    0,   131072, 1.0, 1e-6, "sigmoid", "noaux_tc", true, true};
+constexpr FamilyDefaults kV3{.model_type = "deepseek_v3"};
+constexpr FamilyDefaults kV2{.model_type = "deepseek_v2",
+                             .moe_intermediate_size = 1407,
+                             .n_shared_experts = 2,
+                             .n_routed_experts = 64,
+                             .num_experts_per_tok = 6,
+                             .n_group = 1,
+                             .topk_group = 1,
+                             .first_k_dense_replace = 0,
+                             .max_position_embeddings = 2048,
+                             .routed_scaling_factor = 1.0,
+                             .scoring_func = "softmax",
+                             .topk_method = "greedy",
+                             .norm_topk_prob = false};
+constexpr FamilyDefaults kGlm4MoeLite{.model_type = "glm4_moe_lite",
+                                      .q_lora_rank = 768,
+                                      .qk_nope_head_dim = 192,
+                                      .v_head_dim = 256,
+                                      .moe_intermediate_size = 1536,
+                                      .n_routed_experts = 64,
+                                      .num_experts_per_tok = 4,
+                                      .n_group = 1,
+                                      .topk_group = 1,
+                                      .first_k_dense_replace = 1,
+                                      .max_position_embeddings = 202752,
+                                      .routed_scaling_factor = 1.8,
+                                      .rms_norm_eps = 1e-5};
+constexpr FamilyDefaults kSarvamMla{.model_type = "sarvam_mla",
+                                    .q_lora_rank = 0,
+                                    .n_routed_experts = 128,
+                                    .n_group = 1,
+                                    .topk_group = 1,
+                                    .first_k_dense_replace = 1};
+constexpr FamilyDefaults kYoutu{.model_type = "youtu",
+                                .n_routed_experts = 0,
+                                .max_position_embeddings = 131072,
+                                .tie_word_embeddings = true};
+constexpr FamilyDefaults kMiniCpm3{.model_type = "minicpm3",
+                                   .q_lora_rank = 768,
+                                   .kv_lora_rank = 256,
+                                   .qk_nope_head_dim = 64,
+                                   .qk_rope_head_dim = 32,
+                                   .v_head_dim = 0,
+                                   .n_routed_experts = 0,
+                                   .max_position_embeddings = 32768,
+                                   .rms_norm_eps = 1e-5,
+                                   .tie_word_embeddings = true,
+                                   .rope_interleave = false,
+                                   .scale_emb = 12.0,
+                                   .scale_depth = 1.4,
+                                   .dim_model_base = 256};
+
+constexpr FamilyDefaults kV32{
+    .model_type = "deepseek_v32", .max_position_embeddings = 163840, .index_topk = 2048};
+constexpr FamilyDefaults kGlmMoeDsa{.model_type = "glm_moe_dsa",
+                                    .q_lora_rank = 2048,
+                                    .qk_nope_head_dim = 192,
+                                    .v_head_dim = 256,
+                                    .n_group = 1,
+                                    .topk_group = 1,
+                                    .max_position_embeddings = 202752,
+                                    .rms_norm_eps = 1e-5,
+                                    .index_topk = 2048,
+                                    .index_n_heads = 32};
 
 struct Family {
   std::string_view model_type;
@@ -43,7 +89,8 @@ struct Family {
 constexpr std::array kFamilies{Family{"deepseek_v3", &kV3},       Family{"kimi_k2", &kV3},
                                Family{"deepseek_v2", &kV2},       Family{"glm4_moe_lite", &kGlm4MoeLite},
                                Family{"sarvam_mla", &kSarvamMla}, Family{"youtu", &kYoutu},
-                               Family{"youtu_llm", &kYoutu}};
+                               Family{"youtu_llm", &kYoutu},      Family{"minicpm3", &kMiniCpm3},
+                               Family{"deepseek_v32", &kV32},     Family{"glm_moe_dsa", &kGlmMoeDsa}};
 
 // Where models with images keep their language model's config.
 constexpr std::array kTextConfigs{"text_config", "language_config", "llm_config"};
@@ -69,9 +116,6 @@ struct Foreign {
   bool has_tensors = false;
 };
 constexpr std::array kForeign{
-    Foreign{"scale_emb", "1", "scaled embeddings"},
-    Foreign{"scale_depth", "null", "scaled residuals"},
-    Foreign{"dim_model_base", "null", "scaled logits"},
     Foreign{"zero_expert_num", "0", "experts that compute nothing"},
     Foreign{"mla_scale_q_lora", "false", "scaled query latents"},
     Foreign{"mla_scale_kv_lora", "false", "scaled key-value latents"},
@@ -80,9 +124,6 @@ constexpr std::array kForeign{
     Foreign{"partial_rotary_factor", "1", "rotary positions of a part of qk_rope_head_dim"},
     Foreign{"attn_logit_softcapping", "null", "capped attention scores"},
     Foreign{"final_logit_softcapping", "null", "capped logits"},
-    Foreign{"index_topk", "0", "sparse attention with an indexer", true},
-    Foreign{"index_n_heads", "0", "sparse attention with an indexer", true},
-    Foreign{"index_head_dim", "0", "sparse attention with an indexer", true},
     Foreign{"linear_attn_config", "null", "layers of linear attention", true},
     Foreign{"mlp_bias", "false", "biases of MLPs", true},
     Foreign{"use_qk_norm", "false", "norms of queries and keys", true},
@@ -118,6 +159,12 @@ constexpr std::array kReadKeys{"model_type",
                                "rope_scaling",
                                "rope_parameters",
                                "rope_interleave",
+                               "scale_emb",
+                               "scale_depth",
+                               "dim_model_base",
+                               "index_topk",
+                               "index_n_heads",
+                               "index_head_dim",
                                "scoring_func",
                                "topk_method",
                                "norm_topk_prob",
@@ -298,6 +345,12 @@ void check_keys(const json& object, const JsonFields& fields, const std::string&
 }
 
 }  // namespace
+
+const FamilyDefaults& defaults_of(std::string_view model_type) {
+  for (const Family& family : kFamilies)
+    if (family.model_type == model_type) return *family.defaults;
+  return kV3;
+}
 
 json language_model_config(json object, const std::string& where, bool& nested) {
   nested = take_text_config(object);

@@ -12,17 +12,26 @@
 
 namespace latent8 {
 
-// The values of absent keys. Source: the configuration classes of transformers 5.24.
+// The values of absent keys, where a class has no others those of DeepSeek V3. Source: the configuration
+// classes of transformers 5.24.
 struct FamilyDefaults {
   std::string_view model_type;
-  std::int64_t q_lora_rank;  // 0: none
-  std::int64_t kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim;
-  std::int64_t moe_intermediate_size, n_shared_experts, n_routed_experts, num_experts_per_tok, n_group,
-      topk_group, first_k_dense_replace, max_position_embeddings;
-  double routed_scaling_factor, rms_norm_eps;
-  std::string_view scoring_func, topk_method;
-  bool norm_topk_prob, tie_word_embeddings;
+  std::int64_t q_lora_rank = 1536;  // 0: none
+  std::int64_t kv_lora_rank = 512, qk_nope_head_dim = 128, qk_rope_head_dim = 64;
+  std::int64_t v_head_dim = 128;  // 0: hidden_size / num_attention_heads
+  std::int64_t moe_intermediate_size = 2048, n_shared_experts = 1, n_routed_experts = 256,
+               num_experts_per_tok = 8, n_group = 8, topk_group = 4, first_k_dense_replace = 3;
+  std::int64_t max_position_embeddings = 4096;
+  double routed_scaling_factor = 2.5, rms_norm_eps = 1e-6;
+  std::string_view scoring_func = "sigmoid", topk_method = "noaux_tc";
+  bool norm_topk_prob = true, tie_word_embeddings = false, rope_interleave = true;
+  double scale_emb = 1.0, scale_depth = 0.0;                              // 0: none
+  std::int64_t dim_model_base = 0;                                        // 0: none
+  std::int64_t index_topk = 0, index_n_heads = 64, index_head_dim = 128;  // index_topk 0: no indexer
 };
+
+// Of a model_type that is not known, and of the reference's "deepseekv2", those of V3.
+const FamilyDefaults& defaults_of(std::string_view model_type);
 
 // The language model's part of a config.json, with the keys that ModelConfig has: that of a model with images
 // stands in 'text_config' (or 'language_config', 'llm_config'); num_experts and the like get their usual

@@ -15,13 +15,14 @@ struct RmsNormArgs {
   float eps;
 };
 
-// Rotates pairs (2i, 2i + 1) of every head in place: the interleaved form of DeepSeek checkpoints.
+// Rotates pairs of every head in place: (2i, 2i + 1), the interleaved form of DeepSeek checkpoints.
 struct RopeArgs {
   float* x;                       // [m, heads, dim]: token stride x_stride, head stride head_stride
   const std::int32_t* positions;  // [m]
   const float* cos;               // [max_position, dim / 2]
   const float* sin;               // [max_position, dim / 2]
   std::int64_t m, heads, dim, x_stride, head_stride;
+  bool halves = false;  // pairs (i, i + dim / 2) instead
 };
 
 // out[m, n] = gate / (1 + exp(-gate)) * up. out may be gate.

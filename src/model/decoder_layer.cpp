@@ -10,15 +10,20 @@ void DecoderLayer::forward(OpContext& ctx, const StepBatch& step, const Attentio
                            LatentPages pages, Scratch& s, Mat<float> x) const {
   const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
   attend(ctx, step, options, pages, s, x);
-  add_rms_norm(ctx, x, delta, w_.post_attention_layernorm, static_cast<float>(config_.rms_norm_eps), h);
+  add_rms_norm(ctx, x, delta, residual_scale_, w_.post_attention_layernorm,
+               static_cast<float>(config_.rms_norm_eps), h);
   mlp(ctx, s, h, delta);
-  add_inplace(ctx, x, delta);
+  add_to_stream(ctx, x, delta);
+}
+
+void DecoderLayer::add_to_stream(OpContext& ctx, Mat<float> x, ConstMat<float> delta) const {
+  add_inplace(ctx, x, delta, residual_scale_);
 }
 
 void DecoderLayer::attention_block(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
                                    LatentPages pages, Scratch& s, Mat<float> x) const {
   attend(ctx, step, options, pages, s, x);
-  add_inplace(ctx, x, s.delta.view().row_range(0, x.rows));
+  add_to_stream(ctx, x, s.delta.view().row_range(0, x.rows));
 }
 
 // Fills s.delta.
@@ -33,7 +38,7 @@ void DecoderLayer::mlp_block(OpContext& ctx, Scratch& s, Mat<float> x) const {
   const Mat<float> h = s.h.view().row_range(0, x.rows), delta = s.delta.view().row_range(0, x.rows);
   mlp_input(ctx, x, h);
   mlp(ctx, s, h, delta);
-  add_inplace(ctx, x, delta);
+  add_to_stream(ctx, x, delta);
 }
 
 void DecoderLayer::mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const {

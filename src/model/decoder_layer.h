@@ -12,7 +12,10 @@ namespace latent8 {
 class DecoderLayer {
  public:
   DecoderLayer(const ModelConfig& config, const LayerWeights& weights, RopeTable rope)
-      : config_(config), w_(weights), attention_(config, weights.attention, rope) {}
+      : config_(config),
+        w_(weights),
+        attention_(config, weights.attention, rope),
+        residual_scale_(static_cast<float>(config.residual_scale())) {}
 
   //   x [T, hidden_size] residual stream, updated in place
   void forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
@@ -31,6 +34,8 @@ class DecoderLayer {
   // REQUIRES: the layer has one.
   void common_mlp(OpContext& ctx, Scratch& s, ConstMat<float> h, Mat<float> out) const;
   bool has_common_mlp() const { return w_.mlp || w_.moe->shared_experts; }
+  // x += delta, by the model's factor
+  void add_to_stream(OpContext& ctx, Mat<float> x, ConstMat<float> delta) const;
 
  private:
   void attend(OpContext& ctx, const StepBatch& step, const AttentionOptions& options, LatentPages pages,
@@ -40,6 +45,7 @@ class DecoderLayer {
   const ModelConfig& config_;
   const LayerWeights& w_;
   MlaAttention attention_;
+  float residual_scale_;
 };
 
 }  // namespace latent8

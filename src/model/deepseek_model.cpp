@@ -40,6 +40,12 @@ std::vector<LatentCache::Layer> DeepseekModel::cache_layers(CacheType other) con
 void DeepseekModel::embed(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids,
                           Mat<float> out) const {
   embed_rows(ctx, table, ids, out);
+  scale_inplace(ctx, out, static_cast<float>(config().scale_emb));
+}
+
+void DeepseekModel::head(OpContext& ctx, const Linear& head, ConstMat<float> hidden, Mat<float> out) const {
+  linear(ctx, head, hidden, out);
+  scale_inplace(ctx, out, static_cast<float>(1.0 / config().logits_scaling()));
 }
 
 // Fills the rotary table, which the layers have a view of.
@@ -62,7 +68,7 @@ void DeepseekModel::forward(OpContext& ctx, const StepBatch& step, const Attenti
 }
 
 void DeepseekModel::logits(OpContext& ctx, ConstMat<float> hidden, Mat<float> out) const {
-  linear(ctx, weights_.lm_head, hidden, out);
+  head(ctx, weights_.lm_head, hidden, out);
 }
 
 void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const AttentionOptions& options,
@@ -80,7 +86,7 @@ void DeepseekModel::mtp_forward(OpContext& ctx, const StepBatch& step, const Att
 }
 
 void DeepseekModel::mtp_logits(OpContext& ctx, ConstMat<float> mtp_hidden, Mat<float> out) const {
-  linear(ctx, weights_.mtp->shared_head, mtp_hidden, out);
+  head(ctx, weights_.mtp->shared_head, mtp_hidden, out);
 }
 
 }  // namespace latent8

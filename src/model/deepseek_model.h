@@ -54,6 +54,7 @@ class DeepseekModel {
  private:
   void prepare_positions(const StepBatch& step) const;
   void embed(OpContext& ctx, const Linear& table, std::span<const std::int32_t> ids, Mat<float> out) const;
+  void head(OpContext& ctx, const Linear& head, ConstMat<float> hidden, Mat<float> out) const;
 
   ModelWeights weights_;
   RopeFrequencies rope_;

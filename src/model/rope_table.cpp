@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <string_view>
 #include <vector>
 
 namespace latent8 {
@@ -17,42 +18,55 @@ double correction_dim(double rotations, double dim, double theta, double context
   return dim * std::log(context / (rotations * 2.0 * std::numbers::pi)) / (2.0 * std::log(theta));
 }
 
+bool has(const ModelConfig& config, std::string_view type) {
+  return config.rope_scaling && config.rope_scaling->type == type;
+}
+
+void blend_yarn(const RopeScaling& y, double theta, std::vector<double>& frequencies) {
+  const double size = 2.0 * static_cast<double>(frequencies.size());
+  const auto context = static_cast<double>(y.original_max_position_embeddings);
+  const double low = std::max(std::floor(correction_dim(y.beta_fast, size, theta, context)), 0.0);
+  double high = std::min(std::ceil(correction_dim(y.beta_slow, size, theta, context)), size - 1);
+  if (low == high) high += 0.001;
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double base = frequencies[i],
+                 ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+    frequencies[i] = base / y.factor * ramp + base * (1.0 - ramp);
+  }
+}
+
 std::vector<float> inverse_frequencies(const ModelConfig& config) {
-  const std::int64_t dim = config.qk_rope_head_dim;
-  const auto size = static_cast<double>(dim);
-  std::vector<float> frequencies;
-  double low = 0, high = 0;
-  if (config.rope_scaling) {
-    const RopeScaling& y = *config.rope_scaling;
-    const auto context = static_cast<double>(y.original_max_position_embeddings);
-    low = std::max(std::floor(correction_dim(y.beta_fast, size, config.rope_theta, context)), 0.0);
-    high = std::min(std::ceil(correction_dim(y.beta_slow, size, config.rope_theta, context)), size - 1);
-    if (low == high) high += 0.001;
-  }
-  for (std::int64_t i = 0; i < dim / 2; ++i) {
-    const double base = 1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(i) / size);
-    double frequency = base;
-    if (config.rope_scaling) {
-      const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
-      frequency = base / config.rope_scaling->factor * ramp + base * (1.0 - ramp);
-    }
-    frequencies.push_back(static_cast<float>(frequency));
-  }
-  return frequencies;
+  const auto size = static_cast<double>(config.qk_rope_head_dim);
+  std::vector<double> frequencies;
+  for (std::int64_t i = 0; i < config.qk_rope_head_dim / 2; ++i)
+    frequencies.push_back(1.0 / std::pow(config.rope_theta, 2.0 * static_cast<double>(i) / size));
+  if (has(config, "yarn")) blend_yarn(*config.rope_scaling, config.rope_theta, frequencies);
+  // Contexts end before the long factors begin (ModelConfig::context_limit).
+  if (has(config, "longrope"))
+    for (std::size_t i = 0; i < frequencies.size(); ++i)
+      frequencies[i] /= config.rope_scaling->short_factor[i];
+  return {frequencies.begin(), frequencies.end()};
+}
+
+// What cos and sin are multiplied by.
+double rope_magnitude(const ModelConfig& config) {
+  if (!config.rope_scaling) return 1.0;
+  const RopeScaling& r = *config.rope_scaling;
+  if (r.type == "yarn") return get_mscale(r.factor, r.mscale) / get_mscale(r.factor, r.mscale_all_dim);
+  const auto context = static_cast<double>(r.original_max_position_embeddings);
+  return r.attention_factor.value_or(std::sqrt(1.0 + std::log(r.factor) / std::log(context)));
 }
 
 }  // namespace
 
 RopeFrequencies::RopeFrequencies(const ModelConfig& config)
     : dim_(config.qk_rope_head_dim),
-      max_positions_(config.max_position_embeddings),
+      max_positions_(config.context_limit().tokens),
       frequencies_(inverse_frequencies(config)),
       cos_(max_positions_ * dim_ / 2),
-      sin_(max_positions_ * dim_ / 2) {
-  if (!config.rope_scaling) return;
-  const RopeScaling& y = *config.rope_scaling;
-  magnitude_ = get_mscale(y.factor, y.mscale) / get_mscale(y.factor, y.mscale_all_dim);
-}
+      sin_(max_positions_ * dim_ / 2),
+      magnitude_(rope_magnitude(config)),
+      halves_(!config.rope_interleave) {}
 
 RopeTable RopeFrequencies::table(std::int64_t positions) const {
   constexpr std::int64_t kStep =
@@ -70,12 +84,12 @@ RopeTable RopeFrequencies::table(std::int64_t positions) const {
       }
     filled_.store(position, std::memory_order_release);
   }
-  return {cos_.span(), sin_.span(), dim_};
+  return {cos_.span(), sin_.span(), dim_, halves_};
 }
 
 float softmax_scale(const ModelConfig& config) {
   double scale = 1.0 / std::sqrt(static_cast<double>(config.qk_head_dim()));
-  if (config.rope_scaling && config.rope_scaling->mscale_all_dim != 0.0) {
+  if (has(config, "yarn") && config.rope_scaling->mscale_all_dim != 0.0) {
     const double mscale = get_mscale(config.rope_scaling->factor, config.rope_scaling->mscale_all_dim);
     scale *= mscale * mscale;
   }

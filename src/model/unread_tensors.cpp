@@ -23,6 +23,21 @@ std::int64_t layer_of(std::string_view name) {
   return read.ec == std::errc() && read.ptr != name.data() + name.size() && *read.ptr == '.' ? layer : -1;
 }
 
+// Whether a tensor that follows a module's path has a reader: not every form of the weight has one for each.
+bool is_read(const Checkpoint& checkpoint, const ModelSchema::Found& found, std::string_view name) {
+  const std::string_view suffix = found.suffix;
+  if (suffix.empty() || suffix == ".weight") return true;
+  if (suffix == ".bias") {  // rows of embeddings are looked up, kv_b_proj is absorbed
+    const TensorRole role = found.tensor->role;
+    return role != TensorRole::kEmbedTokens && role != TensorRole::kMtpEmbedTokens &&
+           role != TensorRole::kKvBProj;
+  }
+  if (checkpoint.quant()) return true;  // whose description lists what counts
+  name.remove_suffix(suffix.size());
+  const TensorView* weight = checkpoint.find(fmt::format("{}.weight", name));
+  return suffix == ".weight_scale_inv" && weight != nullptr && weight->dtype == DType::kF8E4M3;
+}
+
 // Of MTP layers the first is read, and only one that has an MTP layer's input.
 bool is_read(const Checkpoint& checkpoint, const ModelSchema& schema, std::string_view name) {
   const ModelConfig& config = checkpoint.config();
@@ -30,7 +45,8 @@ bool is_read(const Checkpoint& checkpoint, const ModelSchema& schema, std::strin
   const std::int64_t layer = layer_of(name);
   if (layer > config.num_hidden_layers || (layer == config.num_hidden_layers && !has_mtp(checkpoint)))
     return false;
-  return schema.knows(name);
+  const std::optional<ModelSchema::Found> found = schema.find(name);
+  return found ? is_read(checkpoint, *found, name) : schema.knows(name);
 }
 
 // A layer behind those that are read that has an MTP layer's input: a second MTP layer, or one whose
@@ -44,7 +60,9 @@ bool is_spare_mtp_layer(const Checkpoint& checkpoint, std::int64_t layer) {
 
 bool is_harmless(const Checkpoint& checkpoint, std::string_view name) {
   constexpr std::array kEndings{
-      ".rotary_emb.inv_freq",  // computed from config.json
+      ".rotary_emb.inv_freq",  // these three: computed from config.json
+      ".rotary_emb.cos_cached",
+      ".rotary_emb.sin_cached",
       ".k_scale",
       ".v_scale",
       ".kv_scale",  // of an fp8 cache, which this program does not have

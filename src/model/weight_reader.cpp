@@ -107,6 +107,19 @@ Linear WeightReader::linear(const std::string& name, std::int64_t out_features, 
   return out;
 }
 
+Linear WeightReader::gate(const std::string& name, std::int64_t n_routed_experts, std::int64_t hidden_size) {
+  Linear out = linear(name, n_routed_experts, hidden_size);
+  if (out.kind != Linear::Kind::kFloat || out.type == WeightType::kF8E4M3) return out;
+  const TensorView& view = checkpoint_.get(name + ".weight");
+  std::vector<float> row(static_cast<std::size_t>(hidden_size));
+  for (std::int64_t expert = 0; expert < n_routed_experts; ++expert) {
+    widen(view.bytes.data() + expert * hidden_size * size_of(view.dtype), view.dtype, hidden_size,
+          row.data());
+    check_range(name + ".weight", row);
+  }
+  return out;
+}
+
 Linear WeightReader::embedding(const std::string& name, std::int64_t vocab_size, std::int64_t hidden_size) {
   Linear out = linear(name, vocab_size, hidden_size);
   if (out.kind != Linear::Kind::kFloat)

@@ -18,6 +18,8 @@ class WeightReader {
 
   // `name`.weight [out, in] in whatever form the description or its type says.
   Linear linear(const std::string& name, std::int64_t out_features, std::int64_t in_features);
+  // A linear that chooses experts: its values are looked at, since what is NaN chooses some all the same.
+  Linear gate(const std::string& name, std::int64_t n_routed_experts, std::int64_t hidden_size);
   // A linear whose rows are looked up, so that it has to be float without block scales.
   Linear embedding(const std::string& name, std::int64_t vocab_size, std::int64_t hidden_size);
   // `name`.weight [size], and `name`.bias where the description lists it.

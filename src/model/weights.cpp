@@ -24,6 +24,10 @@ class LayerReader {
   LayerReader(WeightReader& reader, LayerSchema schema) : reader_(reader), schema_(std::move(schema)) {}
 
   Linear linear(Role role) { return linear(schema_.get(role)); }
+  Linear gate() {
+    const TensorSchema& tensor = schema_.get(Role::kRouter);
+    return reader_.gate(schema_.name(tensor), tensor.rows, tensor.cols);
+  }
   Norm norm(Role role) {
     const TensorSchema& tensor = schema_.get(role);
     return reader_.norm(schema_.name(tensor), tensor.rows);
@@ -91,7 +95,7 @@ AttentionWeights read_attention(LayerReader& layer, const ModelConfig& c) {
 
 MoeWeights read_moe(LayerReader& layer, const LoadOptions& options) {
   MoeWeights w;
-  w.gate = layer.linear(Role::kRouter);
+  w.gate = layer.gate();
   if (layer.schema().find(Role::kRouterBias) != nullptr)
     w.e_score_correction_bias = layer.vector(Role::kRouterBias);
   for (std::int64_t e = 0; e < layer.schema().experts && options.routed_experts; ++e)
@@ -218,6 +222,9 @@ ModelWeights load_weights(std::shared_ptr<const Checkpoint> checkpoint, const Lo
   ModelWeights model;
   model.config = checkpoint->config();
   const ModelConfig& c = model.config;
+  if (const ContextLimit limit = c.context_limit(); limit.tokens < c.max_position_embeddings)
+    log_warn(fmt::format("contexts end at {} tokens instead of {} ({})", limit.tokens,
+                         c.max_position_embeddings, limit.reason));
   const bool with_mtp = options.load_mtp && has_mtp(*checkpoint);
   if (options.copy) model.storage.copy = std::make_unique<WeightCopies>(bytes_to_copy(*checkpoint, with_mtp));
   read_main(*checkpoint, c.num_hidden_layers, options, model);

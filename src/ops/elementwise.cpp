@@ -8,11 +8,11 @@ namespace {
 
 constexpr std::int64_t kRowsPerPart = 8;  // per part of a parallel loop; a few KiB at least
 
-void add_rows(Mat<float> x, ConstMat<float> y) {
+void add_rows(Mat<float> x, ConstMat<float> y, float scale) {
   for (std::int64_t r = 0; r < x.rows; ++r) {
     float* to = x.row(r);
     const float* from = y.row(r);
-    for (std::int64_t i = 0; i < x.cols; ++i) to[i] += from[i];
+    for (std::int64_t i = 0; i < x.cols; ++i) to[i] += scale * from[i];
   }
 }
 
@@ -27,7 +27,7 @@ void norm_rows(const KernelTable& table, ConstMat<float> x, const Norm& norm, fl
 void rope_rows(const KernelTable& table, Mat<float> x, std::int64_t heads, std::int64_t head_stride,
                std::int64_t first, std::span<const std::int32_t> positions, const RopeTable& rope) {
   table.rope({x.data + first, positions.data(), rope.cos.data(), rope.sin.data(), x.rows, heads, rope.dim,
-              x.row_stride, head_stride});
+              x.row_stride, head_stride, rope.halves});
 }
 
 void rms_norm(OpContext& ctx, ConstMat<float> x, const Norm& norm, float eps, Mat<float> out) {
@@ -45,11 +45,11 @@ void rope(OpContext& ctx, Mat<float> x, std::int64_t heads, std::int64_t head_st
   });
 }
 
-void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, const Norm& norm, float eps,
+void add_rms_norm(OpContext& ctx, Mat<float> x, ConstMat<float> y, float scale, const Norm& norm, float eps,
                   Mat<float> out) {
   ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
     const Mat<float> rows = x.row_range(begin, end);
-    add_rows(rows, y.row_range(begin, end));
+    add_rows(rows, y.row_range(begin, end), scale);
     norm_rows(ctx.kernels(), rows, norm, eps, out.row_range(begin, end));
   });
 }
@@ -61,9 +61,17 @@ void silu_mul(OpContext& ctx, ConstMat<float> gate, ConstMat<float> up, Mat<floa
   });
 }
 
-void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y) {
+void add_inplace(OpContext& ctx, Mat<float> x, ConstMat<float> y, float scale) {
   ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
-    add_rows(x.row_range(begin, end), y.row_range(begin, end));
+    add_rows(x.row_range(begin, end), y.row_range(begin, end), scale);
+  });
+}
+
+void scale_inplace(OpContext& ctx, Mat<float> x, float scale) {
+  if (scale == 1.0F) return;
+  ctx.pool().parallel_for(x.rows, kRowsPerPart, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t r = begin; r < end; ++r)
+      for (float& value : x.row_span(r)) value *= scale;
   });
 }
 

@@ -12,6 +12,7 @@
 #include "formats/model_family.h"
 #include "quant/calibrate/calibration.h"
 #include "quant/calibrate/mtp_stream.h"
+#include "quant/calibrate/source_embedding.h"
 #include "quant/compat/compat.h"
 #include "quant/layer/layer_pipeline.h"
 #include "quant/output/checkpoint_layout.h"
@@ -210,12 +211,13 @@ class Pipeline {
   }
 
   void embed() {
-    const SourceTensor table(source(), outside_schema(config()).weight(TensorRole::kEmbedTokens));
+    const SourceEmbedding table(source(), outside_schema(config()).weight(TensorRole::kEmbedTokens),
+                                config());
     ActivationStore x = stream_leaving(-1);
-    std::vector<float> row(static_cast<std::size_t>(table.cols()));
+    std::vector<float> row(static_cast<std::size_t>(config().hidden_size));
     for (const CalibrationStep& step : calibration_->steps())
       for (std::int64_t t = 0; t < step.tokens(); ++t) {
-        table.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], row.data());
+        table.read_row(step.batch.token_ids[static_cast<std::size_t>(t)], row);
         x.write_row(step.begin + t, row.data());
       }
     x.save(run_.border(0));

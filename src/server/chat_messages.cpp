@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "formats/json.h"
@@ -58,6 +59,10 @@ Json read_message(const Json& given, const std::string& path) {
   const std::string role = fields.need_text("role");
   if (role == "developer") message["role"] = "system";
   if (role == "function") fields.refuse("role", "\"tool\" (the older form is not read)");
+  // Templates pass over a role that they do not know, and its text with it.
+  constexpr std::array kRoles = {"system", "developer", "user", "assistant", "tool"};
+  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+    fields.refuse("role", "\"system\", \"developer\", \"user\", \"assistant\" or \"tool\"");
   if (fields.find("function_call") != nullptr)
     fields.refuse("function_call", "'tool_calls' in its place (the older form is not read)");
   if (const Json* content = fields.find("content"))
@@ -153,10 +158,13 @@ ToolChoice read_tool_choice(const Fields& body, const Json& tools) {
 }
 
 Json read_variables(const Fields& body, const ChatTemplate& chat_template) {
-  Json variables = Json::object();
-  if (const auto effort = body.text("reasoning_effort"))
-    variables = chat_template.thinking_variables(*effort != "none");
-  if (const Json* given = body.object("chat_template_kwargs")) variables.update(*given);
+  const Json* given = body.object("chat_template_kwargs");
+  Json variables = given == nullptr ? Json::object() : *given;
+  if (const auto effort = body.text("reasoning_effort")) {
+    const Json thinking = chat_template.thinking_variables(*effort != "none");
+    for (const auto& [name, value] : thinking.items())
+      if (!variables.contains(name)) variables[name] = value;
+  }
   return variables;
 }
 

@@ -111,6 +111,10 @@ ChatRequest read_chat_request(Service& service, const Json& json) {
   if (request.logprobs) request.fields.sampling.logprobs = static_cast<std::int32_t>(top);
   Json tools = read_tools(body);
   request.prompt = make_prompt(service, body, tools);
+  service.admit_answers(1, request.fields.n);
+  service.limit(request.prompt, request.fields.sampling);
+  service.frontend().engine().check(  // before a grammar is compiled
+      {.token_ids = request.prompt.ids, .sampling = request.fields.sampling, .mask = nullptr});
   request.tools = tool_options(service, body, std::move(tools));
   request.make_mask = chat_masks(service.frontend(), body, request);
   return request;

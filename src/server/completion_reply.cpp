@@ -40,7 +40,19 @@ CompletionReply::CompletionReply(const Call& call, const CompletionForm& form, s
 CompletionReply::~CompletionReply() = default;
 
 void CompletionReply::begin() {
-  if (form_.stream) call_.begin_events();
+  if (!form_.stream) return;
+  const std::lock_guard lock(mutex_);
+  call_.begin_events();
+  begun_ = true;
+  for (const Json& event : std::exchange(early_, {})) call_.event(event);
+  if (open_ == 0) end_stream();
+}
+
+void CompletionReply::tell(Json event) {
+  if (begun_)
+    call_.event(event);
+  else
+    early_.push_back(std::move(event));
 }
 
 void CompletionReply::echo(std::size_t choice, std::string_view text) {
@@ -109,7 +121,7 @@ void CompletionReply::finish(std::size_t choice, const TextFinish& finish, bool 
 
 void CompletionReply::prompt_ended() {
   const std::lock_guard lock(mutex_);
-  if (--open_ > 0) return;
+  if (--open_ > 0 || (form_.stream && !begun_)) return;
   if (form_.stream) return end_stream();
   if (!failure_.empty()) return call_.refuse({.status = 500, .message = failure_, .param = "", .code = ""});
   Json json = frame();
@@ -159,7 +171,7 @@ void CompletionReply::send(std::size_t choice, const Json& reason) {
   Json json = frame();
   json["choices"] = Json::array({choice_json(choice, reason)});
   if (form_.include_usage) json["usage"] = nullptr;
-  call_.event(json);
+  tell(std::move(json));
 }
 
 }  // namespace latent8

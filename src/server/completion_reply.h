@@ -31,6 +31,7 @@ class CompletionReply {
   CompletionReply(const CompletionReply&) = delete;
   CompletionReply& operator=(const CompletionReply&) = delete;
 
+  // REQUIRES: every prompt is under way: what they have told until now was kept.
   void begin();
   // The prompt's part of a choice, where it is asked for: before anything of its answer.
   void echo(std::size_t choice, std::string_view text);
@@ -51,12 +52,15 @@ class CompletionReply {
   Json frame() const;
   Json choice_json(std::size_t i, const Json& reason);
   void send(std::size_t choice, const Json& reason);
+  void tell(Json event);
   void end_stream();
 
   Call call_;
   CompletionForm form_;
   std::mutex mutex_;
   std::size_t open_;  // prompts
+  bool begun_ = false;
+  std::vector<Json> early_;  // events before begin()
   std::vector<Choice> choices_;
   UsageCount usage_;
   std::string failure_;

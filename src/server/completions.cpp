@@ -140,6 +140,7 @@ void completions(const Call& call) {
   CompletionRequest request = read_request(call, json);
   const AnswerFields& fields = request.fields;
   const auto n = static_cast<std::size_t>(fields.n);
+  call.service().admit_answers(static_cast<std::int64_t>(request.prompts.size()), fields.n);
   const auto reply = std::make_shared<CompletionReply>(call, request.form, request.prompts.size(),
                                                        request.prompts.size() * n);
   Frontend& frontend = call.service().frontend();
@@ -156,19 +157,25 @@ void completions(const Call& call) {
     answers.push_back(std::make_shared<PromptAnswers>(call.service(), reply, request.form, answers.size() * n,
                                                       prompt.ids.front(), std::move(echo)));
   }
-  reply->begin();
-  for (std::size_t i = 0; i < answers.size(); ++i)
-    answers[i]->start({.prompt = std::move(request.prompts[i]),
-                       .sampling = fields.sampling,
-                       .stop = fields.stop,
-                       .split_reasoning = false,
-                       .keep_special = fields.keep_special,
-                       .make_mask = std::move(masks[i]),
-                       .prompt_logprobs = fields.prompt_logprobs},
-                      fields.n);
-  call.exchange().on_abort([answers] {
+  const auto cancel = [answers] {
     for (const auto& answer : answers) answer->cancel();
-  });
+  };
+  try {
+    for (std::size_t i = 0; i < answers.size(); ++i)
+      answers[i]->start({.prompt = std::move(request.prompts[i]),
+                         .sampling = fields.sampling,
+                         .stop = fields.stop,
+                         .split_reasoning = false,
+                         .keep_special = fields.keep_special,
+                         .make_mask = std::move(masks[i]),
+                         .prompt_logprobs = fields.prompt_logprobs},
+                        fields.n);
+  } catch (...) {  // the queue is full: those that have begun answer nobody
+    cancel();
+    throw;
+  }
+  reply->begin();
+  call.exchange().on_abort(cancel);
 }
 
 }  // namespace latent8

@@ -105,7 +105,7 @@ class Generation::Choice final : public TokenSink {
 Generation::Generation(Service& service)
     : service_(service),
       frontend_(service.frontend()),
-      strand_(boost::asio::make_strand(service.threads().get_executor())),
+      strand_(boost::asio::make_strand(service.answer_threads().get_executor())),
       timer_(strand_) {
   service_.generation_began();
 }

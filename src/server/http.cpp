@@ -28,12 +28,6 @@ std::string text_of(const tcp::endpoint& endpoint) {
 
 }  // namespace
 
-std::string_view HttpRequest::header(std::string_view name) const {
-  for (const auto& [key, value] : headers)
-    if (key == name) return value;
-  return {};
-}
-
 // One address that is listened on.
 class HttpServer::Listener {
  public:

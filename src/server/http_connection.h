@@ -102,6 +102,10 @@ class Connection {
       co_return false;
     }
     HttpRequest request = to_request(parser);
+    if (const std::optional<HttpRefusal> refusal = framing_refusal(request, parser.get().version() >= 11)) {
+      co_await refuse(refusal->status, refusal->message);
+      co_return false;
+    }
     if (shared_->guard) {
       if (std::optional<HttpReply> reply = shared_->guard(request)) {
         co_await send_reply(std::move(*reply), /*keep=*/false, /*head_only=*/request.method == "HEAD");
@@ -225,8 +229,10 @@ class Connection {
 
   // A request that is none.
   asio::awaitable<void> refuse(int status, const beast::error_code& error) {
-    const std::string message = status == 408 ? "the request did not come in time"
-                                              : "no request that can be read: " + error.message();
+    co_await refuse(status, status == 408 ? "the request did not come in time"
+                                          : "no request that can be read: " + error.message());
+  }
+  asio::awaitable<void> refuse(int status, std::string message) {
     co_await send_reply({.status = status,
                          .content_type = "application/json",
                          .body = plain_error_json(status, message),

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <optional>
+#include <vector>
 
 namespace latent8 {
 namespace {
@@ -60,6 +61,29 @@ void split_target(std::string_view target, HttpRequest& request) {
   const std::size_t question = target.find('?');
   request.path = percent_decode(target.substr(0, question));
   request.query = question == std::string_view::npos ? "" : std::string(target.substr(question + 1));
+}
+
+std::string_view HttpRequest::header(std::string_view name) const {
+  for (const auto& [key, value] : headers)
+    if (key == name) return value;
+  return {};
+}
+
+std::optional<HttpRefusal> framing_refusal(const HttpRequest& request, bool http_1_1) {
+  std::vector<std::string> codings;
+  std::size_t hosts = 0;
+  for (const auto& [name, value] : request.headers) {
+    if (name == "transfer-encoding") codings.push_back(to_lower(value));
+    if (name == "host") ++hosts;
+  }
+  if (hosts > 1 || (hosts == 0 && http_1_1)) return HttpRefusal{400, "'Host' once expected"};
+  if (!codings.empty() && !http_1_1) return HttpRefusal{400, "no 'Transfer-Encoding' in HTTP/1.0 expected"};
+  if (codings.size() > 1 || (codings.size() == 1 && codings[0] != "chunked"))
+    return HttpRefusal{501, "'Transfer-Encoding': 'chunked' and nothing else expected"};
+  const std::string content = to_lower(request.header("content-encoding"));
+  if (!content.empty() && content != "identity")
+    return HttpRefusal{415, "'Content-Encoding': none expected; send the body as it is"};
+  return {};
 }
 
 std::string whole_head(const HttpReply& reply, bool keep_alive) {

@@ -1,6 +1,7 @@
 #pragma once
 // The text of HTTP/1.1 messages.
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,14 @@ std::string to_lower(std::string_view text);
 
 // Path (percent-decoded) and query of a request's target, which may be an absolute URL.
 void split_target(std::string_view target, HttpRequest& request);
+
+struct HttpRefusal {
+  int status;
+  std::string message;
+};
+// Whether a proxy and this server might see different ends of the body, or the body is not as it was written.
+// Where it is refused the connection has to end.
+std::optional<HttpRefusal> framing_refusal(const HttpRequest& request, bool http_1_1);
 
 // Status line and headers, up to and with the empty line.
 std::string whole_head(const HttpReply& reply, bool keep_alive);

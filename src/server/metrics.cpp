@@ -84,10 +84,12 @@ struct Metrics::Families {
   Twin<prometheus::Gauge> preemptions{
       gauge("latent8_num_preemptions", "answers that gave their pages back so far"),
       gauge("num_preemptions_total", "answers that gave their pages back so far")};
-  prometheus::Gauge& prefix_queries =
-      gauge("latent8_prefix_cache_query_tokens", "tokens of prompts that were looked up in the prefix cache");
-  prometheus::Gauge& prefix_hits =
-      gauge("latent8_prefix_cache_hit_tokens", "tokens of prompts that were found in the prefix cache");
+  Twin<prometheus::Gauge> prefix_queries{
+      gauge("latent8_prefix_cache_query_tokens", "tokens of prompts that were looked up in the prefix cache"),
+      gauge("all_radix_match_num", "tokens of prompts that were looked up in the prefix cache")};
+  Twin<prometheus::Gauge> prefix_hits{
+      gauge("latent8_prefix_cache_hit_tokens", "tokens of prompts that were found in the prefix cache"),
+      gauge("npu_radix_match_hit_num", "tokens of prompts that were found in the prefix cache")};
   prometheus::Gauge& prefix_share =
       gauge("npu_prefix_cache_hit_rate", "prompt tokens found in the prefix cache; 1 is all");
   prometheus::Family<prometheus::Gauge>& drafted = prometheus::BuildGauge()

@@ -135,17 +135,19 @@ Service::Service(Frontend& frontend, ServiceOptions options)
       start_time_(unix_time()),
       tool_format_(find_tool_format(frontend, options_)),
       named_generations_(std::make_unique<NamedGenerations>()),
-      threads_(static_cast<std::size_t>(options_.text_threads)) {
+      answer_threads_(static_cast<std::size_t>(options_.text_threads)),
+      request_threads_(static_cast<std::size_t>(options_.text_threads)) {
   add_routes();
 }
 
 // REQUIRES: the server is gone, so that what was under way has been cancelled.
 Service::~Service() {
+  request_threads_.join();
   {
     std::unique_lock lock(mutex_);
     idle_.wait(lock, [this] { return generations_ == 0; });
   }
-  threads_.join();
+  answer_threads_.join();
 }
 
 void Service::generation_began() {
@@ -262,7 +264,7 @@ void Service::handle(std::shared_ptr<Exchange> exchange) {
   const HttpRequest& request = call.request();
   if (entry != nullptr) {
     ++routed_;
-    boost::asio::post(threads_, [this, entry, call] {
+    boost::asio::post(request.method == "POST" ? request_threads_ : answer_threads_, [this, entry, call] {
       run(call, entry->handle);
       --routed_;
     });
@@ -382,6 +384,17 @@ void Service::admit_model(const std::string& name) const {
                                           names.front()),
                    .param = "model",
                    .code = "model_not_found"};
+}
+
+void Service::admit_answers(std::int64_t prompts, std::int64_t n) const {
+  if (prompts * n <= options_.max_queue) return;
+  throw ApiError{
+      .status = 400,
+      .message = fmt::format("'n': at most {} answers of one request expected, got {} for each of {} "
+                             "prompts; a queue (--max-queue) holds no more",
+                             options_.max_queue, n, prompts),
+      .param = "n",
+      .code = ""};
 }
 
 void Service::admit(const Json& body) const {

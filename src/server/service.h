@@ -38,8 +38,8 @@ struct ServiceOptions {
   std::vector<std::string> api_keys;        // none: every request may come
   std::vector<std::string> cors_origins;    // web pages that may ask; "*": all
   std::vector<Planes> planes{kAllButStop};  // what each listener of the HTTP server is for
-  int text_threads = 2;
-  std::optional<ToolFormat> tool_format;  // of calls in answers; nullopt: by the chat template
+  int text_threads = 2;                     // for requests, and as many for what answers say
+  std::optional<ToolFormat> tool_format;    // of calls in answers; nullopt: by the chat template
   std::int64_t max_num_seqs = 0, max_num_batched_tokens = 0;  // the engine's, to be told
   std::string model_folder;                                   // name of the checkpoint's folder
   std::int64_t cache_gib = -1;                                // what was asked for; -1: from the free memory
@@ -97,7 +97,7 @@ class Service {
   // What a web page of the request's origin needs to read the reply; none if it may not.
   HttpHeaders cors_headers(const HttpRequest& request) const;
   Metrics& metrics() { return metrics_; }
-  boost::asio::thread_pool& threads() { return threads_; }
+  boost::asio::thread_pool& answer_threads() { return answer_threads_; }
   NamedGenerations& named_generations() { return *named_generations_; }
   bool draining() const { return draining_; }
 
@@ -122,6 +122,8 @@ class Service {
   // Throws: ApiError 404 for a model that is not served here, 503 while draining, 429 with a full queue.
   void admit(const nlohmann::ordered_json& body) const;
   void admit_model(const std::string& name) const;  // throws: ApiError 404
+  // Throws: ApiError 400 for more answers than may ever wait.
+  void admit_answers(std::int64_t prompts, std::int64_t n) const;
 
  private:
   void add_routes();
@@ -146,7 +148,9 @@ class Service {
   std::condition_variable idle_;
   std::int64_t generations_ = 0;                  // guarded by mutex_
   std::vector<std::function<void()>> when_idle_;  // guarded by mutex_
-  boost::asio::thread_pool threads_;              // last: its work refers to the rest
+  // Last: their work refers to the rest. Requests have their own: a long text or grammar among them must not
+  // hold up the answers of others.
+  boost::asio::thread_pool answer_threads_, request_threads_;
 };
 
 // The routes, one file each; Service::add_routes() names them.

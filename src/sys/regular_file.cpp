@@ -20,6 +20,14 @@ const char* kind_of(mode_t mode) {
 }
 
 [[noreturn]] void fail(const std::filesystem::path& path, int error) {
+  std::error_code none;
+  const std::filesystem::path target = std::filesystem::read_symlink(path, none);
+  if (error == ENOENT && !none)  // a folder of a hub's cache, copied without what its links name
+    throw_error(
+        ErrorCode::kNotFound,
+        "'{}': a symbolic link to '{}', where there is no file; copy what links name (cp -L), or fetch "
+        "the file again",
+        path.string(), target.string());
   throw_error(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "cannot open '{}': {}", path.string(),
               std::strerror(error));
 }

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "formats/files.h"
+#include "formats/foreign_file.h"
+#include "formats/nested_json.h"
 #include "text/json_file.h"
 
 namespace latent8 {
@@ -41,25 +43,31 @@ std::vector<Source> sources_of(const nlohmann::json& value, const std::string& w
   return sources;
 }
 
+Source read_template(std::string name, const std::filesystem::path& path) {
+  std::string text = read_text_file(path);
+  refuse_foreign(text, path.string());
+  return {std::move(name), std::move(text)};
+}
+
 // chat_template.jinja and additional_chat_templates/*.jinja, in order of names.
 std::vector<Source> template_files(const std::filesystem::path& dir) {
   std::vector<Source> sources;
-  if (const auto path = dir / "chat_template.jinja"; std::filesystem::exists(path))
-    sources.push_back({std::string(kDefault), read_text_file(path)});
+  if (const auto path = dir / "chat_template.jinja"; is_named(path))
+    sources.push_back(read_template(std::string(kDefault), path));
   const auto more = dir / "additional_chat_templates";
   if (!std::filesystem::is_directory(more)) return sources;
   std::vector<std::filesystem::path> paths;
   for (const auto& entry : std::filesystem::directory_iterator(more))
     if (entry.path().extension() == ".jinja") paths.push_back(entry.path());
   std::sort(paths.begin(), paths.end());
-  for (const auto& path : paths) sources.push_back({path.stem().string(), read_text_file(path)});
+  for (const auto& path : paths) sources.push_back(read_template(path.stem().string(), path));
   return sources;
 }
 
 std::vector<Source> find_sources(const std::filesystem::path& dir, const nlohmann::json& config) {
   if (std::vector<Source> files = template_files(dir); !files.empty()) return files;
   auto path = dir / "chat_template.json";
-  const bool own_file = std::filesystem::exists(path);
+  const bool own_file = is_named(path);
   const nlohmann::json holder = own_file ? read_json_file(path) : config;
   if (!own_file) path = dir / "tokenizer_config.json";
   if (!holder.is_object()) throw_error(ErrorCode::kCorrupt, "{}: an object expected", path.string());
@@ -67,7 +75,7 @@ std::vector<Source> find_sources(const std::filesystem::path& dir, const nlohman
 }
 
 nlohmann::json read_object(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return nlohmann::json::object();
+  if (!is_named(path)) return nlohmann::json::object();
   nlohmann::json object = read_json_file(path);
   if (!object.is_object()) throw_error(ErrorCode::kCorrupt, "{}: an object expected", path.string());
   return object;
@@ -82,7 +90,7 @@ Json template_messages(const Json& messages) {
       throw_error(ErrorCode::kInvalidArgument, "messages: objects expected, got {}", message.type_name());
     Json kept = Json::object();
     for (const auto& [key, value] : message.items())
-      if (!value.is_null()) kept[key] = value;
+      if (!value.is_null()) append_member(kept, key, value);
     for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
       if (!kept.contains(name)) continue;
       const Json reasoning = kept[name];
@@ -162,13 +170,14 @@ std::string ChatTemplate::render(const Json& messages, const Json& tools, bool a
   }
   const Named& chosen = choose(tools.is_array());
   Json variables = Json::object();
-  for (const auto& [name, text] : special_tokens_) variables[name] = text;
+  for (const auto& [name, text] : special_tokens_)
+    if (!extra.contains(name)) variables[name] = text;
   for (const auto& [name, value] : extra.items()) {
     for (const std::string_view own : {"messages", "tools", "documents", "add_generation_prompt"})
       if (name == own)
         throw_error(ErrorCode::kInvalidArgument,
                     "chat_template_kwargs: '{}' has a place of its own in the request", own);
-    variables[name] = value;
+    append_member(variables, name, value);
   }
   variables["messages"] = template_messages(messages);
   variables["tools"] = tools;

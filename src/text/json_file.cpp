@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "formats/foreign_file.h"
 #include "formats/json.h"
 #include "sys/mapped_file.h"
@@ -23,7 +24,10 @@ nlohmann::json read_json_file(const std::filesystem::path& path) {
                   "{}: JSON expected, got a file that ends too early, after {} bytes; "
                   "download it again",
                   path.string(), text.size());
-    throw_error(ErrorCode::kCorrupt, "{}: not JSON from byte {}", path.string(), error.byte);
+    constexpr std::size_t kShown = 24;
+    const std::size_t begin = error.byte > 0 ? error.byte - 1 : 0;
+    throw_error(ErrorCode::kCorrupt, "{}: not JSON from byte {} on ('{}')", path.string(), error.byte,
+                printable(text.substr(begin, kShown)));
   } catch (const nlohmann::json::exception&) {
     throw_error(ErrorCode::kCorrupt, "{}: not JSON", path.string());
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "formats/files.h"
 #include "formats/json.h"
 #include "text/json_file.h"
 #include "text/tokenizer_parts.h"
@@ -20,7 +21,7 @@ constexpr std::array<const char*, 7> kNamedTokens = {"bos_token", "eos_token", "
                                                      "pad_token", "cls_token", "mask_token"};
 
 SortedJson read_if_there(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return nullptr;
+  if (!is_named(path)) return nullptr;
   SortedJson json = read_json_file(path);
   if (!json.is_object())
     throw_error(ErrorCode::kCorrupt, "{}: a JSON object expected, got {}", path.string(), json.type_name());
@@ -28,19 +29,23 @@ SortedJson read_if_there(const std::filesystem::path& path) {
 }
 
 VocabularyFile read_vocabulary(const std::filesystem::path& dir, const SortedJson& config) {
-  if (std::filesystem::exists(dir / "tokenizer.json")) return read_tokenizer_json(dir / "tokenizer.json");
-  if (std::filesystem::exists(dir / "tiktoken.model"))
-    return read_tiktoken_model(dir / "tiktoken.model", config);
-  for (const char* other : {"tokenizer.model", "tekken.json", "vocab.json"}) {
-    if (!std::filesystem::exists(dir / other)) continue;
-    throw_error(
-        ErrorCode::kUnsupported,
-        "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; make a tokenizer.json of "
-        "it in Python: transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
-        dir.string(), other);
+  if (is_named(dir / "tokenizer.json")) return read_tokenizer_json(dir / "tokenizer.json");
+  if (is_named(dir / "tiktoken.model")) return read_tiktoken_model(dir / "tiktoken.model", config);
+  for (const std::string& name : list_folder(dir)) {
+    const bool other = name == "tokenizer.model" || name == "tekken.json" || name == "vocab.json" ||
+                       name.ends_with(".tiktoken") || name == "spiece.model";
+    if (!other) continue;
+    throw_error(ErrorCode::kUnsupported,
+                "{}: tokenizer.json or tiktoken.model expected, got {}, which is not read; take the "
+                "tokenizer.json of "
+                "the model's publishers, or make one of it in Python: "
+                "transformers.AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)",
+                dir.string(), name);
   }
   throw_error(ErrorCode::kNotFound,
-              "{}: no tokenizer: tokenizer.json or tiktoken.model expected beside the weights", dir.string());
+              "{}: no tokenizer: tokenizer.json or tiktoken.model expected beside the weights; take it from "
+              "the model's publishers",
+              dir.string());
 }
 
 // added_tokens_decoder beside tokenizer.json: its entries add to the file's, and say again how a token

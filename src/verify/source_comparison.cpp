@@ -1,10 +1,14 @@
 #include "verify/source_comparison.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/aligned_buffer.h"
 #include "base/error.h"
+#include "formats/json.h"
+#include "formats/write_model_config.h"
 #include "source/latent_rotation.h"
 #include "verify/rows.h"
 
@@ -60,26 +64,27 @@ SourceComparison::SourceComparison(const VerifyFolder& folder, const TensorSourc
   hidden_rotated_ = values > 0.1 * size && lengths < kRotatedRows * kRotatedRows * size;
 }
 
-bool same_model(const ModelConfig& a, const ModelConfig& b, Findings& findings) {
+bool same_model(const ModelConfig& stored, const ModelConfig& source, Findings& findings) {
+  // The format renames the type, layers may be left out, tokens are the user's, floats are rounded.
+  constexpr std::array<std::string_view, 8> kMayDiffer{
+      "model_type",   "architectures", "num_hidden_layers", "num_nextn_predict_layers",
+      "bos_token_id", "eos_token_id",  "torch_dtype",       "dtype"};
+  ModelConfig renamed = stored;  // so that both say the same things
+  renamed.model_type = source.model_type;
+  const auto a = write_model_config(renamed);
+  const auto b = write_model_config(source.with_layers(stored.num_hidden_layers));
   const std::size_t before = findings.problems.size();
-  const auto same = [&](const char* key, std::int64_t x, std::int64_t y) {
+  const auto compare = [&](const std::string& key) {
+    if (std::find(kMayDiffer.begin(), kMayDiffer.end(), key) != kMayDiffer.end()) return;
+    const nlohmann::ordered_json x = a.value(key, nlohmann::ordered_json()),
+                                 y = b.value(key, nlohmann::ordered_json());
     if (x != y)
-      findings.problem("config.json", fmt::format("'{}': {}, as the source has,", key, y),
-                       fmt::format("{}", x));
+      findings.problem("config.json", fmt::format("'{}': {}, as the source has,", key, shown_json(y)),
+                       shown_json(x));
   };
-  same("hidden_size", a.hidden_size, b.hidden_size);
-  same("vocab_size", a.vocab_size, b.vocab_size);
-  same("intermediate_size", a.intermediate_size, b.intermediate_size);
-  same("moe_intermediate_size", a.moe_intermediate_size, b.moe_intermediate_size);
-  same("num_attention_heads", a.num_attention_heads, b.num_attention_heads);
-  same("n_routed_experts", a.n_routed_experts, b.n_routed_experts);
-  same("n_shared_experts", a.n_shared_experts, b.n_shared_experts);
-  same("first_k_dense_replace", a.first_k_dense_replace, b.first_k_dense_replace);
-  same("q_lora_rank", a.q_lora_rank.value_or(0), b.q_lora_rank.value_or(0));
-  same("kv_lora_rank", a.kv_lora_rank, b.kv_lora_rank);
-  same("qk_nope_head_dim", a.qk_nope_head_dim, b.qk_nope_head_dim);
-  same("qk_rope_head_dim", a.qk_rope_head_dim, b.qk_rope_head_dim);
-  same("v_head_dim", a.v_head_dim, b.v_head_dim);
+  for (const auto& [key, value] : b.items()) compare(key);
+  for (const auto& [key, value] : a.items())
+    if (!b.contains(key)) compare(key);
   return findings.problems.size() == before;
 }
 

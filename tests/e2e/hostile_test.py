@@ -120,6 +120,29 @@ class Hostile(unittest.TestCase):
                             expect=1)
                 self.assertIn("1 problem(s) found", support.run("doctor", self.model, expect=1))
 
+    def set_bf16(self, name, index, bits):
+        data = bytearray((support.FLOAT_MODEL / "model.safetensors").read_bytes())
+        (length,) = struct.unpack_from("<Q", data)
+        entry = json.loads(data[8:8 + length])[name]
+        self.assertEqual(entry["dtype"], "BF16")
+        struct.pack_into("<H", data, 8 + length + entry["data_offsets"][0] + 2 * index, bits)
+        self.replace("model.safetensors", bytes(data))
+
+    def test_a_gate_that_is_not_finite_is_refused_by_name(self):
+        for bits in (0x7fc0, 0xff80):  # NaN, -Inf
+            self.set_bf16("model.layers.2.mlp.gate.weight", 1000, bits)
+
+            self.assertIn("model.layers.2.mlp.gate.weight", support.run("run", "--model", self.model, *ASK, expect=1))
+
+    def test_an_absurd_norm_is_refused_by_a_quantiser_that_observes_nothing(self):
+        name = "model.layers.1.post_attention_layernorm.weight"
+        self.set_bf16(name, 3, 0x7e00)  # 4e37
+
+        message = support.run("quantize", "--model", self.model, "--out", self.work / "d", "--dynamic", "--anti", "none", expect=1)
+
+        self.assertIn(name, message)
+        self.assertFalse((self.work / "d").exists())
+
     def test_tensors_that_nobody_reads_are_named_unless_they_are_ignored(self):
         name = "model.layers.1.self_attn.indexer.k_norm.weight"
         self.add_tensor(name)

@@ -1,4 +1,5 @@
 """latent8 serve --config: what the file decides, TLS, and the limits of a server."""
+import contextlib
 import http.client
 import json
 import shutil
@@ -120,6 +121,30 @@ class Operation(unittest.TestCase):
             server.stop()
 
 
+    def test_a_request_that_is_refused_in_part_leaves_nothing_running(self):
+        server = serve_test.Server("--max-num-seqs", "1", "--max-queue", "4")
+        try:
+            busy = server.connection()
+            long = {"prompt": "key", "max_tokens": 8000, "ignore_eos": True, "stream": True}
+            busy.request("POST", "/v1/completions", json.dumps(long))
+            serve_test.read_events(stream := busy.getresponse(), 1)
+            for more in ({}, {"stream": True}):
+                one = server.connection()
+                one.request("POST", "/v1/completions", json.dumps({**long, "stream": False}))
+                wait_until(lambda: server.metric("latent8_num_requests_waiting") == 1)
+                status, _, headers = server.ask("POST", "/v1/completions", {"prompt": ["a", "b"], "n": 2, **more})
+                self.assertEqual(status, 429)
+                self.assertIn("retry-after", headers)
+                one.close()
+                wait_until(lambda: server.metric("latent8_num_requests_waiting") == 0)
+            stream.close()
+            busy.close()
+            reply = server.post("/v1/completions", {"prompt": ["a", "b", "c"], "n": 2}, expect=400)
+            self.assertEqual(reply["error"]["param"], "n")
+        finally:
+            server.stop()
+
+
 @unittest.skipUnless(shutil.which("openssl"), "openssl is not installed")
 class Tls(unittest.TestCase):
     """Its documents ask for certificates of both sides."""
@@ -135,14 +160,22 @@ class Tls(unittest.TestCase):
                 "-addext", "subjectAltName=IP:127.0.0.1,IP:127.0.0.2")
             run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-copy_extensions", "copy",
                 "-out", f"{name}.pem", "-days", "2")
+        run("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "revoked.pem", "-days", "2")
+        (cls.made / "ca.cnf").write_text("[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\ndefault_md=sha256\ndefault_crl_days=2\n")
+        (cls.made / "index.txt").touch()
+        of_ca = ("-config", "ca.cnf", "-keyfile", "ca.key", "-cert", "ca.pem")
+        run("ca", *of_ca, "-revoke", "revoked.pem")
+        run("ca", *of_ca, "-gencrl", "-out", "crl.pem")
+        run("rsa", "-aes256", "-passout", "pass:pass word", "-in", "server.key", "-out", "locked.key")
+        (cls.made / "key_pwd.txt").write_text("pass word\n")
 
-    def context(self, with_client):
+    def context(self, with_client, certificate="client.pem"):
         context = ssl.create_default_context(cafile=self.made / "ca.pem")
         if with_client:
-            context.load_cert_chain(self.made / "client.pem", self.made / "client.key")
+            context.load_cert_chain(self.made / certificate, self.made / "client.key")
         return context
 
-    def test_all_three_ports_want_a_client_certificate(self):
+    def tls_config(self):
         config = sample()
         server_config = config["ServerConfig"]
         server_config["httpsEnabled"] = True
@@ -152,15 +185,59 @@ class Tls(unittest.TestCase):
                                   prefix + "Pk": str(self.made / "server.key")})
             for key in (prefix + "CrlPath", prefix + "CrlFiles", prefix + "PkPwd"):
                 server_config.pop(key, None)
+        return config
+
+    def refused(self, server):
+        with self.assertRaises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
+            server.ask("GET", "/v1/models")
+
+    def certificate(self, server):
+        """What the server shows, by number."""
+        with contextlib.closing(server.connection()) as connection:
+            connection.connect()
+            return connection.sock.getpeercert()["serialNumber"]
+
+    def test_a_locked_key_revoked_clients_and_files_that_change(self):
+        config = self.tls_config()
+        shown = self.made / "shown.pem"
+        shutil.copy(self.made / "server.pem", shown)
+        config["ServerConfig"].update(tlsCert=str(shown), tlsPk=str(self.made / "locked.key"), tlsPkPwd=str(self.made / "key_pwd.txt"),
+                                      tlsCrlPath=str(self.made), tlsCrlFiles=["crl.pem"])
         server = MindieServer(config)
+        try:
+            server.tls = self.context(with_client=True, certificate="revoked.pem")
+            self.refused(server)
+            server.tls = self.context(with_client=True)
+            first = self.certificate(server)
+            subprocess.run(["openssl", "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                            "-copy_extensions", "copy", "-out", "shown.pem", "-days", "2"], check=True, capture_output=True, cwd=self.made)
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: self.certificate(server) != first)
+            second = self.certificate(server)
+            shown.write_text("nothing")
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "shown.pem" in "".join(server.log))  # what is wrong with it
+            self.assertEqual(self.certificate(server), second)
+        finally:
+            self.assertEqual(server.stop(signal.SIGTERM), 0)
+
+    def test_a_locked_key_without_its_password_is_named(self):
+        config = self.tls_config()
+        config["ServerConfig"]["tlsPk"] = str(self.made / "locked.key")
+        file = self.made / "config.json"
+        file.write_text(json.dumps(config))
+
+        self.assertIn("locked.key", support.run("serve", "--config", file, expect=1))
+
+    def test_all_three_ports_want_a_client_certificate(self):
+        server = MindieServer(self.tls_config())
         try:
             server.tls = self.context(with_client=True)
             self.assertEqual(server.ask("GET", "/v1/models")[0], 200)
             self.assertEqual(server.at("managementPort").ask("GET", "/v2/health/live")[0], 200)
             self.assertEqual(server.at("metricsPort").ask("GET", "/metrics")[0], 200)
             server.tls = self.context(with_client=False)
-            with self.assertRaises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
-                server.ask("GET", "/v1/models")
+            self.refused(server)
         finally:
             self.assertEqual(server.stop(signal.SIGTERM), 0)
 

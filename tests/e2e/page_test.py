@@ -17,7 +17,6 @@ HOSTILE = """<img src=x onerror="window.hacked=1"><script>window.hacked=1</scrip
 |---|
 | <script>window.hacked=1</script> |
 """
-LONG_ANSWER = {"temperature": 2}  # so hot that no end is drawn for long
 
 
 def stored(page):
@@ -97,6 +96,13 @@ class Page(unittest.TestCase):
         self.page.open(self.url + (f"#{conversations[0]['id']}" if conversations else ""))
         self.page.wait("document.getElementById('model-name').textContent.includes('tiny-r1')")
 
+    def visit_for_a_long_answer(self):
+        """As visit(), but no answer ends by itself."""
+        self.visit(temperature=0)
+        self.page.run("""const plain = window.fetch;
+            window.fetch = (path, options) => plain(path, !options?.body ? options :
+                {...options, body: JSON.stringify({...JSON.parse(options.body), ignore_eos: true, max_tokens: 8000})});""")
+
     def ask(self, text):
         self.page.run("document.getElementById('question').focus()")
         self.page.keys(text + ENTER)
@@ -149,7 +155,7 @@ class Page(unittest.TestCase):
 
     def test_an_answer_can_be_stopped_by_key_and_by_button(self):
         for stop in (lambda: self.page.keys(ESCAPE), lambda: self.page.click("#send")):
-            self.visit(**LONG_ANSWER)
+            self.visit_for_a_long_answer()
             self.ask(QUESTION)
             self.wait_for_text()
             self.assertEqual(self.page.run("return document.getElementById('send').ariaLabel"), "Stop")
@@ -350,7 +356,7 @@ class Page(unittest.TestCase):
         self.assertEqual([chosen, kept], [light, light])
 
     def test_the_engine_is_shown_live(self):
-        self.visit(**LONG_ANSWER)
+        self.visit_for_a_long_answer()
         self.ask(QUESTION)
 
         self.page.wait("document.querySelector('#engine .chart:nth-child(3) .number').textContent === '1'")

@@ -1,5 +1,6 @@
 """Tools over the three chat APIs of latent8 serve, and the clients of PyPI that speak them. models/tiny-r1 calls no tool by
 itself, so calls are forced: the server's grammar lets nothing else come."""
+import asyncio
 import json
 import sys
 import unittest
@@ -240,6 +241,26 @@ class Anthropic(ServerCase):
         self.check_arguments(json.dumps(use.input))
         self.assertEqual([b.input for b in streamed.content if b.type == "tool_use"], [use.input])
         self.assertEqual(after.stop_reason, "max_tokens")
+
+    def test_the_asynchronous_client_streams_thinking_text_and_tools(self):
+        self.need_forcing()
+        forced = self.ask(tools=self.TOOLS, tool_choice={"type": "tool", "name": "weather"})
+
+        async def all_events():
+            async with anthropic.AsyncAnthropic(base_url=str(self.client.base_url), api_key="none", max_retries=0) as client:
+                async def one(request):
+                    async with client.messages.stream(**request) as stream:
+                        return [event async for event in stream], await stream.get_final_message()
+                return await asyncio.gather(*[one(request) for request in (self.ask(), forced, self.ask(), forced)])
+
+        talk, call, *again = asyncio.run(all_events())
+        for (events, message), kinds in ((talk, ["thinking", "text"]), (call, ["thinking", "tool_use"])):
+            self.assertEqual([b.type for b in message.content], kinds)
+            thinking = "".join(e.thinking for e in events if e.type == "thinking")
+            self.assertEqual(thinking, message.content[0].thinking)
+        self.assertEqual("".join(e.text for e in talk[0] if e.type == "text"), talk[1].content[1].text)
+        self.check_arguments("".join(e.partial_json for e in call[0] if e.type == "input_json"))
+        self.assertEqual([m.usage.output_tokens for _, m in again], [m.usage.output_tokens for _, m in (talk, call)])
 
     def test_a_stop_sequence_is_named(self):
         whole = self.client.messages.create(**self.ask())

@@ -174,6 +174,18 @@ TEST(ModelSchema, KnowsScalesBiasesAndDoubles) {
     EXPECT_TRUE(schema.knows(name)) << name;
 }
 
+TEST(ModelSchema, KnowsAnIndexerWhereTheConfigHasOne) {
+  ModelConfig config = small();
+  config.index_topk = 64;
+  config.index_n_heads = 2;
+  config.index_head_dim = 16;
+  const ModelSchema schema(config);
+  for (const char* name : {"wq_b.weight", "wq_b.weight_scale_inv", "wk.weight", "k_norm.weight",
+                           "k_norm.bias", "weights_proj.weight"})
+    EXPECT_TRUE(schema.knows(std::string("model.layers.1.self_attn.indexer.") + name)) << name;
+  EXPECT_TRUE(schema.find("model.layers.1.self_attn.indexer.wk.weight")->tensor->optional);
+}
+
 TEST(ModelSchema, KnowsNoTensorOfAnotherModel) {
   const ModelSchema schema(small());
   for (const char* name :

@@ -1,5 +1,6 @@
 #include "formats/model_config.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "support/errors.h"
@@ -249,7 +250,6 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"model_type", "7", "'model_type'"},
         Refused{"hidden_act", "\"gelu\"", "'silu' expected, got 'gelu'"},
         Refused{"attention_bias", "true", "false expected, got true"},
-        Refused{"rope_interleave", "false", "true expected"},
         Refused{"num_key_value_heads", "8", "num_attention_heads (128) expected, got 8"},
         Refused{"num_hidden_layers", "-1", "got -1"}, Refused{"vocab_size", "1.5", "got 1.5"},
         Refused{"vocab_size", "18446744073709551615", "got 18446744073709551615"},
@@ -279,7 +279,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"quantization_config", R"({"kv_quant_type": "C8"})", "null expected, got 'C8'"},
         Refused{"quantization_config", R"({"fa_quant_type": "FP8"})", "'FAQuant', 'FAKQuant'"},
         Refused{"rope_scaling", R"({"type": "linear", "factor": 2})",
-                "'yarn', 'default' expected, got 'linear'"},
+                "'yarn', 'longrope', 'default' expected, got 'linear'"},
         Refused{"rope_scaling", R"({"type": "yarn", "factor": 0.5})", "at least 1"},
         Refused{"rope_scaling", R"({"type": "yarn", "factor": 2, "attention_factor": 1.1})",
                 "'attention_factor'"},
@@ -337,6 +337,67 @@ TEST(ModelConfig, ReadsYoutuWhichIsDenseAndTied) {
   EXPECT_EQ(c.max_position_embeddings, 131072);
 }
 
+// What is absent in openbmb/MiniCPM3-4B's config.json, or null, is what its class has.
+json minicpm3() {
+  const std::vector<double> factors(16, 1.25);
+  return {{"model_type", "minicpm3"},
+          {"vocab_size", 73448},
+          {"hidden_size", 2560},
+          {"intermediate_size", 6400},
+          {"num_hidden_layers", 62},
+          {"num_attention_heads", 40},
+          {"rope_scaling",
+           {{"type", "longrope"},
+            {"short_factor", factors},
+            {"long_factor", factors},
+            {"original_max_position_embeddings", 32768}}}};
+}
+
+TEST(ModelConfig, ReadsMiniCpm3) {
+  const ModelConfig c = parse_config(minicpm3());
+  EXPECT_EQ(c.kv_lora_rank, 256);
+  EXPECT_EQ(c.v_head_dim, 64);  // hidden_size / num_attention_heads
+  EXPECT_EQ(c.n_routed_experts, 0);
+  EXPECT_TRUE(c.tie_word_embeddings);
+  EXPECT_FALSE(c.rope_interleave);
+  EXPECT_EQ(c.scale_emb, 12.0);
+  EXPECT_DOUBLE_EQ(c.residual_scale(), 1.4 / std::sqrt(62.0));
+  EXPECT_EQ(c.logits_scaling(), 10.0);
+  EXPECT_EQ(c.context_limit().tokens, 32768);
+  const ModelConfig none =
+      parse_config(with(with(minicpm3(), "scale_depth", nullptr), "dim_model_base", nullptr));
+  EXPECT_EQ(none.residual_scale(), 1.0);
+  EXPECT_EQ(none.logits_scaling(), 1.0);
+  EXPECT_EQ(parse_config(r1()).residual_scale(), 1.0);
+}
+
+TEST(ModelConfig, LongropesContextsEndWhereItsLongFactorsBegin) {
+  const ModelConfig c = parse_config(with(minicpm3(), "max_position_embeddings", 131072));
+  EXPECT_EQ(c.rope_scaling->factor, 4.0);
+  EXPECT_EQ(c.context_limit().tokens, 32768);
+  EXPECT_THAT(c.context_limit().reason, HasSubstr("longrope"));
+  json few = minicpm3();
+  few["rope_scaling"]["short_factor"].erase(3);
+  EXPECT_THAT(refusal_of_config(few), AllOf(HasSubstr("'short_factor'"), HasSubstr("16 positive numbers")));
+}
+
+TEST(ModelConfig, AnIndexerLimitsTheContextToWhatItCannotChoose) {
+  const ModelConfig c = parse_config(with(r1(), "model_type", "deepseek_v32"));
+  EXPECT_EQ(c.index_topk, 2048);
+  EXPECT_EQ(c.index_n_heads, 64);
+  EXPECT_EQ(c.context_limit().tokens, 2048);
+  EXPECT_THAT(c.context_limit().reason, HasSubstr("index_topk"));
+  // Under any name, and not beyond the model's own end.
+  EXPECT_EQ(parse_config(with(r1(), "index_topk", 1024)).context_limit().tokens, 1024);
+  EXPECT_EQ(parse_config(with(r1(), "index_topk", 1 << 20)).context_limit().tokens, 163840);
+  EXPECT_EQ(parse_config(r1()).context_limit().tokens, 163840);
+  const ModelConfig glm =
+      parse_config(with(with(without(without(r1(), "q_lora_rank"), "index_n_heads"), "v_head_dim", 256),
+                        "model_type", "glm_moe_dsa"));
+  EXPECT_EQ(glm.q_lora_rank, 2048);
+  EXPECT_EQ(glm.index_n_heads, 32);
+}
+
 TEST(ModelConfig, ReadsSarvamsSpellings) {
   const json sarvam = json::parse(R"({"model_type": "sarvam_mla", "vocab_size": 256, "hidden_size": 64,
     "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "moe_intermediate_size": 32,
@@ -388,13 +449,9 @@ TEST(ModelConfig, AnUnknownModelTypeIsTakenByItsKeys) {
 }
 
 TEST(ModelConfig, NamesComputationsThatItDoesNotKnow) {
-  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "deepseek_v32"), "index_topk", 2048)),
-              HasSubstr("not known: 'index_topk' (sparse attention with an indexer)"));
-  // Who calls it deepseek_v3 is told of the indexer's tensors.
-  EXPECT_EQ(parse_config(with(r1(), "index_topk", 2048)).hidden_size, 7168);
-  EXPECT_THAT(refusal_of_config(with(r1(), "scale_emb", 12)),
-              AllOf(HasSubstr("'scale_emb'"), HasSubstr("scaled embeddings")));
-  EXPECT_EQ(parse_config(with(r1(), "scale_emb", 1)).hidden_size, 7168);
+  EXPECT_THAT(refusal_of_config(with(with(r1(), "model_type", "longcat_flash"), "zero_expert_num", 128)),
+              HasSubstr("'zero_expert_num': none or 0 (experts that compute nothing"));
+  EXPECT_EQ(parse_config(with(r1(), "zero_expert_num", 0)).hidden_size, 7168);
   json rope = r1();
   rope["rope_scaling"]["llama_4_scaling_beta"] = 0.1;
   EXPECT_THAT(refusal_of_config(rope), HasSubstr("llama_4_scaling_beta"));

@@ -50,9 +50,15 @@ TEST_P(RmsNormTest, MayWriteOverItsInput) {
   EXPECT_EQ(apart, in_place);
 }
 
-TEST_P(RopeTest, RotatesInterleavedPairsByTheAngleOfTheirPosition) {
-  for (const std::int64_t dim : {2, 6, 32, 64}) {
-    SCOPED_TRACE(dim);
+TEST_P(RopeTest, RotatesPairsByTheAngleOfTheirPosition) {
+  for (const auto& [dim, halves] : {std::pair<std::int64_t, bool>{2, false},
+                                    {6, false},
+                                    {32, false},
+                                    {64, false},
+                                    {6, true},
+                                    {32, true},
+                                    {64, true}}) {
+    SCOPED_TRACE(testing::Message() << dim << (halves ? " in halves" : " interleaved"));
     const std::int64_t heads = 3, head_stride = dim + 5, x_stride = heads * head_stride + 1;
     const std::vector<std::int32_t> positions = {0, 6, 2, 6};
     std::vector<float> x = normal_floats(4 * x_stride, 1), cos, sin;
@@ -61,8 +67,8 @@ TEST_P(RopeTest, RotatesInterleavedPairsByTheAngleOfTheirPosition) {
       sin.push_back(std::sin(static_cast<float>(i)));
     }
     const std::vector<float> before = x;
-    const RopeArgs args{x.data(), positions.data(), cos.data(), sin.data(), 4, heads,
-                        dim,      x_stride,         head_stride};
+    const RopeArgs args{x.data(), positions.data(), cos.data(),  sin.data(), 4, heads,
+                        dim,      x_stride,         head_stride, halves};
     const std::vector<double> want = rope_ref(args);
 
     table().rope(args);

@@ -69,9 +69,8 @@ TEST_P(GoldenLogits, TrainedModelEqualsTransformers) {
 }
 
 TEST_P(GoldenLogits, SmallModelsOfEveryKindEqualTheNumpyReference) {
-  for (const char* name : {"kimi-k2-small", "v2-lite-small", "v2-small", "v3-fp8-small", "glm4-flash-small",
-                           "youtu-small", "sarvam-small", "gigachat3-small", "kimi-k25-small"}) {
-    const std::string golden = std::string("tests/data/golden/") + name + ".golden.safetensors";
+  for (const std::string& name : all_small_models()) {
+    const std::string golden = "tests/data/golden/" + name + ".golden.safetensors";
 
     const Differences d = compare(small_model(name), golden.c_str(), {.attention = {.prefill = GetParam()}});
 

@@ -58,6 +58,16 @@ TEST_F(UnreadTensorsOf, ConstantsAndScalesOfOtherCachesAreHarmless) {
   EXPECT_EQ(unread.harmless.size(), 3U);
 }
 
+TEST_F(UnreadTensorsOf, WhatNothingReadsBesideAWeightIsNamed) {
+  const std::vector<std::string> names = {
+      "model.embed_tokens.bias", "model.layers.0.self_attn.kv_b_proj.bias",
+      "model.layers.0.self_attn.o_proj.deq_scale", "model.layers.0.self_attn.o_proj.weight_scale_inv"};
+  for (const std::string& name : names) add(name);
+  add("model.layers.0.self_attn.o_proj.bias");  // which is added
+
+  EXPECT_EQ(unread_tensors(checkpoint()).unknown, names);
+}
+
 TEST_F(UnreadTensorsOf, FewerLayersThanTheFileHasAreNoticed) {
   config_.num_hidden_layers -= 1;
 
@@ -115,7 +125,7 @@ TEST(UnreadTensors, EveryTensorOfTheReferencesCheckpointHasAReader) {
 }
 
 TEST(UnreadTensors, EverySmallModelIsReadWhole) {
-  for (const char* name : {"kimi-k2-small", "v2-lite-small", "v2-small", "v3-fp8-small"})
+  for (const std::string& name : all_small_models())
     EXPECT_EQ(unread_tensors(Checkpoint::open(small_model(name))).unknown, std::vector<std::string>())
         << name;
 }

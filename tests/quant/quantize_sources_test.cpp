@@ -97,7 +97,8 @@ TEST_P(QuantizeFamily, QuantisesWithStaticAttentionAndFaScales) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, QuantizeFamily,
-                         testing::Values("v2-lite-small", "v2-small", "v3-fp8-small", "kimi-k2-small"),
+                         testing::Values("v2-lite-small", "v2-small", "v3-fp8-small", "kimi-k2-small",
+                                         "minicpm3-small", "v32-small", "glm5-small"),
                          [](const auto& p) {
                            std::string name = p.param;
                            std::erase(name, '-');

@@ -75,6 +75,12 @@ TEST(ChatMessages, RefuseTheOlderFormOfCalls) {
   EXPECT_EQ(refused([&] { read_messages(Fields(message)); }), "messages[0].role");
 }
 
+TEST(ChatMessages, RefuseARoleThatTemplatesWouldPassOver) {
+  const Json body = parse(R"({"messages": [{"role": "User", "content": "x"}]})");
+
+  EXPECT_EQ(refused([&] { read_messages(Fields(body)); }), "messages[0].role");
+}
+
 TEST(ChatTools, AreCheckedByName) {
   const auto tools = [](const char* text) {
     const Json body = {{"tools", parse(text)}};

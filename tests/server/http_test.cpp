@@ -81,6 +81,27 @@ TEST(HttpServer, AnswersRequestsOneAfterTheOther) {
   EXPECT_THAT(reply, HasSubstr("\r\n\r\nGET /c "));
 }
 
+TEST(HttpServer, EndsTheConnectionWhereTheEndOfABodyMayBeSeenInTwoPlaces) {
+  const HttpServer server(options(), echo);
+  const std::string smuggled = "GET /smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
+  for (const auto& [headers, status] : std::vector<std::pair<std::string, std::string>>{
+           {"host: h\r\ntransfer-encoding: xchunked\r\n", "501"},
+           {"host: h\r\ntransfer-encoding: gzip, chunked\r\n", "501"},
+           {"host: h\r\ntransfer-encoding: chunked, chunked\r\n", "501"},
+           {"host: h\r\ntransfer-encoding: identity\r\n", "501"},
+           {"host: h\r\ncontent-encoding: gzip\r\ncontent-length: 0\r\n", "415"},
+           {"host: h\r\nhost: g\r\n", "400"},
+           {"", "400"}}) {
+    const Client client(server.port());
+
+    client.send("POST / HTTP/1.1\r\n" + headers + "\r\n" + smuggled);
+    const std::string reply = client.rest();
+
+    EXPECT_THAT(reply, StartsWith("HTTP/1.1 " + status + " ")) << headers;
+    EXPECT_EQ(reply.find("smuggled"), std::string::npos) << headers;
+  }
+}
+
 TEST(HttpServer, SendsAStreamInChunksAndToOldClientsAsItIs) {
   const HttpServer server(options(), [](const std::shared_ptr<Exchange>& exchange) {
     std::thread([exchange] {

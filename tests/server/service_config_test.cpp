@@ -200,8 +200,8 @@ TEST(ServiceConfig, CutsPromptsAsTruncationSays) {
 TEST(ServiceConfig, KeepsWithinTheContextOfTheModel) {
   ServiceConfig config = parse(plain([](SortedJson&) {}));
 
-  EXPECT_THROW(fit_to_model(config, 1024, /*adapt=*/false), Error);
-  fit_to_model(config, 1024, /*adapt=*/true);
+  EXPECT_THROW(fit_to_model(config, {1024, "of the model"}, /*adapt=*/false), Error);
+  fit_to_model(config, {1024, "of the model"}, /*adapt=*/true);
 
   EXPECT_EQ(config.max_seq_len, 1024);
   EXPECT_EQ(config.max_input_tokens, 1023);

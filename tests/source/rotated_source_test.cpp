@@ -86,7 +86,7 @@ TEST_P(RotatedModel, ReadsAnyPartOfATensor) {
 
 INSTANTIATE_TEST_SUITE_P(Models, RotatedModel,
                          testing::Values("tiny-r1", "kimi-k2-small", "v2-lite-small", "v2-small",
-                                         "v3-fp8-small"),
+                                         "v3-fp8-small", "v32-small"),
                          [](const auto& test) {
                            std::string name;
                            for (const char c : std::string(test.param))

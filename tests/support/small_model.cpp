@@ -1,5 +1,6 @@
 #include "support/small_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <functional>
@@ -89,6 +90,15 @@ std::filesystem::path small_model(const std::string& name) {
     write_weights(golden / "tensors.txt", out / "model.safetensors");
   }
   return out;
+}
+
+std::vector<std::string> all_small_models() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(LATENT8_SOURCE_DIR "/tests/data/golden"))
+    if (std::filesystem::exists(entry.path() / "tensors.txt"))
+      names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace latent8

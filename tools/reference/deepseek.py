@@ -1,7 +1,9 @@
-"""The forward pass of DeepSeek V2 / V3 / Kimi K2 in numpy, expanded attention, driven by config.json.
+"""The forward pass of DeepSeek V2 / V3, Kimi K2 and MiniCPM3 in numpy, expanded attention, driven by config.json. Of sparse
+attention (V3.2, GLM-5) what contexts up to index_topk have: dense attention.
 
 Slow and plain: it is what the C++ model is compared with. Names are those of the checkpoint and of the glossary.
-Sources: DeepSeek-V2 report 2.1 (MLA), DeepSeek-V3 report 2.1.2 (routing) and 2.2 (MTP), Peng et al. "YaRN", 2023.
+Sources: DeepSeek-V2 report 2.1 (MLA), DeepSeek-V3 report 2.1.2 (routing) and 2.2 (MTP), Peng et al. "YaRN", 2023,
+Ding et al. "LongRoPE", 2024, MiniCPM report (2024) 3 (the three scales), and the models' classes in transformers 5.24.
 
 usage: deepseek.py MODEL_DIR GOLDEN.safetensors      compares with N.logits and N.mtp of that file
 """
@@ -43,15 +45,24 @@ def keep_largest(scores, count):
 
 
 class Rope:
-    """Rotary embedding of interleaved pairs (x0, x1), (x2, x3), ...; YaRN if the config asks for it."""
+    """Rotary embedding of pairs (x0, x1), (x2, x3), ... or, without rope_interleave, of (x0, x[dim/2]), ...; YaRN or
+    LongRoPE if the config asks for it."""
 
     def __init__(self, config):
         dim, theta = config["qk_rope_head_dim"], config.get("rope_theta", 10000.0)
         self.factor, self.softmax_factor = 1.0, 1.0
         self.inverse_frequency = theta ** (-np.arange(0, dim, 2) / dim)
         scaling = config.get("rope_scaling")
-        if scaling and scaling.get("type", scaling.get("rope_type")) == "yarn":
+        kind = scaling and scaling.get("type", scaling.get("rope_type"))
+        if kind == "yarn":
             self._yarn(scaling, dim, theta)
+        if kind == "longrope":
+            original = scaling["original_max_position_embeddings"]
+            self.inverse_frequency = self.inverse_frequency / np.array(scaling["short_factor"])
+            self.factor = math.sqrt(1 + math.log(max(config["max_position_embeddings"] / original, 1)) / math.log(original))
+        half = dim // 2
+        self.first, self.second = (slice(0, None, 2), slice(1, None, 2)) if config.get("rope_interleave", True) else (
+            slice(0, half), slice(half, None))
 
     def _yarn(self, scaling, dim, theta):
         factor, original = scaling["factor"], scaling["original_max_position_embeddings"]
@@ -70,9 +81,9 @@ class Rope:
     def __call__(self, x, positions):  # x [T, ..., dim]
         angle = positions.reshape(-1, *[1] * (x.ndim - 1)) * self.inverse_frequency
         cos, sin = np.cos(angle) * self.factor, np.sin(angle) * self.factor
-        even, odd = x[..., 0::2], x[..., 1::2]
+        a, b = x[..., self.first], x[..., self.second]
         out = np.empty_like(x)
-        out[..., 0::2], out[..., 1::2] = even * cos - odd * sin, even * sin + odd * cos
+        out[..., self.first], out[..., self.second] = a * cos - b * sin, a * sin + b * cos
         return out
 
 
@@ -85,6 +96,9 @@ class Model:
         self.rope = Rope(self.config)
         self.eps = self.config["rms_norm_eps"]
         self.round_latent = round_latent
+        depth = self.config.get("scale_depth")
+        self.residual_scale = depth / math.sqrt(self.config["num_hidden_layers"]) if depth else 1.0
+        self.logits_scaling = self.config["hidden_size"] / (self.config.get("dim_model_base") or self.config["hidden_size"])
         self.cached = {}
 
     def w(self, name):
@@ -156,18 +170,18 @@ class Model:
 
     def layer(self, x, index, positions):
         c, p = self.config, f"model.layers.{index}"
-        x = x + self.attention(self.norm(x, p + ".input_layernorm"), p + ".self_attn", positions)
+        x = x + self.residual_scale * self.attention(self.norm(x, p + ".input_layernorm"), p + ".self_attn", positions)
         h = self.norm(x, p + ".post_attention_layernorm")
         sparse = (c.get("n_routed_experts") and index >= c.get("first_k_dense_replace", 0)
                   and index % c.get("moe_layer_freq", 1) == 0)
-        return x + (self.moe if sparse else self.mlp)(h, p + ".mlp")
+        return x + self.residual_scale * (self.moe if sparse else self.mlp)(h, p + ".mlp")
 
     def head(self):
         return self.w("model.embed_tokens.weight" if self.config.get("tie_word_embeddings") else "lm_head.weight")
 
     def hidden(self, ids):
         """The hidden state after the final norm, [S, hidden_size]."""
-        x = self.w("model.embed_tokens.weight")[ids]
+        x = self.w("model.embed_tokens.weight")[ids] * self.config.get("scale_emb", 1)
         for index in range(self.config["num_hidden_layers"]):
             x = self.layer(x, index, np.arange(len(ids)))
         return self.norm(x, "model.norm")
@@ -189,7 +203,7 @@ class Model:
     def logits(self, ids, last):
         """(logits of the last `last` positions, MTP logits of the positions before the last one or None)."""
         hidden = self.hidden(ids)
-        logits = hidden[-last:] @ self.head().T
+        logits = hidden[-last:] @ self.head().T / self.logits_scaling
         if not self.config.get("num_nextn_predict_layers") or len(ids) < 2:
             return logits, None
         return logits, self.mtp_hidden(ids, hidden)[-(last - 1):] @ self.mtp_head().T

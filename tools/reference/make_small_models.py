@@ -115,6 +115,27 @@ MODELS |= {
         "model_type": "kimi_k2", "architectures": ["DeepseekV3ForCausalLM"], "q_lora_rank": 48,
         "routed_scaling_factor": 2.827, "rope_theta": 50000.0, "rope_scaling": yarn(64.0, 64, 1.0, beta_fast=32.0),
     },
+    # MiniCPM3: dense, halves rotated, LongRoPE, scales of embedding, residual and logits, a tied head.
+    "minicpm3-small": SMALL | {
+        "model_type": "minicpm3", "architectures": ["MiniCPM3ForCausalLM"], "q_lora_rank": 48, "v_head_dim": 32,
+        "tie_word_embeddings": True, "n_routed_experts": 0, "first_k_dense_replace": 2, "rms_norm_eps": 1e-5,
+        "rope_interleave": False, "scale_emb": 12.0, "scale_depth": 1.4, "dim_model_base": 16,
+        "max_position_embeddings": 2048, "rope_scaling": {
+            "type": "longrope", "original_max_position_embeddings": 1024,
+            "short_factor": [1 + 0.25 * i for i in range(16)], "long_factor": [1.5 + 0.75 * i for i in range(16)]},
+    },
+    # DeepSeek V3.2: V3 with an indexer, in every layer.
+    "v32-small": SMALL | {
+        "model_type": "deepseek_v32", "architectures": ["DeepseekV32ForCausalLM"], "q_lora_rank": 48, "n_group": 4,
+        "topk_group": 2, "rope_scaling": yarn(40.0, 64, 1.0), "index_topk": 64, "index_n_heads": 4, "index_head_dim": 48,
+        "layers_with_indexer": 2,
+    },
+    # GLM-5: another indexer, which the second layer lacks (it takes over the first one's choice), rope_parameters.
+    "glm5-small": SMALL | {
+        "model_type": "glm_moe_dsa", "architectures": ["GlmMoeDsaForCausalLM"], "q_lora_rank": 48, "rms_norm_eps": 1e-5,
+        "rope_theta": 1000000.0, "index_topk": 64, "index_n_heads": 4, "index_head_dim": 48, "layers_with_indexer": 1,
+        "num_nextn_predict_layers": 1,
+    },
 }
 ABSENT_IN_TRANSFORMERS = {"scoring_func": None, "topk_method": None, "moe_layer_freq": None}
 PUBLISHED = {
@@ -130,6 +151,13 @@ PUBLISHED = {
         "n_group": None, "topk_group": None, "num_nextn_predict_layers": None, "head_dim": 96, "q_head_dim": 80,
         "rope_scaling": yarn(40.0, 64, 1.0) | {"type": "deepseek_yarn"}},
 }
+PUBLISHED["v32-small"] = {"layers_with_indexer": None}
+PUBLISHED["glm5-small"] = ABSENT_IN_TRANSFORMERS | {
+    "layers_with_indexer": None, "first_k_dense_replace": None, "mlp_layer_types": ["dense", "sparse"],
+    "indexer_types": ["full", "shared"], "rms_norm_eps": None, "rope_theta": None, "rope_scaling": None,
+    "norm_topk_prob": None, "routed_scaling_factor": None, "torch_dtype": None, "dtype": "bfloat16",
+    "rope_parameters": {"rope_theta": 1000000.0, "rope_type": "default"}}
+PUBLISHED["minicpm3-small"] = PUBLISHED["youtu-small"] | dict.fromkeys(["rope_interleave", "v_head_dim", "rope_theta"])
 LANGUAGE_MODEL = "language_model."  # the prefix of nested models' tensors
 
 
@@ -156,6 +184,11 @@ def layer_shapes(c, index):
               "self_attn.q_b_proj": [heads * qk, c["q_lora_rank"]]}
     else:
         a |= {"self_attn.q_proj": [heads * qk, hidden]}
+
+    if index < c.get("layers_with_indexer", 0):
+        size = c["index_head_dim"]
+        a |= {"self_attn.indexer.wq_b": [c["index_n_heads"] * size, c["q_lora_rank"]], "self_attn.indexer.wk": [size, hidden],
+              "self_attn.indexer.k_norm": [size], "self_attn.indexer.weights_proj": [c["index_n_heads"], hidden]}
 
     def mlp(name, width):
         return {f"{name}.gate_proj": [width, hidden], f"{name}.up_proj": [width, hidden],
@@ -195,6 +228,8 @@ def recipe(c):
     for name, shape in all_shapes(c).items():
         if len(shape) == 1:
             lines.append((name + ".weight", "norm", -7, shape))
+            if name.endswith(".k_norm"):  # a LayerNorm
+                lines.append((name + ".bias", "norm", -7, shape))
             continue
         gain = 2.0 if "q_b_proj" in name or "q_proj" in name or name.endswith("mlp.gate") else 1.0
         wanted = gain / (1 if "embed" in name else np.sqrt(shape[1]))
@@ -223,6 +258,13 @@ FORMS = {
     # e4m3 of 1 .. 448, deviation 136, of both signs.
     "codes": lambda stream, n: ("F8_E4M3", 56 + below(71, stream, n) + 128 * (bits(stream, n) >> 63).astype(np.int64)),
 }
+
+
+def read_recipe(path):
+    """(attempt, lines) of a tensors.txt, as draw() takes them."""
+    attempt, *lines = path.read_text().splitlines()
+    fields = (line.split() for line in lines)
+    return int(attempt), [(name, form, int(power), list(map(int, shape))) for name, form, power, *shape in fields]
 
 
 def draw(lines, attempt):

@@ -1,6 +1,6 @@
 #pragma once
-// Rotary position embedding, interleaved pairs. A plain loop: the compiler vectorises it per ISA, and at 64
-// dimensions per head it is far from any profile.
+// Rotary position embedding. A plain loop: the compiler vectorises it per ISA, and at 64 dimensions per head
+// it is far from any profile.
 
 #include <cstdint>
 
@@ -8,6 +8,17 @@
 
 namespace latent8 {
 namespace {
+
+// Pairs (step d, step d + partner) of one head.
+template <std::int64_t step>
+inline void rotate_pairs(float* x, std::int64_t partner, const float* cos, const float* sin,
+                         std::int64_t half) {
+  for (std::int64_t d = 0; d < half; ++d) {
+    const float first = x[step * d], second = x[step * d + partner];
+    x[step * d] = first * cos[d] - second * sin[d];
+    x[step * d + partner] = first * sin[d] + second * cos[d];
+  }
+}
 
 template <class Isa>
 void rope(const RopeArgs& p) {
@@ -17,11 +28,10 @@ void rope(const RopeArgs& p) {
     const float* sin = p.sin + p.positions[i] * half;
     for (std::int64_t h = 0; h < p.heads; ++h) {
       float* x = p.x + i * p.x_stride + h * p.head_stride;
-      for (std::int64_t d = 0; d < half; ++d) {
-        const float even = x[2 * d], odd = x[2 * d + 1];
-        x[2 * d] = even * cos[d] - odd * sin[d];
-        x[2 * d + 1] = even * sin[d] + odd * cos[d];
-      }
+      if (p.halves)
+        rotate_pairs<1>(x, half, cos, sin, half);
+      else
+        rotate_pairs<2>(x, 1, cos, sin, half);
     }
   }
 }

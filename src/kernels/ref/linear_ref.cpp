@@ -155,15 +155,17 @@ std::vector<double> rms_norm_ref(const RmsNormArgs& p) {
 }
 
 std::vector<double> rope_ref(const RopeArgs& p) {
-  std::vector<double> out;
-  const std::int64_t half = p.dim / 2;
+  const std::int64_t half = p.dim / 2, partner = p.halves ? half : 1;
+  std::vector<double> out(static_cast<std::size_t>(p.m * p.heads * p.dim));
+  double* to = out.data();
   for (std::int64_t i = 0; i < p.m; ++i)
-    for (std::int64_t h = 0; h < p.heads; ++h)
+    for (std::int64_t h = 0; h < p.heads; ++h, to += p.dim)
       for (std::int64_t d = 0; d < half; ++d) {
-        const float* x = p.x + i * p.x_stride + h * p.head_stride + 2 * d;
+        const std::int64_t first = p.halves ? d : 2 * d;
+        const float* x = p.x + i * p.x_stride + h * p.head_stride + first;
         const double cos = p.cos[p.positions[i] * half + d], sin = p.sin[p.positions[i] * half + d];
-        out.push_back(x[0] * cos - x[1] * sin);
-        out.push_back(x[0] * sin + x[1] * cos);
+        to[first] = x[0] * cos - x[partner] * sin;
+        to[first + partner] = x[0] * sin + x[partner] * cos;
       }
   return out;
 }

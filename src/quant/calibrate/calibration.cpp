@@ -104,10 +104,11 @@ std::vector<CalibrationPrompt> tokenize_prompts(const Tokenizer& tokenizer, cons
     CalibrationPrompt prompt;
     if (const auto bos = tokenizer.bos_id()) prompt.ids.push_back(*bos);
     for (const std::int32_t id : tokenizer.encode(text)) prompt.ids.push_back(id);
-    if (static_cast<std::int64_t>(prompt.ids.size()) > config.max_position_embeddings)
+    if (const ContextLimit limit = config.context_limit();
+        static_cast<std::int64_t>(prompt.ids.size()) > limit.tokens)
       throw_error(ErrorCode::kInvalidArgument,
-                  "calibration prompt {}: at most {} tokens expected (the model's context), got {}; split it",
-                  out.size(), config.max_position_embeddings, prompt.ids.size());
+                  "calibration prompt {}: at most {} tokens expected ({}), got {}; split it", out.size(),
+                  limit.tokens, limit.reason, prompt.ids.size());
     for (const std::int32_t id : prompt.ids) {
       if (id >= config.vocab_size)
         throw_error(ErrorCode::kInvalidArgument,

@@ -24,12 +24,13 @@ void DownError::add(CalibrationRun& run, const Linear& down, ConstMat<float> inp
   });
   linear(ctx, down, rounding.view(), change.view());
   const Scratch& s = run.scratch();
+  const double scale = run.config().residual_scale();
   for (std::int64_t t = 0; t < T; ++t) {
     if (counts[static_cast<std::size_t>(t)] == 0) continue;
     double changed = 0.0, stream = 1e-30;
     for (std::int64_t c = 0; c < change.cols(); ++c) {
-      changed += double{change.row(t)[c]} * change.row(t)[c];
-      const double x = double{s.x.row(t)[c]} + s.delta.row(t)[c];
+      const double d = scale * change.row(t)[c], x = s.x.row(t)[c] + scale * s.delta.row(t)[c];
+      changed += d * d;
       stream += x * x;
     }
     sum_ += changed / stream;

@@ -100,7 +100,7 @@ void run_common_mlp(CalibrationRun& run, const LayerWeights& weights, Activation
     if (!layer.has_common_mlp()) continue;
     layer.common_mlp(run.ctx(), s, h, rows(s.delta, step.tokens()));
     visit(step, h, s.mlp.gate.view());  // gated_mlp() leaves it there
-    add_inplace(run.ctx(), stream, rows(s.delta, step.tokens()));
+    layer.add_to_stream(run.ctx(), stream, rows(s.delta, step.tokens()));
     next.write(step.begin, stream);
   }
 }
@@ -110,6 +110,7 @@ std::int64_t run_expert(CalibrationRun& run, const GatedMlp& weights, std::int64
   const std::vector<std::int64_t> slots = slots_of(input.routing, expert);
   Scratch& s = run.scratch();
   const std::int64_t capacity = std::min(kExpertRows, s.max_tokens);
+  const auto residual_scale = static_cast<float>(run.config().residual_scale());
   for (std::size_t begin = 0; begin < slots.size(); begin += static_cast<std::size_t>(capacity)) {
     const auto count = std::min(static_cast<std::int64_t>(slots.size() - begin), capacity);
     const auto slot = [&](std::int64_t i) { return slots[begin + static_cast<std::size_t>(i)]; };
@@ -118,7 +119,7 @@ std::int64_t run_expert(CalibrationRun& run, const GatedMlp& weights, std::int64
     for (std::int64_t i = 0; i < count; ++i) input.h.read_row(token(i), h.row(i));
     gated_mlp(run.ctx(), weights, h, s.mlp, delta);
     for (std::int64_t i = 0; i < count; ++i) {
-      const float weight = input.routing.weight[static_cast<std::size_t>(slot(i))];
+      const float weight = residual_scale * input.routing.weight[static_cast<std::size_t>(slot(i))];
       next.read_row(token(i), stream.row(i));
       for (std::int64_t c = 0; c < stream.cols; ++c) stream.row(i)[c] += weight * delta.row(i)[c];
       next.write_row(token(i), stream.row(i));

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "formats/layer_schema.h"
 #include "model/deepseek_model.h"
+#include "quant/calibrate/source_embedding.h"
 
 namespace latent8 {
 namespace {
@@ -29,8 +30,8 @@ ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, 
   const MtpInputWeights weights = load_mtp_input(tensors, storage);
   const Matrix<float> norm = working.values(final_norm);
   const std::string own = layer.weight(TensorRole::kMtpEmbedTokens);
-  const SourceTensor embedding(context.source,
-                               source.find(own) != nullptr ? own : outside.weight(TensorRole::kEmbedTokens));
+  const SourceEmbedding embedding(
+      context.source, source.find(own) != nullptr ? own : outside.weight(TensorRole::kEmbedTokens), config);
   ActivationStore out = ActivationStore::temporary(context.budget, context.spill, x.rows(), x.cols());
   Scratch& s = run.scratch();
   for (const CalibrationStep& step : run.steps()) {
@@ -40,7 +41,7 @@ ActivationStore mtp_stream(const PipelineContext& context, CalibrationRun& run, 
     rms_norm(run.ctx(), hidden, {norm.view().row_span(0), {}}, static_cast<float>(config.rms_norm_eps),
              hidden);
     for (std::int64_t t = 0; t < T; ++t)
-      embedding.read_row(step.next_ids[static_cast<std::size_t>(t)], stream.row(t));
+      embedding.read_row(step.next_ids[static_cast<std::size_t>(t)], stream.row_span(t));
     mtp_input(run.ctx(), config, weights, s, hidden, stream);
     out.write(step.begin, stream);
   }

@@ -123,6 +123,17 @@ class Planner {
   Plan& plan_;
 };
 
+// What the reference has for V3 alone.
+void refuse_other_formulas(const ModelConfig& c) {
+  if (c.scale_emb == 1.0 && !c.scale_depth && !c.dim_model_base && c.rope_interleave && c.index_topk == 0 &&
+      (!c.rope_scaling || c.rope_scaling->type == "yarn"))
+    return;
+  throw_error(ErrorCode::kUnsupported,
+              "config.json: 'model_type': a model that computes as DeepSeek V3 does expected by the "
+              "msmodelslim mode, got '{}': what the reference writes for it is not known; leave --compat out",
+              c.model_type);
+}
+
 }  // namespace
 
 bool has_norm_bias(const QuantizeOptions& options) { return options.anti == Anti::kM4; }
@@ -137,6 +148,7 @@ Plan make_plan(const Checkpoint& source, const QuantizeOptions& options, std::in
     throw_error(ErrorCode::kUnsupported,
                 "config.json: 'q_lora_rank': a number expected by the msmodelslim mode, got null: what the "
                 "reference writes for such models is not known");
+  refuse_other_formulas(source.config());
   Plan plan;
   plan.type = model_type(source);
   plan.float_layers = std::move(float_layers);

@@ -160,7 +160,7 @@ class Trial {
             ++count;
           }
         });
-    return count == 0 ? 0.0 : std::sqrt(sum / static_cast<double>(count));
+    return count == 0 ? 0.0 : run_.config().residual_scale() * std::sqrt(sum / static_cast<double>(count));
   }
 
  private:

@@ -8,6 +8,9 @@
 #include "base/error.h"
 #include "formats/atomic_file.h"
 #include "formats/files.h"
+#include "formats/foreign_file.h"
+#include "formats/write_model_config.h"
+#include "sys/mapped_file.h"
 
 namespace latent8 {
 namespace {
@@ -24,74 +27,20 @@ bool keeps_weights(const QuantizeOptions& options) {
 bool is_mindie(const QuantizeOptions& options) { return options.format == QuantizeOptions::Format::kMindie; }
 bool is_compat(const QuantizeOptions& options) { return options.compat != QuantizeOptions::Compat::kNone; }
 
-const char* name_of(DType dtype) {
-  return dtype == DType::kF16 ? "float16" : dtype == DType::kF32 ? "float32" : "bfloat16";
-}
-
-// A key that the source does not have, or has as null without meaning anything by it.
-void assume(Json& config, const char* key, Json value) {
-  if (!config.contains(key) || config[key].is_null()) config[key] = std::move(value);
-}
-
-// The same for a key whose null says that the model has no such thing.
-void assume_absent(Json& config, const char* key, Json value) {
-  if (!config.contains(key)) config[key] = std::move(value);
-}
-
-// Rotary parameters in the spelling of the hub and of transformers 5.
-void assume_rope(Json& config, const ModelConfig& c) {
-  assume(config, "rope_theta", c.rope_theta);
-  Json yarn = {};
-  if (c.rope_scaling) {
-    const RopeScaling& rope = *c.rope_scaling;
-    yarn = {{"type", rope.type},
-            {"factor", rope.factor},
-            {"original_max_position_embeddings", rope.original_max_position_embeddings},
-            {"beta_fast", rope.beta_fast},
-            {"beta_slow", rope.beta_slow},
-            {"mscale", rope.mscale},
-            {"mscale_all_dim", rope.mscale_all_dim}};
-  }
-  assume(config, "rope_scaling", c.rope_scaling ? yarn : Json(nullptr));
-  Json parameters = c.rope_scaling ? yarn : Json::object();
-  parameters.erase("type");
-  parameters["rope_type"] = c.rope_scaling ? c.rope_scaling->type : "default";
-  parameters["rope_theta"] = c.rope_theta;
-  assume(config, "rope_parameters", std::move(parameters));
-}
-
 // Readers differ in what they assume where config.json is silent, and 'deepseekv2' stands for V2 and V3
 // alike.
 void assume_rest(Json& config, const ModelConfig& c, DType dtype) {
-  assume_absent(config, "q_lora_rank", c.q_lora_rank ? Json(*c.q_lora_rank) : Json(nullptr));
-  assume(config, "kv_lora_rank", c.kv_lora_rank);
-  assume(config, "qk_nope_head_dim", c.qk_nope_head_dim);
-  assume(config, "qk_rope_head_dim", c.qk_rope_head_dim);
-  assume(config, "v_head_dim", c.v_head_dim);
-  assume(config, "num_key_value_heads", c.num_attention_heads);
-  assume(config, "num_nextn_predict_layers", c.num_nextn_predict_layers);
-  assume_absent(config, "n_routed_experts", c.n_routed_experts);
-  if (c.n_routed_experts > 0) {
-    assume_absent(config, "n_shared_experts", c.n_shared_experts);
-    assume(config, "num_experts_per_tok", c.num_experts_per_tok);
-    assume(config, "moe_intermediate_size", c.moe_intermediate_size);
-    assume(config, "moe_layer_freq", c.moe_layer_freq);
-    assume(config, "n_group", c.n_group);
-    assume(config, "topk_group", c.topk_group);
+  // Null says that the model has no such thing; of other keys it says nothing.
+  constexpr std::array<std::string_view, 5> kNoneIfNull{"q_lora_rank", "n_routed_experts", "n_shared_experts",
+                                                        "scale_depth", "dim_model_base"};
+  ModelConfig made = c;
+  if (dtype == DType::kBf16) made.torch_dtype = dtype;
+  const Json all = write_model_config(made);
+  for (const auto& [key, value] : all.items()) {
+    const bool null_counts = std::find(kNoneIfNull.begin(), kNoneIfNull.end(), key) != kNoneIfNull.end();
+    const bool silent = !config.contains(key) || (config[key].is_null() && !null_counts);
+    if (silent || key == "torch_dtype" || key == "dtype") config[key] = value;
   }
-  assume(config, "first_k_dense_replace", c.first_k_dense_replace);
-  assume(config, "scoring_func", c.scoring_func);
-  assume(config, "topk_method", c.topk_method);
-  assume(config, "norm_topk_prob", c.norm_topk_prob);
-  assume(config, "routed_scaling_factor", c.routed_scaling_factor);
-  assume(config, "hidden_act", "silu");
-  assume(config, "attention_bias", c.attention_bias);
-  assume(config, "tie_word_embeddings", c.tie_word_embeddings);
-  assume(config, "rms_norm_eps", c.rms_norm_eps);
-  assume(config, "max_position_embeddings", c.max_position_embeddings);
-  assume_rope(config, c);
-  for (const char* key : {"torch_dtype", "dtype"})
-    config[key] = name_of(dtype == DType::kBf16 ? dtype : c.torch_dtype);
 }
 
 // The marks of the quantisation, in the reference's order.
@@ -118,11 +67,13 @@ void mark(Json& config, bool mtp_mix, const QuantizeOptions& options) {
   if (options.fa_quant) config["quantization_config"]["fa_quant_type"] = fa_type;
 }
 
-bool is_lfs_pointer(const fs::path& path) {
-  constexpr std::string_view kFirst = "version https://git-lfs.github.com/spec/";
-  constexpr std::uintmax_t kLargest =
-      1024;  // of a pointer file. Source: the pointer file specification of git-lfs
-  return fs::file_size(path) < kLargest && read_text_file(path).starts_with(kFirst);
+// What stands there instead of a file that a tokenizer or template is read from, with the way out. Of other
+// files only the pointers of Git LFS are looked for: an empty one may be meant.
+std::string lost_content(const fs::path& path) {
+  constexpr std::array<std::string_view, 4> kRead{".json", ".jinja", ".model", ".txt"};
+  const std::optional<std::string> kind = foreign_kind(MappedFile(path).bytes());
+  const bool read = std::find(kRead.begin(), kRead.end(), path.extension().string()) != kRead.end();
+  return kind && (read || kind->starts_with("a Git LFS pointer")) ? *kind : "";
 }
 
 // Weights in any form that a hub has them in: what is quantised, or belongs to another program.
@@ -145,8 +96,7 @@ std::string reason_to_leave_out(const fs::path& path, const std::string& name) {
   if (name.starts_with("state/")) return "the name of this program's own folder";
   if (name.find(".tmp-") != name.npos) return "a temporary file";
   if (name == "SHA256SUMS") return "of the source's files";
-  if (is_lfs_pointer(path)) return "a Git LFS pointer instead of the file: fetch it";
-  return "";
+  return lost_content(path);
 }
 
 // Whether a file is written anew, or has no place beside quantised weights.
@@ -202,6 +152,7 @@ std::string quantized_config(std::string_view source_json, const ModelConfig& so
     if (options.layer_count > 0 && config["num_hidden_layers"] != made.layers) {
       config["num_hidden_layers"] = made.layers;
       config["num_nextn_predict_layers"] = 0;
+      if (source.scale_depth) config["scale_depth"] = *source.with_layers(made.layers).scale_depth;
     }
   }
   mark(config, made.mtp_mix, options);

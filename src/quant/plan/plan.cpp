@@ -108,8 +108,9 @@ class Planner {
     } else if (tensor.may_be_int8()) {
       linear(name, part_ == Part::kAttention && !options_.dynamic ? Kind::kStatic : Kind::kDynamic);
       if (tensor.part == LayerPart::kDenseMlp && tensor.role == TensorRole::kDownProj) may_stay_float(name);
-    } else {
+    } else if (!tensor.optional || has(name + ".weight")) {
       copy(name + ".weight");
+      if (has(name + ".bias")) copy(name + ".bias");
     }
   }
 
@@ -201,6 +202,19 @@ constexpr std::array kFallbackLists{FallbackList{"R1", {0, 1, 2, 46, 47, 50, 54,
                                     FallbackList{"V3.1", {0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60}},
                                     FallbackList{"V3", {0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60}}};
 
+// No model of the family has biases of norms, gate or head. The forward pass adds them; smoothing, rotation
+// and the plan do not know them.
+void refuse_lost_biases(const Checkpoint& source) {
+  const ModelSchema schema(source.config());
+  for (const auto& [name, view] : source.tensors()) {
+    const std::optional<ModelSchema::Found> found = schema.find(name);
+    if (found && found->suffix == ".bias" && !found->tensor->may_be_int8())
+      throw_error(ErrorCode::kUnsupported,
+                  "'{}': tensor '{}': no bias expected of a norm, gate or head: the quantiser cannot keep it",
+                  source.dir().string(), name);
+  }
+}
+
 }  // namespace
 
 void PlannedModule::fall_back() {
@@ -252,6 +266,7 @@ Checkpoint open_float_source(const QuantizeOptions& options) {
   check_shapes(ModelSchema(source.config()), source.tensors());
   refuse_unread_tensors(source, options.ignore_unread_tensors,
                         layers < source.config().num_hidden_layers ? layers : 0);
+  refuse_lost_biases(source);
   return source;
 }
 

@@ -13,25 +13,29 @@ struct Group {
   InputKind kind;
   Matrix<float> Scratch::* input;
   std::string source;                // a norm's weight, or kv_b_proj's
-  std::vector<std::string> readers;  // weights
+  std::vector<std::string> readers;  // weights that become int8
+  std::vector<std::string> others;   // that read it too and stay float: they take what the readers choose
 };
 
 std::vector<Group> groups_of(const WorkingLayer& working, const ModelConfig& config, std::int64_t layer,
                              std::span<const PlannedModule* const> attention, QuantizeOptions::Anti anti) {
   if (anti == QuantizeOptions::Anti::kNone) return {};
   const LayerSchema schema = layer_schema(config, layer);
-  std::vector<Group> all{{InputKind::kHidden, &Scratch::h, schema.weight(TensorRole::kInputNorm), {}}};
+  std::vector<Group> all{{InputKind::kHidden, &Scratch::h, schema.weight(TensorRole::kInputNorm), {}, {}}};
   if (anti == QuantizeOptions::Anti::kM6) {
     if (const TensorSchema* norm = schema.find(TensorRole::kQANorm))
-      all.push_back({InputKind::kCQ, &Scratch::c_q, schema.weight(*norm), {}});
-    all.push_back({InputKind::kO, &Scratch::o, schema.weight(TensorRole::kKvBProj), {}});
+      all.push_back({InputKind::kCQ, &Scratch::c_q, schema.weight(*norm), {}, {}});
+    all.push_back({InputKind::kO, &Scratch::o, schema.weight(TensorRole::kKvBProj), {}, {}});
   }
-  for (const PlannedModule* module : attention) {
-    if (module->kind != PlannedModule::Kind::kStatic && module->kind != PlannedModule::Kind::kDynamic)
-      continue;
-    for (Group& group : all)
-      if (group.kind == module->input) group.readers.push_back(module->name + ".weight");
-  }
+  using ModuleKind = PlannedModule::Kind;
+  for (const PlannedModule* module : attention)
+    for (Group& group : all) {
+      if (group.kind != module->input) continue;
+      if (module->kind == ModuleKind::kStatic || module->kind == ModuleKind::kDynamic)
+        group.readers.push_back(module->name + ".weight");
+      else if (module->kind == ModuleKind::kFloat && module->name.ends_with(".weight"))
+        group.others.push_back(module->name);
+    }
   std::erase_if(all, [&](const Group& group) { return group.readers.empty() || !working.has(group.source); });
   return all;
 }
@@ -151,7 +155,8 @@ std::vector<LayerReport::Smoothed> smooth_attention(WorkingLayer& working, std::
     source.keep_exact(best.scale);
     if (std::all_of(best.scale.begin(), best.scale.end(), [](float s) { return s == 1.0F; })) continue;
     source.divide(best.scale);
-    for (const std::string& reader : group.readers) multiply_columns(working, reader, best.scale);
+    for (const auto* names : {&group.readers, &group.others})
+      for (const std::string& name : *names) multiply_columns(working, name, best.scale);
     done.push_back({short_name(group.source), best.alpha, best.beta, best.error});
     scales.emplace_back(group.input, std::move(best.scale));
   }

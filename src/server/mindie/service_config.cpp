@@ -270,17 +270,16 @@ void fit_drafts_to_model(ServiceConfig& config, bool has_mtp, bool adapt) {
   config.num_speculative_tokens = 0;
 }
 
-void fit_to_model(ServiceConfig& config, std::int64_t max_position_embeddings, bool adapt) {
-  if (config.max_seq_len <= max_position_embeddings) return;
+void fit_to_model(ServiceConfig& config, const ContextLimit& limit, bool adapt) {
+  if (config.max_seq_len <= limit.tokens) return;
   const std::string path = kDeployPath + "maxSeqLen";
-  constexpr std::string_view kWhy = "max_position_embeddings of the model";
   if (!adapt)
     throw_error(ErrorCode::kInvalidArgument,
                 "'{}': at most {} expected ({}), got {}; change it, or start with --adapt", path,
-                max_position_embeddings, kWhy, config.max_seq_len);
+                limit.tokens, limit.reason, config.max_seq_len);
   config.changes.push_back(
-      fmt::format("'{}': {} instead of {} ({})", path, max_position_embeddings, config.max_seq_len, kWhy));
-  config.max_seq_len = max_position_embeddings;
+      fmt::format("'{}': {} instead of {} ({})", path, limit.tokens, config.max_seq_len, limit.reason));
+  config.max_seq_len = limit.tokens;
   config.max_input_tokens = std::min(config.max_input_tokens, config.max_seq_len - 1);
   config.max_output_tokens = std::min(config.max_output_tokens, config.max_seq_len);
 }

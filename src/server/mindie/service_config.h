@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/model_config.h"
 #include "server/http.h"
 #include "server/routes.h"
 #include "server/service.h"
@@ -44,7 +45,7 @@ struct ServiceConfig {
 // that cannot be had.
 ServiceConfig read_service_config(const std::filesystem::path& file, bool adapt);
 // What the model adds: maxSeqLen within its context. Throws: Error{kInvalidArgument}, or changes it.
-void fit_to_model(ServiceConfig& config, std::int64_t max_position_embeddings, bool adapt);
+void fit_to_model(ServiceConfig& config, const ContextLimit& limit, bool adapt);
 // Likewise plugin_type mtp, which needs an MTP layer.
 void fit_drafts_to_model(ServiceConfig& config, bool has_mtp, bool adapt);
 ServiceConfig parse_service_config(std::string_view text, const std::filesystem::path& file, bool adapt);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "latent8/verify.h"
@@ -191,6 +192,37 @@ TEST_P(SmoothAttention, NoneTouchesNothing) {
   EXPECT_TRUE(smooth(QuantizeOptions::Anti::kNone, activations).empty());
   EXPECT_EQ(inputs(activations), before);
 }
+
+class SmoothIndexer : public SmoothAttention {
+ protected:
+  // What a float linear of the indexer makes of its norm's channels.
+  std::vector<float> behind_norm(const std::string& norm, const std::string& linear) const {
+    const std::string layer = fmt::format("model.layers.{}.", kLayer);
+    const Matrix<float> gamma = working_.values(layer + norm + ".weight"),
+                        w = working_.values(layer + "self_attn.indexer." + linear + ".weight");
+    std::vector<float> out;
+    for (std::int64_t r = 0; r < w.rows(); ++r)
+      for (std::int64_t c = 0; c < w.cols(); ++c) out.push_back(w.row(r)[c] * gamma.row(0)[c]);
+    return out;
+  }
+};
+
+TEST_P(SmoothIndexer, FloatReadersOfANormTakeItsScaleToo) {
+  const std::array<std::pair<const char*, const char*>, 3> all{
+      {{"input_layernorm", "wk"}, {"input_layernorm", "weights_proj"}, {"self_attn.q_a_layernorm", "wq_b"}}};
+  std::vector<std::vector<float>> before;
+  for (const auto& [norm, linear] : all) before.push_back(behind_norm(norm, linear));
+  AttentionActivations activations(run_, false, budget_, dir_.path());
+  run(activations);
+
+  ASSERT_EQ(smooth(QuantizeOptions::Anti::kM6, activations).size(), 3U);
+
+  for (std::size_t i = 0; i < all.size(); ++i)
+    EXPECT_EQ(behind_norm(all[i].first, all[i].second), before[i]) << all[i].second;
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, SmoothIndexer, testing::Values("v32-small"),
+                         [](const auto&) { return "V32"; });
 INSTANTIATE_TEST_SUITE_P(Models, SmoothAttention, testing::Values("v3-fp8-small", "v2-lite-small"),
                          [](const auto& test) {
                            return std::string(test.param) == "v2-lite-small" ? "WithoutQLora" : "WithQLora";
