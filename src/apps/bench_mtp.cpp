@@ -26,21 +26,16 @@ struct MtpBenchFlags {
   ModelFlags model;
   std::string text;
   std::vector<std::int64_t> batches{1, 8, 32};
-  std::int64_t prompt = 64, output = 128;
+  std::int64_t prompt = 64, output = 128, rounds = 8;
   bool json = false;
 };
 
-// What one engine did in all its runs.
-struct Speed {
-  double tokens = 0.0, time_s = 0.0;
-  Json speculative;
-  double rate() const { return tokens / time_s; }
-};
-
+// Tokens per second of each round, and of one beside the other: neighbours in time, so that what else the
+// machine does counts in both.
 struct BatchRow {
   std::int64_t batch;
-  Speed without, with;
-  double ratio() const { return with.rate() / without.rate(); }
+  std::vector<double> without, with, ratios;
+  Json speculative;  // of all rounds
 };
 
 // Pieces of the text, one behind the other, and again from its start.
@@ -54,13 +49,9 @@ std::vector<std::vector<std::int32_t>> prompts_of(const std::vector<std::int32_t
   return prompts;
 }
 
-// All prompts at once, each answered by so many tokens: the time from the last first token to the end.
-void run_batch(Engine& engine, const MtpBenchFlags& f, const std::vector<std::vector<std::int32_t>>& prompts,
-               Speed& speed) {
-  const ServeTimes times = run_prompts(ask_engine(engine), prompts, f.output);
-  speed.tokens += static_cast<double>(times.tokens);
-  speed.time_s += times.wall_s;
-  speed.speculative = speculation_json(engine);
+// All prompts at once, each answered by so many tokens: tokens per second from the last first token on.
+double rate_of(Engine& engine, const std::vector<std::vector<std::int32_t>>& prompts, std::int64_t output) {
+  return run_prompts(ask_engine(engine), prompts, output).tokens_per_s();
 }
 
 BatchRow measure(const std::shared_ptr<const DeepseekModel>& model, const MtpBenchFlags& f,
@@ -69,27 +60,33 @@ BatchRow measure(const std::shared_ptr<const DeepseekModel>& model, const MtpBen
   options.max_num_seqs = batch;
   options.max_model_len = f.prompt + f.output + 1;
   options.prefix_cache = false;
+  if (options.speculative == Speculative::kNone) options.speculative = Speculative::kAuto;
   EngineOptions none = options;
   none.speculative = Speculative::kNone;
   none.num_speculative_tokens = 0;
-  if (options.speculative == Speculative::kNone) options.speculative = Speculative::kAuto;
   Engine without(model, none), with(model, options);
   const auto prompts = prompts_of(ids, batch, f.prompt);
-  BatchRow row{.batch = batch, .without = {}, .with = {}};
-  Speed warm_up;  // the measuring of auto is part of it
-  run_batch(without, f, prompts, warm_up);
-  run_batch(with, f, prompts, warm_up);
-  for (const bool drafts : {false, true, true, false, false, true, true, false})
-    run_batch(drafts ? with : without, f, prompts, drafts ? row.with : row.without);
+  rate_of(without, prompts, f.output);
+  rate_of(with, prompts, f.output);  // auto measures
+  BatchRow row{.batch = batch, .without = {}, .with = {}, .ratios = {}, .speculative = {}};
+  for (std::int64_t round = 0; round < f.rounds; ++round) {
+    for (const bool drafts : {round % 2 == 0, round % 2 != 0})
+      (drafts ? row.with : row.without).push_back(rate_of(drafts ? with : without, prompts, f.output));
+    row.ratios.push_back(row.with.back() / row.without.back());
+  }
+  row.speculative = speculation_json(with);
   return row;
 }
 
+double median(const std::vector<double>& values) { return percentile(values, 50); }
+
 Json to_json(const BatchRow& row) {
   return {{"batch", row.batch},
-          {"tok_per_s_without", row.without.rate()},
-          {"tok_per_s", row.with.rate()},
-          {"ratio", row.ratio()},
-          {"speculative", row.with.speculative}};
+          {"tok_per_s_without", median(row.without)},
+          {"tok_per_s", median(row.with)},
+          {"ratio", median(row.ratios)},
+          {"ratios", row.ratios},
+          {"speculative", row.speculative}};
 }
 
 void run_bench(const MtpBenchFlags& f) {
@@ -109,9 +106,9 @@ void run_bench(const MtpBenchFlags& f) {
     const BatchRow row = measure(model, f, ids, batch);
     rows.push_back(to_json(row));
     if (!f.json)
-      print_result(fmt::format("{:>6}{:>16.1f}{:>16.1f}{:>8.3f}{:>16.2f}\n", batch, row.without.rate(),
-                               row.with.rate(), row.ratio(),
-                               row.with.speculative["tokens_per_step"].get<double>()));
+      print_result(fmt::format("{:>6}{:>16.1f}{:>16.1f}{:>8.3f}{:>16.2f}\n", batch, median(row.without),
+                               median(row.with), median(row.ratios),
+                               row.speculative["tokens_per_step"].get<double>()));
   }
   if (f.json)
     print_result(json_text(Json{{"cpu", cpu_name()}, {"isa", kernels().name}, {"rows", rows}}, 2) + "\n");
@@ -134,9 +131,13 @@ void add_bench_mtp(CLI::App& bench) {
   app->add_option("--output", flags->output, "tokens of an answer")
       ->check(at_least(2))
       ->capture_default_str();
+  app->add_option("--rounds", flags->rounds, "runs of each, in turn")
+      ->check(at_least(1))
+      ->capture_default_str();
   add_json_flag(*app, flags->json);
   app->footer(
-      "Both engines run on the same weights, in turn: without, with, with, without, twice; greedy.\n\n"
+      "Both engines run on the same weights, in turn, greedy; of speeds, and of their ratio in a round, the\n"
+      "median is told.\n\n"
       "Example:\n"
       "  latent8 bench mtp --model models/tiny --text README.md --batch 1,8,32");
   app->callback([flags] { run_bench(*flags); });

@@ -248,10 +248,8 @@ void add_mtp(CLI::App& eval) {
   add_path_flag(*app, flags->path);
   add_json_flag(*app, flags->json);
   app->footer(
-      "The text is cut as for eval kld. accepted: the share of tokens where the layer's likeliest token is "
-      "the "
-      "model's,\n"
-      "as a greedy draft must be; mtp_top1 and model_top1: where theirs is the text's.\n\n"
+      "The text is cut as for eval kld. accepted: the share of tokens where the layer's likeliest token is\n"
+      "the model's, as a greedy draft must be; mtp_top1 and model_top1: where theirs is the text's.\n\n"
       "Example:\n"
       "  latent8 eval mtp --model models/tiny --text heldout.txt --json");
   app->callback([flags] { run_mtp(*flags); });

@@ -181,7 +181,6 @@ void run_server(ServeFlags flags) {
   const auto checkpoint = open_checkpoint(flags.model);
   if (config && !flags.max_model_len)
     fit_to_model(*config, checkpoint->config().context_limit(), flags.adapt);
-
   if (config && !flags.model.speculative) fit_drafts_to_model(*config, has_mtp(*checkpoint), flags.adapt);
 
   EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/engine_models.h"
+#include "latent8/quantize.h"
+#include "support/temp_dir.h"
 
 namespace latent8 {
 
@@ -32,6 +34,21 @@ inline std::shared_ptr<const DeepseekModel> int8_model_with_mtp() {
   weights.mtp->layer.attention.fa = weights.layers.back().attention.fa;
   both->model.emplace(std::move(weights));
   return {both, &*both->model};
+}
+
+// models/tiny-r1 in W8A8 + FA3 with its MTP layer, as `quantize --mtp mix` writes it.
+inline std::shared_ptr<const DeepseekModel> quantised_model_with_mtp() {
+  const TempDir dir;
+  QuantizeOptions options;
+  options.model = std::filesystem::path(LATENT8_SOURCE_DIR) / "models/tiny-r1";
+  options.out = dir / "out";
+  options.fa_quant = true;
+  options.mtp = QuantizeOptions::Mtp::kMix;
+  options.calib = dir.write("calib.json", R"(["What is deep learning? It trains networks of many layers."])");
+  options.threads = 1;
+  quantize(options);
+  return std::make_shared<const DeepseekModel>(
+      load_weights(std::make_shared<const Checkpoint>(Checkpoint::open(options.out)), {.load_mtp = true}));
 }
 
 // The beginning of a text that the model writes, so that its MTP layer has something to guess.
@@ -90,7 +107,8 @@ struct Case {
   std::size_t stop_after = 0;  // the sink wants no more than so many tokens; 0: all
 };
 
-inline constexpr std::int64_t kCaseTokens = 16;
+inline constexpr std::int64_t kCaseTokens = 12;
+inline constexpr std::int64_t kContext = 96;  // of the engines that answer them
 
 inline const std::vector<Case>& cases() {
   static const std::vector<Case> all{
@@ -126,21 +144,22 @@ inline const std::vector<Case>& cases() {
       {"max_tokens_1", [](Request& r) { r.sampling.max_tokens = 1; }},
       {"max_tokens_2", [](Request& r) { r.sampling.max_tokens = 2; }},
       {"max_tokens_5", [](Request& r) { r.sampling.max_tokens = 5; }},
-      {"context_full", [](Request& r) { r.sampling.max_tokens = 0, r.token_ids = text_tokens(2, 245); }},
+      {"context_full",
+       [](Request& r) { r.sampling.max_tokens = 0, r.token_ids = text_tokens(2, kContext - 10); }},
       {"sink_stops_3", [](Request&) {}, 3},
       {"sink_stops_8", [](Request& r) { r.sampling.temperature = 0.5F; }, 8},
   };
   return all;
 }
 
-// Texts of 20 to 120 tokens; each begins like some others.
+// Texts of 10 to 58 tokens; each begins like some others.
 inline Request request_of_case(std::size_t i) {
   SamplingParams sampling;
   sampling.max_tokens = kCaseTokens;
   sampling.ignore_eos = true;
   sampling.logprobs = 0;
   sampling.seed = i;
-  Request request = request_of(text_tokens(i % 4, 20 + i * 37 % 100), sampling);
+  Request request = request_of(text_tokens(i % 4, 10 + i * 17 % 50), sampling);
   cases()[i].change(request);
   return request;
 }
