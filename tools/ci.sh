@@ -82,6 +82,10 @@ choose_leak_check() {
   fi
 }
 
+whole_quantisations='^quant\.(Quantize(Test|Resume|Mtp|Rotation|Fallback|Memory)|Compat(Parity|Run|Resume|Memory|Calibration))\.'
+sanitized_quantisations='^quant\.(QuantizeTest\.WritesACheckpointThatLoads|QuantizeResume\.(MayGoOnWithOtherThreads|NeverUsesABit)'
+sanitized_quantisations+='|QuantizeMtp\.QuantisesTheMtpLayer|QuantizeRotation\.GoesOn|QuantizeFallback\.Passes|CompatParity\.SmoothingByM6|CompatRun\.Fp8)'
+
 has_tests() { compgen -G "tests/$1/*_test.cpp" >/dev/null; }
 
 step "checkers" checkers
@@ -90,8 +94,10 @@ step "gates, unit, e2e" tests release -E '^gate\.(format|floors|length|docs)$'  
 
 choose_leak_check
 step "build asan ubsan" build dev -- unit_tests fuzz_targets || finish
-# Without what runs the same code for minutes more: caps of memory (ASan has its own), kills at every moment, long prompts.
-step "unit asan ubsan" tests dev -L unit -E 'StaysBelowTheCap|GoesOnAfterAKill|GoesOnAfterKills|LongContexts.*float'
+# Long prompts run the same code for minutes more, and so does every quantisation of the trained model: small models pass
+# through the whole quantiser in WrittenConfig and QuantizeFamily, the trained one in a run of each kind. The rest: make test-long.
+step "unit asan ubsan" tests dev -L unit -E "LongContexts.*float|$whole_quantisations"
+step "quantise asan ubsan" tests dev -R "$sanitized_quantisations"
 step "fuzz" tools/fuzz.sh "$FUZZ_SECONDS"
 
 for isa in scalar avx2; do

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <future>
@@ -40,12 +41,16 @@ class Client {
   void try_send(std::string_view text) const {
     static_cast<void>(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL));
   }
+  // What comes next, at least a byte of it; empty when the server closes.
+  std::string some() const {
+    char buffer[4096];
+    const ssize_t n = recv(fd_, buffer, sizeof(buffer), 0);
+    return {buffer, buffer + std::max<ssize_t>(n, 0)};
+  }
   // All that comes until the server closes.
   std::string rest() const {
     std::string out;
-    char buffer[4096];
-    for (ssize_t n = 0; (n = recv(fd_, buffer, sizeof(buffer), 0)) > 0;)
-      out.append(buffer, static_cast<std::size_t>(n));
+    for (std::string more = some(); !more.empty(); more = some()) out += more;
     return out;
   }
 
@@ -235,11 +240,11 @@ TEST(HttpServer, ClosesIdleConnectionsWhenItDrains) {
   HttpServer server(options(), echo);
   const Client client(server.port());
   client.send("GET /a HTTP/1.1\r\nhost: h\r\n\r\n");
-  while (server.connections() == 0) std::this_thread::yield();
+  const std::string answer = client.some();
 
   server.drain();
 
-  EXPECT_THAT(client.rest(), HasSubstr("GET /a"));
+  EXPECT_THAT(answer + client.rest(), HasSubstr("GET /a"));
 }
 
 TEST(HttpServer, EndsWithExchangesStillOpen) {

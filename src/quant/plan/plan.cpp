@@ -202,13 +202,14 @@ constexpr std::array kFallbackLists{FallbackList{"R1", {0, 1, 2, 46, 47, 50, 54,
                                     FallbackList{"V3.1", {0, 1, 2, 50, 51, 53, 54, 55, 56, 57, 58, 59, 60}},
                                     FallbackList{"V3", {0, 1, 2, 46, 50, 51, 53, 54, 55, 56, 57, 59, 60}}};
 
-// No model of the family has biases of norms, gate or head. The forward pass adds them; smoothing, rotation
-// and the plan do not know them.
+// No model of the family has biases of norms, gate or head, except the indexer's LayerNorm, which is carried
+// along. The forward pass adds them; smoothing, rotation and the plan do not know them.
 void refuse_lost_biases(const Checkpoint& source) {
   const ModelSchema schema(source.config());
   for (const auto& [name, view] : source.tensors()) {
     const std::optional<ModelSchema::Found> found = schema.find(name);
-    if (found && found->suffix == ".bias" && !found->tensor->may_be_int8())
+    if (found && found->suffix == ".bias" && !found->tensor->may_be_int8() &&
+        found->tensor->role != TensorRole::kIndexerKNorm)
       throw_error(ErrorCode::kUnsupported,
                   "'{}': tensor '{}': no bias expected of a norm, gate or head: the quantiser cannot keep it",
                   source.dir().string(), name);
