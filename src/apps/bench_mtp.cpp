@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "apps/common.h"
@@ -35,7 +36,8 @@ struct MtpBenchFlags {
 struct BatchRow {
   std::int64_t batch;
   std::vector<double> without, with, ratios;
-  Json speculative;  // of all rounds
+  double cpu_without_s = 0.0, cpu_with_s = 0.0;  // of this process, prompts too
+  Json speculative;                              // of all rounds
 };
 
 // Pieces of the text, one behind the other, and again from its start.
@@ -70,8 +72,12 @@ BatchRow measure(const std::shared_ptr<const DeepseekModel>& model, const MtpBen
   rate_of(with, prompts, f.output);  // auto measures
   BatchRow row{.batch = batch, .without = {}, .with = {}, .ratios = {}, .speculative = {}};
   for (std::int64_t round = 0; round < f.rounds; ++round) {
-    for (const bool drafts : {round % 2 == 0, round % 2 != 0})
+    for (const bool drafts : {round % 2 == 0, round % 2 != 0}) {
+      const std::clock_t begin = std::clock();
       (drafts ? row.with : row.without).push_back(rate_of(drafts ? with : without, prompts, f.output));
+      (drafts ? row.cpu_with_s : row.cpu_without_s) +=
+          static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+    }
     row.ratios.push_back(row.with.back() / row.without.back());
   }
   row.speculative = speculation_json(with);
@@ -86,6 +92,7 @@ Json to_json(const BatchRow& row) {
           {"tok_per_s", median(row.with)},
           {"ratio", median(row.ratios)},
           {"ratios", row.ratios},
+          {"ratio_cpu_time", row.cpu_without_s / row.cpu_with_s},
           {"speculative", row.speculative}};
 }
 
@@ -137,7 +144,8 @@ void add_bench_mtp(CLI::App& bench) {
   add_json_flag(*app, flags->json);
   app->footer(
       "Both engines run on the same weights, in turn, greedy; of speeds, and of their ratio in a round, the\n"
-      "median is told.\n\n"
+      "median is told. ratio_cpu_time of --json is that of processor time, prompts included: what others do\n"
+      "on the machine shows less in it, with --threads 1.\n\n"
       "Example:\n"
       "  latent8 bench mtp --model models/tiny --text README.md --batch 1,8,32");
   app->callback([flags] { run_bench(*flags); });
