@@ -5,7 +5,7 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kTryEvery = 128;     // choices; a wrong one costs half a step or less
+constexpr std::int64_t kTryEvery = 64;      // choices; a wrong one costs half a step or less
 constexpr std::int64_t kBeforeRest = 32;    // steps without drafts: a sequence that is behind stays so
 constexpr std::int64_t kRestFor = 4096;     // steps, after which drafts are measured anew
 constexpr double kShareOfFollowing = 0.01;  // of a step's time, that the MTP layer may take for nothing
@@ -13,11 +13,9 @@ constexpr double kLikely = 0.7;             // how often a draft comes, before a
 
 }  // namespace
 
-double DraftPolicy::Times::median() const {
-  std::array<double, 5> sorted = late_;
-  const auto n = static_cast<std::size_t>(std::min<std::int64_t>(count_, std::ssize(sorted)));
-  std::sort(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(n));
-  return sorted[n / 2];
+double DraftPolicy::Times::least() const {
+  return *std::min_element(late_.begin(),
+                           late_.begin() + std::min<std::ptrdiff_t>(count_, std::ssize(late_)));
 }
 
 // Beyond 32 tokens neighbouring numbers share a place: steps of one and the other take nearly the same time.
@@ -51,9 +49,9 @@ double DraftPolicy::time_of(std::int64_t sequences, std::int64_t followed, std::
   const auto step = steps_.find(shape(sequences + followed * drafts));
   const auto drafting = drafting_.find({shape(followed), drafts});
   if (step == steps_.end() || !step->second.known()) return 0.0;
-  if (drafts == 0) return step->second.median();  // as if it rested
+  if (drafts == 0) return step->second.least();  // as if it rested
   if (drafting == drafting_.end() || !drafting->second.known()) return 0.0;
-  return step->second.median() + drafting->second.median();
+  return step->second.least() + drafting->second.least();
 }
 
 // Climbs as long as one more is better, or not known.
@@ -72,7 +70,15 @@ std::int64_t DraftPolicy::best(std::int64_t sequences, std::int64_t followed) co
 bool DraftPolicy::may_rest(std::int64_t sequences, std::int64_t followed) const {
   const auto drafting = drafting_.find({shape(followed), 0});
   return drafting != drafting_.end() && drafting->second.known() &&
-         drafting->second.median() > kShareOfFollowing * time_of(sequences, followed, 0);
+         drafting->second.least() > kShareOfFollowing * time_of(sequences, followed, 0);
+}
+
+// Every number up to one more than the best in turn: each time of old may have become wrong.
+std::int64_t DraftPolicy::other_than(std::int64_t best) {
+  const std::int64_t numbers = std::min(best + 1, most_) + 1;
+  tried_ = (tried_ + 1) % numbers;
+  if (tried_ == best) tried_ = (tried_ + 1) % numbers;
+  return tried_;
 }
 
 DraftPolicy::Choice DraftPolicy::choose(std::int64_t sequences, std::int64_t followed) {
@@ -83,7 +89,7 @@ DraftPolicy::Choice DraftPolicy::choose(std::int64_t sequences, std::int64_t fol
   if (drafts > 0 || time_of(sequences, followers, 0) == 0.0) {
     pauses_ = 0;
     const bool tries = drafts > 0 && ++choices_ % kTryEvery == 0;
-    return {.drafts = !tries ? drafts : drafts == most_ ? drafts - 1 : drafts + 1};
+    return {.drafts = tries ? other_than(drafts) : drafts};
   }
   if (++pauses_ > kRestFor) {
     drafting_.clear();

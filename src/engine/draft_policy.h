@@ -39,12 +39,12 @@ class DraftPolicy {
   void observe_drafts(const PerPlace& drafted, const PerPlace& accepted);
 
  private:
-  // The median of late times: one that another process disturbed counts for nothing.
+  // The least of late times: what other processes take only adds to it.
   class Times {
    public:
     void add(double time_s) { late_[static_cast<std::size_t>(count_++) % late_.size()] = time_s; }
     bool known() const { return count_ >= 3; }
-    double median() const;
+    double least() const;
 
    private:
     std::array<double, 5> late_{};
@@ -56,11 +56,13 @@ class DraftPolicy {
   // 0: not known.
   double time_of(std::int64_t sequences, std::int64_t followed, std::int64_t drafts) const;
   std::int64_t best(std::int64_t sequences, std::int64_t followed) const;
+  std::int64_t other_than(std::int64_t best);
   bool may_rest(std::int64_t sequences, std::int64_t followed) const;
 
   std::int64_t most_;
   bool fixed_;
   std::int64_t choices_ = 0;
+  std::int64_t tried_ = 0;               // the number that was tried last
   std::int64_t pauses_ = 0;              // choices without drafts since the last with some
   std::map<std::int64_t, Times> steps_;  // by shape
   std::map<std::pair<std::int64_t, std::int64_t>, Times> drafting_;   // by shape and drafts

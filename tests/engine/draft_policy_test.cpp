@@ -101,6 +101,18 @@ TEST(DraftPolicy, StopsWhereDraftsDoNotCome) {
   EXPECT_LT(ran.relative_time, 1.02);
 }
 
+// The first steps took long for another reason than their tokens.
+TEST(DraftPolicy, StopsWhereStepsWithoutDraftsWereMeasuredTooSlow) {
+  DraftPolicy policy(4, false);
+  int steps = 0;
+  const Machine machine{
+      .step_s = [&](std::int64_t tokens) { return (++steps < 40 ? 0.5 : 0.1) * static_cast<double>(tokens); },
+      .follow_s = 0.01,
+      .draft_s = 0.01};
+  run(policy, machine, 1, 3);
+  EXPECT_EQ(run(policy, machine, 1, 3000).last.drafts, 0);
+}
+
 TEST(DraftPolicy, FollowsNewPromptsWhereDraftsWouldPay) {
   DraftPolicy policy(1, false);
   const Machine machine{.step_s = [](std::int64_t) { return 0.1; }, .follow_s = 0.01, .draft_s = 0.001};
