@@ -108,7 +108,7 @@ for isa in scalar avx2; do
   fi
 done
 
-step "build g++" build gcc -DLATENT8_TESTS=OFF -DCMAKE_CXX_FLAGS_RELEASE=-O1 -- latent8 || finish
+step "build g++" build gcc -DLATENT8_TESTS=OFF -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -- latent8 || finish
 
 tsan_folders=(sys ops engine frontend)  # server and quant: make test-long
 tsan_targets=()
