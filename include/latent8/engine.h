@@ -1,6 +1,7 @@
 #pragma once
 // The engine: a loaded model that answers many requests at once.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -13,6 +14,8 @@ namespace latent8 {
 
 class Checkpoint;
 class DeepseekModel;
+
+inline constexpr int kMaxSpeculativeTokens = 4;
 
 struct EngineOptions {
   Numerics numerics = Numerics::kNative;
@@ -29,13 +32,16 @@ struct EngineOptions {
       true;  // latents of prompts that begin alike are computed once; kNative and kCached only
   std::int64_t max_waiting = 0;  // requests that may wait; 0: any number
   bool enable_nz = true;         // false with int8 cache layers is refused, as the reference does
+  Speculative speculative = Speculative::kAuto;  // kMtp: what cannot be is an error
+  int num_speculative_tokens = 0;  // of a sequence in a step, 1 to 4; 0: as many as pay, which may be none
 };
 
 // How a checkpoint becomes a model.
 struct ModelOptions {
   bool accept_unit_scales = false;     // FA scales that are all 1.0 are an error otherwise
   bool copy_weights = false;           // into huge pages, instead of using them where the file is mapped
-  bool load_mtp = false;               // the MTP layer, where the checkpoint has one, with its cache
+  bool load_mtp = false;               // the MTP layer, where the checkpoint has one, with its cache; with
+                                       // EngineOptions::speculative it is loaded anyway
   bool ignore_unread_tensors = false;  // tensors that the model does not read are an error otherwise
 };
 
@@ -51,6 +57,9 @@ struct EngineStats {
   std::int64_t prefix_query_tokens = 0;     // of admitted sequences
   std::int64_t prefix_hit_tokens = 0;       // of these, found in the prefix cache
   std::vector<std::int64_t> clipped_codes;  // [num_hidden_layers] latent codes beyond [-128, 127]
+  std::int64_t answer_steps = 0;  // steps that gave a sequence one or more tokens, summed over sequences
+  // Drafts by their place behind the answer: computed, and of these the token that came.
+  std::array<std::int64_t, kMaxSpeculativeTokens> drafted{}, accepted{};
 };
 
 // What the options came to.
@@ -62,6 +71,7 @@ struct EngineInfo {
   std::int64_t max_model_len = 0;          // tokens of prompt and answer: context or whole cache, the smaller
   std::int64_t cache_bytes_per_token = 0;  // over all layers
   std::int64_t step_buffer_bytes = 0;      // what steps work in, at most
+  int max_speculative_tokens = 0;          // 0: tokens are not guessed
   std::vector<std::int32_t> eos_token_ids;  // of the model
 };
 

@@ -21,4 +21,8 @@ enum class Prefill : std::uint8_t {
 // nothing is rounded that the checkpoint has exactly; else fp16.
 enum class CacheDType : std::uint8_t { kAuto, kFp16, kFp32 };
 
+// Whether the MTP layer guesses tokens that the next step checks, several of a sequence at once. Answers are
+// the same bit for bit. kAuto: where the checkpoint has an MTP layer and numerics and prefill allow it.
+enum class Speculative : std::uint8_t { kAuto, kMtp, kNone };
+
 }  // namespace latent8

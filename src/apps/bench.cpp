@@ -193,6 +193,7 @@ void add_bench(CLI::App& root) {
   add_flags(*gemm, *gemm_flags);
   add_bench_quantize(*app);
   add_bench_serve(*app);
+  add_bench_mtp(*app);
   attention->callback([attention_flags] { bench_attention_rows(*attention_flags); });
   gemm->callback([gemm_flags] { bench_gemm_rows(*gemm_flags); });
   app->callback([app, flags] {

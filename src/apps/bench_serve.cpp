@@ -69,6 +69,9 @@ Frontend make_frontend(const ServeBenchFlags& f) {
     model.vocab = tokenizer.vocab_size();  // random logits would choose tokens without text
   EngineOptions options;
   options.threads = model.checkpoint.threads;
+  const EngineOptions flags = engine_options(f.model.checkpoint);
+  options.speculative = flags.speculative;
+  options.num_speculative_tokens = flags.num_speculative_tokens;
   options.max_num_seqs = std::max(f.load.clients, f.streams + 1);
   options.max_num_batched_tokens = f.max_num_batched_tokens;
   options.max_stream_gap_s = f.max_stream_gap_ms / 1e3;
@@ -188,6 +191,7 @@ void add_bench_serve(CLI::App& bench) {
   add_shape_flags(*app, flags->model);
   add_cache_form_flag(*app, flags->model);
   add_model_size_flags(*app, flags->model);
+  add_speculative_flags(*app, flags->model.checkpoint);
   app->add_option("--tokenizer", flags->tokenizer, "folder of the tokenizer that random weights get")
       ->type_name("DIR")
       ->capture_default_str();

@@ -182,6 +182,7 @@ void add_chat(CLI::App& root) {
   CLI::App* app =
       root.add_subcommand("chat", "have a conversation in a terminal, with a model here or behind a server");
   add_model_flags(*app, flags->model);
+  add_speculative_flags(*app, flags->model);
   add_remote_flags(*app, flags->remote);
   CLI::Option* model = app->get_option("--model")->required(false);
   app->get_option("--url")->excludes(model);

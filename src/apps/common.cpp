@@ -122,6 +122,17 @@ void add_runtime_flags(CLI::App& app, ModelFlags& flags) {
       ->type_name("FILE");
 }
 
+void add_speculative_flags(CLI::App& app, ModelFlags& flags) {
+  app.add_option("--speculative", flags.speculative,
+                 "guess tokens by the MTP layer and check several in a step, which changes no answer; auto: "
+                 "where the checkpoint has one and it pays")
+      ->check(CLI::IsMember({"auto", "mtp", "none"}))
+      ->default_str("auto");
+  app.add_option("--num-speculative-tokens", flags.num_speculative_tokens,
+                 "guess so many in every step, whether it pays or not")
+      ->check(CLI::Range(1, kMaxSpeculativeTokens));
+}
+
 void add_model_flags(CLI::App& app, ModelFlags& flags) {
   app.add_option("--model", flags.model, "checkpoint directory")->required()->type_name("DIR");
   add_runtime_flags(app, flags);
@@ -136,6 +147,11 @@ EngineOptions engine_options(const ModelFlags& flags) {
   if (flags.cache != "auto")
     options.cache_dtype = flags.cache == "fp32" ? CacheDType::kFp32 : CacheDType::kFp16;
   options.threads = flags.threads;
+  if (flags.speculative)
+    options.speculative = *flags.speculative == "mtp"    ? Speculative::kMtp
+                          : *flags.speculative == "none" ? Speculative::kNone
+                                                         : Speculative::kAuto;
+  options.num_speculative_tokens = flags.num_speculative_tokens.value_or(0);
   return options;
 }
 

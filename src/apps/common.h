@@ -20,12 +20,16 @@ struct ModelFlags {
   int threads = 0;    // 0: the physical cores of the affinity mask
   std::string numerics = "native", prefill = "int8", cache = "auto", load = "map";
   bool accept_unit_scales = false, ignore_unread_tensors = false;
-  std::string enable_nz;  // "", "true" or "false"
+  std::string enable_nz;                      // "", "true" or "false"
+  std::optional<std::string> speculative;     // none: auto, or as a service config says
+  std::optional<int> num_speculative_tokens;  // none: as many as pay, likewise
   std::string atb_config;
 };
 
 // --model (required) and everything below.
 void add_model_flags(CLI::App& app, ModelFlags& flags);
+// --speculative and --num-speculative-tokens, for commands that answer.
+void add_speculative_flags(CLI::App& app, ModelFlags& flags);
 // How a model runs, without --model: --threads, --numerics, --prefill, --cache, --load, ...
 void add_runtime_flags(CLI::App& app, ModelFlags& flags);
 // A whole or other number, `least` or more.

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "eval/divergence.h"
+#include "eval/draft_acceptance.h"
 #include "eval/logits.h"
 #include "formats/files.h"
 #include "formats/json.h"
@@ -212,6 +213,48 @@ void add_text_command(CLI::App& eval, const char* name, const char* help, bool n
   app->callback([flags, name] { run_text(*flags, fmt::format("eval {}", name)); });
 }
 
+OrderedJson to_json(const DraftAcceptance& d) {
+  return {{"accepted", d.accepted},
+          {"mtp_top1", d.text},
+          {"model_top1", d.model_text},
+          {"windows", d.windows},
+          {"predictions", d.predictions}};
+}
+
+void run_mtp(const TextFlags& flags) {
+  const auto checkpoint = open_checkpoint(flags.model);
+  const auto windows = read_windows(flags);
+  const auto model = load_model(flags.model, checkpoint);
+  if (!model->has_mtp())
+    throw_error(ErrorCode::kInvalidArgument, "--model '{}': a checkpoint with an MTP layer expected",
+                flags.model.model);
+  ThreadPool pool(flags.model.threads);
+  OpContext ctx(pool);
+  Progress progress("eval mtp");
+  print_measurement(to_json(measure_draft_acceptance(
+                        ctx, {*model, eval_options(flags, *checkpoint)}, windows,
+                        [&](std::int64_t done, std::int64_t total) { progress.update(done, total); })),
+                    flags.json);
+}
+
+void add_mtp(CLI::App& eval) {
+  const auto flags = std::make_shared<TextFlags>();
+  CLI::App* app = eval.add_subcommand("mtp", "how often the MTP layer guesses the model's next token");
+  add_model_flags(*app, flags->model);
+  app->add_option("--text", flags->text, "UTF-8 text file")->required()->type_name("FILE");
+  app->add_option("--windows", flags->windows, "only the first N windows; 0: all")
+      ->check(at_least(0))
+      ->capture_default_str();
+  add_path_flag(*app, flags->path);
+  add_json_flag(*app, flags->json);
+  app->footer(
+      "The text is cut as for eval kld. accepted: the share of tokens where the layer's likeliest token is\n"
+      "the model's, as a greedy draft must be; mtp_top1 and model_top1: where theirs is the text's.\n\n"
+      "Example:\n"
+      "  latent8 eval mtp --model models/tiny --text heldout.txt --json");
+  app->callback([flags] { run_mtp(*flags); });
+}
+
 }  // namespace
 
 void add_eval(CLI::App& root) {
@@ -225,6 +268,7 @@ void add_eval(CLI::App& root) {
   add_logits(*app);
   add_text_command(*app, "ppl", "perplexity on a text", false);
   add_text_command(*app, "kld", "KL divergence from a reference on a text", true);
+  add_mtp(*app);
   add_eval_needle(*app);
 }
 

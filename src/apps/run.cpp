@@ -10,6 +10,7 @@
 #include "apps/subcommands.h"
 #include "apps/template_flags.h"
 #include "base/error.h"
+#include "server/stats.h"
 
 namespace latent8 {
 namespace {
@@ -36,7 +37,7 @@ const char* to_string(FinishReason reason) {
   return "error";
 }
 
-nlohmann::ordered_json to_json(const GeneratedText& answer, const CacheBytes& cache) {
+nlohmann::ordered_json to_json(const GeneratedText& answer, const CacheBytes& cache, const Engine& engine) {
   const TextFinish& finish = answer.finish;
   return {{"reasoning", answer.reasoning},
           {"answer", answer.content},
@@ -46,6 +47,7 @@ nlohmann::ordered_json to_json(const GeneratedText& answer, const CacheBytes& ca
           {"completion_tokens", finish.usage.completion_tokens},
           {"prefill_tok_per_s", finish.prefill_rate()},
           {"decode_tok_per_s", finish.decode_rate()},
+          {"speculative", speculation_json(engine)},
           {"cache_bytes_per_token", cache.per_token},
           {"cache_bytes_per_token_fp16", cache.fp16_per_token}};
 }
@@ -80,8 +82,10 @@ void run(const RunFlags& flags) {
   const GeneratedText answer = frontend.generate(std::move(request), flags.json ? nullptr : &printer);
   printer.check();
   if (answer.finish.reason == FinishReason::kError) throw Error(ErrorCode::kInternal, answer.finish.message);
-  if (flags.json) print_result(to_json_line(to_json(answer, cache)));
+  if (flags.json) print_result(to_json_line(to_json(answer, cache, frontend.engine())));
   print_speed(answer.finish, cache);
+  if (frontend.engine().info().max_speculative_tokens > 0)
+    print_remark("MTP {:.2f} tokens per step\n", tokens_per_step(frontend.engine().stats()));
 }
 
 }  // namespace
@@ -90,6 +94,7 @@ void add_run(CLI::App& root) {
   const auto flags = std::make_shared<RunFlags>();
   CLI::App* app = root.add_subcommand("run", "answer one prompt");
   add_model_flags(*app, flags->model);
+  add_speculative_flags(*app, flags->model);
   app->add_option("--prompt", flags->prompt, "the question, or with --raw the text to continue")->required();
   app->add_flag("--raw", flags->raw, "continue the text as it is, without the chat template");
   add_check_flag(*app, flags->check);

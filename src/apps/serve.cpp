@@ -136,6 +136,8 @@ EngineOptions serving_engine_options(const ServeFlags& flags, const ServiceConfi
     engine.block_size = config->block_size;
     engine.cache_bytes = config->cache_bytes;
     engine.enable_nz = config->enable_nz;
+    if (!flags.model.speculative) engine.speculative = config->speculative;
+    if (!flags.model.num_speculative_tokens) engine.num_speculative_tokens = config->num_speculative_tokens;
   }
   engine.max_num_seqs = flags.max_num_seqs.value_or(engine.max_num_seqs);
   engine.max_num_batched_tokens = flags.max_num_batched_tokens.value_or(engine.max_num_batched_tokens);
@@ -179,6 +181,7 @@ void run_server(ServeFlags flags) {
   const auto checkpoint = open_checkpoint(flags.model);
   if (config && !flags.max_model_len)
     fit_to_model(*config, checkpoint->config().context_limit(), flags.adapt);
+  if (config && !flags.model.speculative) fit_drafts_to_model(*config, has_mtp(*checkpoint), flags.adapt);
 
   EngineOptions engine = serving_engine_options(flags, config ? &*config : nullptr);
   if (config) report(flags, *config, engine.max_num_batched_tokens);
@@ -252,6 +255,7 @@ void add_serve(CLI::App& root) {
   const auto flags = std::make_shared<ServeFlags>();
   CLI::App* app = root.add_subcommand("serve", "answer OpenAI-compatible requests over HTTP");
   add_model_flags(*app, flags->model);
+  add_speculative_flags(*app, flags->model);
   app->get_option("--model")->required(false);
   app->add_option("--config", flags->config,
                   "MindIE's config.json, in place of --model; flags that are given go before it")

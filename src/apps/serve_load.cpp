@@ -151,6 +151,22 @@ ServeTimes run_load(const AskForTokens& ask, const ServeLoad& o) {
   return result;
 }
 
+ServeTimes run_prompts(const AskForTokens& ask, std::span<const std::vector<std::int32_t>> prompts,
+                       std::int64_t output) {
+  std::vector<std::vector<Clock::time_point>> came(prompts.size());  // of each answer's tokens
+  on_threads(std::ssize(prompts), [&](std::int64_t i) {
+    auto& times = came[static_cast<std::size_t>(i)];
+    ask(prompts[static_cast<std::size_t>(i)], output, [&] { times.push_back(Clock::now()); });
+  });
+  Clock::time_point begun{}, end{};
+  for (const auto& times : came) begun = std::max(begun, times.front()), end = std::max(end, times.back());
+  ServeTimes result;
+  for (const auto& times : came)
+    result.tokens += std::count_if(times.begin(), times.end(), [&](auto time) { return time > begun; });
+  result.wall_s = seconds(begun, end);
+  return result;
+}
+
 StreamGaps run_streams(const AskForTokens& ask, const ServeLoad& o, std::int64_t long_prompt,
                        double alone_s) {
   enum class Time { kStart, kAlone, kBeside, kOver };

@@ -38,6 +38,10 @@ struct ServeTimes {
 };
 
 ServeTimes run_load(const AskForTokens& ask, const ServeLoad& options);
+// All prompts at once, each with an answer of `output` tokens. Tokens and wall_s count from when every answer
+// has begun: what is left is decoding.
+ServeTimes run_prompts(const AskForTokens& ask, std::span<const std::vector<std::int32_t>> prompts,
+                       std::int64_t output);
 
 // `streams` answers go on while nothing else comes, and then while a prompt of long_prompt tokens does.
 struct StreamGaps {

@@ -22,6 +22,7 @@ void add_bench(CLI::App& root);
 void add_plan(CLI::App& root);
 void add_bench_quantize(CLI::App& bench);  // below `bench`
 void add_bench_serve(CLI::App& bench);     // likewise
+void add_bench_mtp(CLI::App& bench);       // likewise
 // Hidden; they describe `root` and what was added to it.
 void add_completion(CLI::App& root);
 void add_manual(CLI::App& root);

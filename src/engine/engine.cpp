@@ -32,6 +32,7 @@ class Engine::Impl {
               .max_model_len = std::min(options_.context_tokens, options_.cache_tokens()),
               .cache_bytes_per_token = options_.cache_bytes_per_token,
               .step_buffer_bytes = options_.step_buffer_bytes,
+              .max_speculative_tokens = static_cast<int>(options_.limits.max_drafts),
               .eos_token_ids = to_ids(model->config().eos_token_ids)},
         loop_(std::move(model), options_, info_.eos_token_ids) {
     info_.threads = loop_.threads();
@@ -77,7 +78,7 @@ Engine Engine::load(const std::filesystem::path& dir, const EngineOptions& optio
 Engine Engine::load(std::shared_ptr<const Checkpoint> checkpoint, const EngineOptions& options,
                     const ModelOptions& model_options) {
   const LoadOptions load{.accept_unit_scales = model_options.accept_unit_scales,
-                         .load_mtp = model_options.load_mtp,
+                         .load_mtp = model_options.load_mtp || wants_mtp(options),
                          .copy = model_options.copy_weights,
                          .threads = options.threads,
                          .ignore_unread_tensors = model_options.ignore_unread_tensors};

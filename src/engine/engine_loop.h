@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "engine/chunk_budget.h"
+#include "engine/draft_policy.h"
+#include "engine/drafter.h"
 #include "engine/options.h"
-#include "engine/sampler.h"
 #include "engine/scheduler.h"
-#include "engine/step_masks.h"
+#include "engine/token_chooser.h"
 #include "model/step_runner.h"
 #include "ops/context.h"
 #include "sys/thread_pool.h"
@@ -44,45 +45,41 @@ class EngineLoop {
     std::unique_ptr<Sequence> seq;
     Finish finish;
   };
+  struct End {
+    RequestId id;
+    FinishReason reason;
+    std::string message;
+  };
 
   Inbox take_inbox(bool wait);
   void accept(Inbox inbox);
   void cancel_all();
   void step();
-  StepResult run_step(std::span<const Chunk> chunks);
-  // What a row of logits is wanted for: the token at `place` of a sequence.
-  struct Row {
-    Sequence* seq;
-    std::int64_t place;
-    bool samples;          // it is chosen; else it is of the prompt, and its logprob is told
-    std::size_t mask = 0;  // which of masks_, where it is chosen and the sequence has one
-  };
-
-  StepPlan plan_of(std::span<const Chunk> chunks);
-  void begin_masks();
-  void evaluate(std::int64_t first_row, ConstMat<float> logits);
-  SampleResult evaluate(const Row& row, std::span<const float> logits, Sampler& sampler);
+  StepPlan plan_of(std::span<const Chunk> chunks, std::vector<LogitsRow>& rows) const;
   void deliver();
+  bool deliver(const LogitsRow& row, const SampleResult& result);
   void tell_prompt_token(Sequence& seq, const SampleResult& result);
-  void append(Sequence& seq, const SampleResult& result);
-  void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes, double time_s);
+  bool append(Sequence& seq, const SampleResult& result);
+  bool take_token(Sequence& seq, std::int32_t id);
+  void draft(std::span<const Chunk> chunks, double step_s);
+  void count(std::span<const Chunk> chunks, std::span<const std::int64_t> clipped_codes);
   void fail(std::span<const Chunk> chunks, const std::string& message);
+  void end(Sequence& seq, FinishReason reason, std::string message = "");
   void finish(RequestId id, FinishReason reason, std::string message = "");
   void report();
 
-  std::vector<std::int32_t> eos_token_ids_;
-  std::int64_t num_blocks_, max_waiting_;
+  std::int64_t num_blocks_, max_waiting_, max_drafts_;
   std::shared_ptr<const DeepseekModel> model_;  // shared: see Engine
   ThreadPool pool_;
   OpContext ctx_;
   StepRunner runner_;
   Scheduler scheduler_;
   ChunkBudget chunk_budget_;
-  std::vector<Sampler> samplers_;      // one per thread
-  std::vector<Row> rows_;              // of the step's logits
-  StepMasks masks_;                    // of these rows
-  std::vector<SampleResult> results_;  // likewise
-  std::vector<Outcome> finished_;      // answered when the step's figures are published
+  TokenChooser chooser_;
+  Drafter drafter_;
+  DraftPolicy draft_policy_;
+  std::vector<End> ending_;        // of the step under way: their blocks are wanted until it is over
+  std::vector<Outcome> finished_;  // answered when the step's figures are published
   EngineStats counters_;
 
   mutable std::mutex mutex_;

@@ -123,6 +123,29 @@ void check_sampling(const SamplingParams& p, std::int64_t vocab_size) {
   }
 }
 
+// Prompts of other chunks, and decodes of several tokens, would compute other bits: drafts would show.
+bool is_exact_with_drafts(const EngineOptions& o) {
+  return o.numerics == Numerics::kNative && o.prefill == Prefill::kCached;
+}
+
+// Drafts of a sequence in a step.
+std::int64_t max_drafts(const DeepseekModel& model, const EngineOptions& o) {
+  if (o.num_speculative_tokens < 0 || o.num_speculative_tokens > kMaxSpeculativeTokens)
+    throw_error(ErrorCode::kInvalidArgument,
+                "num_speculative_tokens: 1 to {} expected, or 0 for as many as pay, got {}",
+                kMaxSpeculativeTokens, o.num_speculative_tokens);
+  if (o.speculative == Speculative::kMtp && !is_exact_with_drafts(o))
+    throw_error(ErrorCode::kInvalidArgument,
+                "speculative: mtp needs native numerics and int8 prefill, whose results do not depend on how "
+                "tokens share steps; set speculative to auto or none, or leave ascend and float prefill out");
+  if (o.speculative == Speculative::kMtp && !model.has_mtp())
+    throw_error(ErrorCode::kInvalidArgument,
+                "speculative: mtp needs a checkpoint with an MTP layer, this one has none; set speculative "
+                "to auto or none");
+  if (!wants_mtp(o) || !model.has_mtp()) return 0;
+  return o.num_speculative_tokens > 0 ? o.num_speculative_tokens : kMaxSpeculativeTokens;
+}
+
 // What a block of the latent cache depends on beside tokens and model: layouts, scales, size.
 std::uint64_t prefix_root(const std::vector<LatentCache::Layer>& layers, std::int64_t block_size) {
   std::string text = fmt::format("{}", block_size);
@@ -133,6 +156,10 @@ std::uint64_t prefix_root(const std::vector<LatentCache::Layer>& layers, std::in
 }
 
 }  // namespace
+
+bool wants_mtp(const EngineOptions& o) {
+  return o.speculative != Speculative::kNone && is_exact_with_drafts(o);
+}
 
 ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions& o) {
   need_positive("max_num_seqs", o.max_num_seqs);
@@ -160,6 +187,8 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
                 "llm.kv_cache_options.enable_nz to true, or --enable-nz true");
 
   ResolvedOptions out;
+  const std::int64_t drafts = max_drafts(model, o);
+  out.fixed_drafts = o.num_speculative_tokens > 0;
   out.cache_bytes_per_token = LatentCache::bytes_per_token(layers);
   out.context_tokens = context_tokens(model.config(), o.max_model_len);
   out.threads = o.threads > 0 ? o.threads : static_cast<int>(physical_cores().size());
@@ -167,7 +196,9 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
               .float_cache = type,
               .block_size = o.block_size,
               .num_blocks = 0,
-              .max_tokens = o.max_num_batched_tokens,
+              // The MTP layer computes one more of each sequence that begins.
+              .max_tokens = o.max_num_batched_tokens +
+                            (drafts > 0 ? std::min(o.max_num_seqs, o.max_num_batched_tokens) : 0),
               .max_logits_rows = std::min({o.max_num_seqs, o.max_num_batched_tokens, kMaxLogitsRows})};
   const MemoryPlan memory{
       .available = memory_info().available_bytes,
@@ -181,7 +212,8 @@ ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions&
       .block_size = o.block_size,
       .num_blocks = out.step.num_blocks,
       .prefix_cache = o.prefix_cache && o.numerics == Numerics::kNative && o.prefill == Prefill::kCached,
-      .prefix_root = prefix_root(layers, o.block_size)};
+      .prefix_root = prefix_root(layers, o.block_size),
+      .max_drafts = drafts};
   out.max_waiting = o.max_waiting;
   out.max_stream_gap_s = o.max_stream_gap_s;
   return out;

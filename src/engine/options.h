@@ -17,6 +17,7 @@ struct ResolvedOptions {
   std::int64_t cache_bytes_per_token = 0;  // over all layers
   std::int64_t max_waiting = 0;            // 0: any number
   double max_stream_gap_s = 0.0;           // 0: any time
+  bool fixed_drafts = false;               // limits.max_drafts of them always, whether they pay or not
   std::int64_t step_buffer_bytes = 0;      // at most, see step_buffer_bytes()
 
   std::int64_t cache_tokens() const { return limits.num_blocks * limits.block_size; }
@@ -25,6 +26,9 @@ struct ResolvedOptions {
 // Throws: Error{kInvalidArgument} naming an option out of range; {kUnavailable} if cache
 // and step buffers have no memory.
 ResolvedOptions resolve_options(const DeepseekModel& model, const EngineOptions& options);
+
+// Whether an engine with these options uses an MTP layer, if the model has one.
+bool wants_mtp(const EngineOptions& options);
 
 // Throws: Error{kInvalidArgument} as Engine::submit.
 void check_request(const Request& request, std::int64_t vocab_size, const ResolvedOptions& options);

@@ -69,7 +69,7 @@ SampleResult Sampler::sample(const SampleInput& in) {
   result.token.id = in.params->temperature == 0.0F
                         ? best.id
                         : draw(logits, best.logit, *in.params, uniform(in.params->seed, answer_tokens(in)));
-  if (in.params->logprobs >= 0) logprobs(in.logits, in.params->logprobs, result);
+  if (in.logprobs && in.params->logprobs >= 0) logprobs(in.logits, in.params->logprobs, result);
   return result;
 }
 

@@ -16,6 +16,7 @@ struct SampleInput {
   std::int64_t prompt_tokens = 0;
   std::span<const std::uint64_t> allowed;       // bits as in MaskProvider::restrict; empty: every token
   std::span<const std::int32_t> eos_token_ids;  // with params' stop tokens: what min_tokens forbids
+  bool logprobs = true;                         // false: params->logprobs is passed over
 };
 
 struct SampleResult {

@@ -68,11 +68,34 @@ std::span<const Chunk> Scheduler::schedule(std::int64_t beside_decodes) {
   std::int64_t decodes = 0;
   for (const auto& seq : running_)
     if (!seq->in_prefill()) decodes += seq->remaining();
-  std::int64_t for_prompts = limits_.max_num_batched_tokens - decodes;
+  const std::int64_t left = limits_.max_num_batched_tokens - decodes;
+  std::int64_t for_prompts = left - limit_drafts(left / 2);
   if (decodes > 0) for_prompts = std::min(for_prompts, beside_decodes);
   // After a preemption the free blocks belong to those that still run.
   if (plan_running(for_prompts)) admit(for_prompts);
+  if (limits_.max_drafts > 0)
+    for (Chunk& chunk : plan_) reserve_for_drafts(chunk);
   return plan_;
+}
+
+// Leaves `room` drafts at most, those of the first sequences. Returns how many there are.
+std::int64_t Scheduler::limit_drafts(std::int64_t room) {
+  const std::int64_t most = room;
+  for (const auto& seq : running_) {
+    seq->keep_drafts(std::min(seq->drafts, room));
+    room -= seq->drafts;
+  }
+  return most - room;
+}
+
+// Comes after all that must be: never takes a block from a sequence that needs it in this step.
+void Scheduler::reserve_for_drafts(Chunk& chunk) {
+  Sequence& seq = *chunk.seq;
+  if (!chunk.completes()) return;  // blocks of the whole prompt are there
+  const std::int64_t wanted = std::min(seq.length() + seq.drafts + limits_.max_drafts, seq.token_limit);
+  if (!seq.blocks.reserve(pool_, wanted) && !seq.blocks.reserve(pool_, seq.length() + seq.drafts))
+    seq.keep_drafts(0);
+  chunk.drafts = seq.drafts;
 }
 
 // Plans the running sequences; `for_prompts` becomes what is left of it. false: blocks ran out.
@@ -107,7 +130,8 @@ void Scheduler::preempt_last() {
   std::unique_ptr<Sequence> seq = std::move(running_.back());
   running_.pop_back();
   seq->blocks.clear();
-  seq->num_computed_tokens = 0;
+  seq->keep_drafts(0);
+  seq->num_computed_tokens = seq->mtp_tokens = 0;
   ++preemptions_;
   insert(waiting_, std::move(seq));
 }
@@ -144,11 +168,14 @@ Scheduler::Admission Scheduler::admit(Sequence& seq, std::int64_t& budget) {
   }
   seq.prefix = found.last;
   seq.kept_blocks = blocks;
-  seq.num_computed_tokens = blocks * limits_.block_size;
+  const std::int64_t cached = blocks * limits_.block_size;
+  const bool again = limits_.max_drafts > 0 && blocks > 0 && found.whole == blocks;
+  seq.num_computed_tokens = again ? cached - 1 : cached;
+  seq.mtp_tokens = found.whole * limits_.block_size;
   seq.prefill_end = seq.length();
   if (limits_.prefix_cache) prefix_queries_ += seq.length();
-  prefix_hits_ += seq.num_computed_tokens;
-  if (seq.started == Clock::time_point{}) seq.cached_tokens = seq.num_computed_tokens;
+  prefix_hits_ += cached;
+  if (seq.started == Clock::time_point{}) seq.cached_tokens = cached;
   const std::int64_t tokens = std::min(seq.remaining(), budget);
   budget -= tokens;
   plan_.push_back({&seq, tokens, true});
@@ -157,7 +184,8 @@ Scheduler::Admission Scheduler::admit(Sequence& seq, std::int64_t& budget) {
 
 // The blocks that hold the sequence's first tokens; one token at least is left to compute.
 PrefixCache::Found Scheduler::find_prefix(const Sequence& seq) {
-  if (!limits_.prefix_cache || seq.scores_prompt()) return {.blocks = {}, .last = prefixes_.root()};
+  if (!limits_.prefix_cache || seq.scores_prompt())
+    return {.blocks = {}, .last = prefixes_.root(), .whole = 0};
   return prefixes_.find(std::span(seq.tokens).first(seq.tokens.size() - 1));
 }
 
@@ -172,7 +200,7 @@ bool Scheduler::another_computes_next_block(const Sequence& seq, std::int64_t fo
 
 void Scheduler::advance() {
   for (const Chunk& chunk : plan_) {
-    chunk.seq->num_computed_tokens += chunk.tokens;
+    chunk.seq->num_computed_tokens += chunk.tokens + std::exchange(chunk.seq->accepted_drafts, 0);
     if (limits_.prefix_cache) keep_full_blocks(*chunk.seq);
   }
 }
@@ -182,8 +210,9 @@ void Scheduler::keep_full_blocks(Sequence& seq) {
   for (; (seq.kept_blocks + 1) * size <= seq.num_computed_tokens; ++seq.kept_blocks) {
     const std::span<const std::int32_t> tokens(seq.tokens.data() + seq.kept_blocks * size,
                                                static_cast<std::size_t>(size));
-    seq.prefix =
-        prefixes_.keep(seq.prefix, tokens, seq.blocks.ids()[static_cast<std::size_t>(seq.kept_blocks)]);
+    const std::int32_t block = seq.blocks.ids()[static_cast<std::size_t>(seq.kept_blocks)];
+    const bool whole = limits_.max_drafts == 0 || seq.mtp_tokens >= (seq.kept_blocks + 1) * size;
+    seq.prefix = prefixes_.keep(seq.prefix, tokens, block, whole);
   }
 }
 

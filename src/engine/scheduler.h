@@ -20,13 +20,15 @@ struct SchedulerLimits {
   std::int32_t num_blocks = 1;
   bool prefix_cache = false;      // see PrefixCache
   std::uint64_t prefix_root = 0;  // its root key
+  std::int64_t max_drafts = 0;    // of a sequence in a step; 0: no MTP layer has to follow
 };
 
-// The next `tokens` tokens of a sequence.
+// The next `tokens` tokens of a sequence, and `drafts` that are guessed to come behind them.
 struct Chunk {
   Sequence* seq = nullptr;
   std::int64_t tokens = 0;
   bool prompt = false;  // see Sequence::in_prefill
+  std::int64_t drafts = 0;
 
   // Whether the step computes the sequence's last token, so that its logits give the next one.
   bool completes() const { return tokens == seq->remaining(); }
@@ -37,10 +39,10 @@ struct Chunk {
 // that came last gives its blocks back and waits to be computed again. The first of the running sequences is
 // never preempted, so every sequence that fits the cache alone finishes. With the prefix cache a sequence
 // begins behind the blocks that hold its first tokens already, and waits while another one computes the next
-// of them.
-// Thread-safety: none; the engine thread's.
-// Invariant: free blocks + blocks of running sequences, shared ones once, = num_blocks; waiting sequences
-// hold none.
+// of them. Drafts take tokens and blocks that nobody else needs. Where an MTP layer follows, the last token
+// that was found is computed again: the layer's next entry wants its hidden state. Thread-safety: none; the
+// engine thread's. Invariant: free blocks + blocks of running sequences, shared ones once, = num_blocks;
+// waiting sequences hold none.
 class Scheduler {
  public:
   explicit Scheduler(const SchedulerLimits& limits);
@@ -53,10 +55,11 @@ class Scheduler {
 
   // The next step: decodes first, the rest of max_num_batched_tokens, and beside decodes no more than
   // `beside_decodes`, for chunks of prompts, in the order of
-  // running(). Blocks for its tokens are reserved. Empty if there is nothing to run. Valid until the next
-  // call of a non-const method but advance().
+  // running(). Blocks for its tokens are reserved, and for the MTP layer one more and further drafts where
+  // they are free. Empty if there is nothing to run. Valid until the next call of a non-const method but
+  // advance().
   std::span<const Chunk> schedule(std::int64_t beside_decodes = std::numeric_limits<std::int64_t>::max());
-  // The step that schedule() planned has been computed.
+  // The step that schedule() planned has been computed, and accepted_drafts are known.
   void advance();
 
   bool idle() const { return running_.empty() && waiting_.empty(); }
@@ -68,6 +71,8 @@ class Scheduler {
   std::int64_t prefix_hits() const { return prefix_hits_; }        // and found
 
  private:
+  std::int64_t limit_drafts(std::int64_t room);
+  void reserve_for_drafts(Chunk& chunk);
   bool plan_running(std::int64_t& for_prompts);
   bool reserve_or_preempt(std::size_t index);
   void preempt_last();

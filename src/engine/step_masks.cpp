@@ -1,7 +1,7 @@
 #include "engine/step_masks.h"
 
-#include <algorithm>
 #include <system_error>
+#include <utility>
 
 namespace latent8 {
 
@@ -14,28 +14,22 @@ StepMasks::~StepMasks() {
   if (thread_.joinable()) thread_.join();
 }
 
-void StepMasks::begin(std::span<MaskProvider* const> providers) {
-  if (providers.empty()) return;
+void StepMasks::begin(std::size_t count, Compute compute) {
+  if (count == 0) return;
   start_thread();
-  while (jobs_.size() < providers.size()) jobs_.push_back(std::make_unique<Job>());
-  for (std::size_t i = 0; i < providers.size(); ++i) {
-    Job& job = *jobs_[i];
-    job.provider = providers[i];
-    job.bits.assign(words_, ~std::uint64_t{0});
-    job.state.store(State::kWaiting, std::memory_order_release);
-  }
+  while (jobs_.size() < count) jobs_.push_back(std::make_unique<Job>());
+  for (std::size_t i = 0; i < count; ++i) jobs_[i]->store(State::kWaiting, std::memory_order_release);
+  compute_ = std::move(compute);
   {
     const std::lock_guard lock(mutex_);
     next_ = 0;
-    count_ = providers.size();
+    count_ = count;
   }
   wake_.notify_one();
 }
 
-std::span<const std::uint64_t> StepMasks::take(std::size_t i) noexcept {
-  Job& job = *jobs_[i];
-  if (!compute(job)) job.state.wait(State::kRunning, std::memory_order_acquire);
-  return job.bits;
+void StepMasks::need(std::size_t i) noexcept {
+  if (!run(i)) jobs_[i]->wait(State::kRunning, std::memory_order_acquire);
 }
 
 void StepMasks::end() noexcept {
@@ -46,24 +40,23 @@ void StepMasks::end() noexcept {
     next_ = count_ = 0;
   }
   for (std::size_t i = 0; i < count; ++i) {
-    Job& job = *jobs_[i];
     State expected = State::kWaiting;
-    if (!job.state.compare_exchange_strong(expected, State::kDone))
-      job.state.wait(State::kRunning, std::memory_order_acquire);
+    if (!jobs_[i]->compare_exchange_strong(expected, State::kDone))
+      jobs_[i]->wait(State::kRunning, std::memory_order_acquire);
   }
 }
 
 // false if somebody else has begun it.
-bool StepMasks::compute(Job& job) noexcept {
+bool StepMasks::run(std::size_t i) noexcept {
   State expected = State::kWaiting;
-  if (!job.state.compare_exchange_strong(expected, State::kRunning)) return false;
-  job.provider->restrict(job.bits);
-  job.state.store(State::kDone, std::memory_order_release);
-  job.state.notify_all();
+  if (!jobs_[i]->compare_exchange_strong(expected, State::kRunning)) return false;
+  compute_(i);
+  jobs_[i]->store(State::kDone, std::memory_order_release);
+  jobs_[i]->notify_all();
   return true;
 }
 
-// Where the system refuses a thread, masks are computed when they are taken.
+// Where the system refuses a thread, masks are computed when they are needed.
 void StepMasks::start_thread() {
   if (thread_.joinable()) return;
   try {
@@ -76,9 +69,9 @@ void StepMasks::work() {
   for (std::unique_lock lock(mutex_);;) {
     wake_.wait(lock, [this] { return stop_ || next_ < count_; });
     if (stop_) return;
-    Job& job = *jobs_[next_++];
+    const std::size_t i = next_++;
     lock.unlock();
-    compute(job);
+    run(i);
     lock.lock();
   }
 }

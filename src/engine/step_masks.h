@@ -4,48 +4,43 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <thread>
 #include <vector>
 
-#include "latent8/request.h"
-
 namespace latent8 {
 
-// What may come next depends on tokens that came before the step alone. A thread of its own computes masks
-// from begin() on, in their order; whoever needs one that is not begun yet computes it himself.
-// Thread-safety: begin() and end() belong to one thread; take() may be called from many between the two.
+// What may come next depends on tokens that are known before the step alone. A thread of its own computes
+// masks from begin() on, in their order; whoever needs one that is not begun yet computes it himself.
+// Thread-safety: begin() and end() belong to one thread; need() may be called from many between the two.
 class StepMasks {
  public:
-  // words: of a mask.
-  explicit StepMasks(std::size_t words) : words_(words) {}
+  // Computes masks of the i-th sequence that has any. Must not throw.
+  using Compute = std::function<void(std::size_t i)>;
+
+  StepMasks() = default;
   ~StepMasks();
   StepMasks(const StepMasks&) = delete;
   StepMasks& operator=(const StepMasks&) = delete;
 
-  // Nobody else may call the providers before end(). REQUIRES: no begin() without end() before it.
-  void begin(std::span<MaskProvider* const> providers);
-  // The mask of the i-th provider, as MaskProvider::restrict leaves it; valid until end(). Waits where it is
-  // being computed.
-  std::span<const std::uint64_t> take(std::size_t i) noexcept;
-  // Waits for the mask that is being computed and leaves out those that nobody took.
+  // Calls compute for 0 to count - 1, once each, until end(). REQUIRES: no begin() without end() before it.
+  void begin(std::size_t count, Compute compute);
+  // Returns when compute(i) has returned.
+  void need(std::size_t i) noexcept;
+  // Waits for the masks that are being computed and leaves out those that nobody needed.
   void end() noexcept;
 
  private:
   enum class State : std::uint8_t { kWaiting, kRunning, kDone };
-  struct Job {
-    MaskProvider* provider = nullptr;
-    std::vector<std::uint64_t> bits;
-    std::atomic<State> state = State::kDone;
-  };
+  using Job = std::atomic<State>;
 
-  static bool compute(Job& job) noexcept;
+  bool run(std::size_t i) noexcept;
   void start_thread();
   void work();
 
-  std::size_t words_;
+  Compute compute_;
   std::vector<std::unique_ptr<Job>> jobs_;  // the first count_ are the step's
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -31,23 +31,25 @@ const PrefixCache::Kept* PrefixCache::find(PrefixNode before, std::span<const st
 
 PrefixCache::Found PrefixCache::find(std::span<const std::int32_t> tokens) {
   const auto size = static_cast<std::size_t>(block_size_);
-  Found found{.blocks = {}, .last = root()};
+  Found found{.blocks = {}, .last = root(), .whole = 0};
   for (; tokens.size() >= size; tokens = tokens.subspan(size)) {
     const Kept* kept = find(found.last, tokens.first(size));
     if (kept == nullptr) break;
+    if (kept->whole && found.whole == std::ssize(found.blocks)) ++found.whole;
     found.blocks.push_back(pool_.share(kept->block));
     found.last = kept->node;
   }
   return found;
 }
 
-PrefixNode PrefixCache::keep(PrefixNode before, std::span<const std::int32_t> tokens, std::int32_t block) {
+PrefixNode PrefixCache::keep(PrefixNode before, std::span<const std::int32_t> tokens, std::int32_t block,
+                             bool whole) {
   if (const Kept* kept = find(before, tokens)) return kept->node;
   const PrefixNode node{hash_(before.key, tokens), ++serials_};
   const auto [place, is_new] = by_key_.try_emplace(node.key);
   // Another of this hash: other tokens, or a prefix that is kept no longer.
   if (!is_new) pool_.unkeep(place->second.block);
-  place->second = {node, before.serial, block, {tokens.begin(), tokens.end()}};
+  place->second = {node, before.serial, block, whole, {tokens.begin(), tokens.end()}};
   key_of_[static_cast<std::size_t>(block)] = node.key;
   pool_.keep(block);
   return node;

@@ -38,14 +38,17 @@ class PrefixCache {
 
   struct Found {
     std::vector<BlockRef> blocks;
-    PrefixNode last;  // of the last of them
+    PrefixNode last;         // of the last of them
+    std::int64_t whole = 0;  // how many of them, from the first on, are whole
   };
   // The blocks of the longest prefix of `tokens` that is kept, in whole blocks.
   Found find(std::span<const std::int32_t> tokens);
 
   // Keeps a block that holds `tokens` [block_size] behind the prefix `before`. Returns its place; that of the
   // block which is kept for these tokens already if there is one.
-  PrefixNode keep(PrefixNode before, std::span<const std::int32_t> tokens, std::int32_t block);
+  //   whole  every layer's page is written; the MTP layer may have rested
+  PrefixNode keep(PrefixNode before, std::span<const std::int32_t> tokens, std::int32_t block,
+                  bool whole = true);
 
   std::size_t size() const { return by_key_.size(); }  // blocks that are kept
 
@@ -54,6 +57,7 @@ class PrefixCache {
     PrefixNode node;
     std::uint64_t before;  // serial
     std::int32_t block;
+    bool whole;
     std::vector<std::int32_t> tokens;
   };
   const Kept* find(PrefixNode before, std::span<const std::int32_t> tokens) const;

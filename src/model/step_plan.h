@@ -26,14 +26,16 @@ struct SequencePlan {
 struct StepPlan {
   enum class Layers : std::uint8_t {
     kModel,  // embedding, all decoder layers, final norm
-    kMtp,    // the MTP layer: token_ids are those one place after the positions
+    kMtp,    // the MTP layer: each token goes with the hidden state of the one before it
   };
 
   Layers layers = Layers::kModel;
   std::vector<SequencePlan> seqs;  // B
-  // kMtp: [T] the row of the step before's hidden states that goes with each token. Those of a kModel step
-  // belong to the same positions; those of a kMtp step chain: row i, which predicts the token after the next,
-  // goes on at the next position with that token.
+  // kMtp: [T] the row of the step before's hidden states that goes with each token, -1 for zeros. Rows of a
+  // kModel step are of the tokens before; rows of a kMtp step chain: the row of the last token goes on with
+  // the token that it predicts. Whether positions count from a sequence's first token, so that an entry of
+  // the cache depends on no later one, or from its second, as the model was trained, is one to its arithmetic
+  // but for rounding: they are relative.
   std::vector<std::int32_t> hidden_rows;
 
   std::int64_t tokens() const;  // T

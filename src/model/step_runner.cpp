@@ -85,8 +85,11 @@ void StepRunner::forward(const StepPlan& plan) {
   const Mat<float> input = mtp_input_.view().row_range(0, T);
   for (std::int64_t t = 0; t < T; ++t) {
     const std::int64_t row = plan.hidden_rows[static_cast<std::size_t>(t)];
-    LATENT8_CHECK(row >= 0 && row < kept_);
-    copy_row(hidden_.view(), row, input, t);
+    LATENT8_CHECK(row >= -1 && row < kept_);
+    if (row < 0)
+      std::ranges::fill(input.row_span(t), 0.0F);
+    else
+      copy_row(hidden_.view(), row, input, t);
   }
   model_.mtp_forward(ctx_, batch_, options_.attention, cache_, scratch_, input, hidden);
 }

@@ -9,6 +9,8 @@
 #include <chrono>
 #include <utility>
 
+#include "server/stats.h"
+
 namespace latent8 {
 namespace {
 
@@ -90,6 +92,16 @@ struct Metrics::Families {
       gauge("npu_radix_match_hit_num", "tokens of prompts that were found in the prefix cache")};
   prometheus::Gauge& prefix_share =
       gauge("npu_prefix_cache_hit_rate", "prompt tokens found in the prefix cache; 1 is all");
+  prometheus::Family<prometheus::Gauge>& drafted = prometheus::BuildGauge()
+                                                       .Name("latent8_draft_tokens")
+                                                       .Help("tokens that the MTP layer guessed, by place")
+                                                       .Register(registry);
+  prometheus::Family<prometheus::Gauge>& accepted = prometheus::BuildGauge()
+                                                        .Name("latent8_accepted_draft_tokens")
+                                                        .Help("of these, those that came")
+                                                        .Register(registry);
+  prometheus::Gauge& tokens_per_step =
+      gauge("latent8_tokens_per_step", "tokens that a step gives an answer, mean so far");
   prometheus::Gauge& steps = gauge("latent8_engine_steps", "steps of the model so far");
   prometheus::Family<prometheus::Gauge>& clipped =
       prometheus::BuildGauge()
@@ -158,6 +170,14 @@ std::string Metrics::text() {
   if (stats.num_blocks > 0)
     families_->cache_usage.Set(1.0 - static_cast<double>(stats.free_blocks) /
                                          static_cast<double>(stats.num_blocks));
+  families_->tokens_per_step.Set(tokens_per_step(stats));
+  for (int i = 0; i < engine_.info().max_speculative_tokens; ++i) {
+    prometheus::Labels labels = families_->labels;
+    labels["position"] = std::to_string(i);
+    const auto place = static_cast<std::size_t>(i);
+    families_->drafted.Add(labels).Set(static_cast<double>(stats.drafted[place]));
+    families_->accepted.Add(labels).Set(static_cast<double>(stats.accepted[place]));
+  }
   for (std::size_t layer = 0; layer < stats.clipped_codes.size(); ++layer) {
     prometheus::Labels labels = families_->labels;
     labels["layer"] = std::to_string(layer);

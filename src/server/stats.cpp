@@ -1,12 +1,34 @@
 // GET /v1/stats: the engine now, for the page and for scripts. /metrics has the same for Prometheus.
 
+#include "server/stats.h"
+
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "latent8/version.h"
 #include "server/reply_parts.h"
 #include "server/service.h"
 
 namespace latent8 {
+
+double tokens_per_step(const EngineStats& stats) {
+  return stats.answer_steps == 0
+             ? 0.0
+             : static_cast<double>(stats.generated_tokens) / static_cast<double>(stats.answer_steps);
+}
+
+nlohmann::ordered_json speculation_json(const Engine& engine) {
+  const EngineStats stats = engine.stats();
+  const auto total = [](const auto& counts) {
+    return std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  };
+  return {{"max_tokens", engine.info().max_speculative_tokens},
+          {"drafted", total(stats.drafted)},
+          {"accepted", total(stats.accepted)},
+          {"drafted_per_position", stats.drafted},
+          {"accepted_per_position", stats.accepted},
+          {"tokens_per_step", tokens_per_step(stats)}};
+}
 
 void engine_stats(const Call& call) {
   Service& service = call.service();
@@ -28,6 +50,7 @@ void engine_stats(const Call& call) {
                                     {"preemptions", stats.preemptions},
                                     {"prefix_query_tokens", stats.prefix_query_tokens},
                                     {"prefix_hit_tokens", stats.prefix_hit_tokens},
+                                    {"speculative", speculation_json(service.frontend().engine())},
                                     {"max_model_len", info.max_model_len}});
 }
 

@@ -35,6 +35,25 @@ class Run(unittest.TestCase):
                 if first not in case["close"]:
                     self.assertEqual(ids, expected)
 
+    def test_drafts_change_no_answer(self):
+        for model in support.FLOAT_MODEL, support.quantized_model():
+            for sampling in ([], ["--temperature", 0.8, "--top-p", 0.9, "--seed", 7]):
+                answers = {flags: support.run_json("run", "--model", model, "--prompt", QUESTION, "--max-tokens", 64, *sampling, *flags)
+                           for flags in (("--speculative", "none"), (), ("--speculative", "mtp", "--num-speculative-tokens", 2))}
+                plain, auto, two = answers.values()
+                self.assertEqual(auto["ids"], plain["ids"])
+                self.assertEqual(two["ids"], plain["ids"])
+                self.assertEqual([a["speculative"]["max_tokens"] for a in (plain, auto, two)], [0, 4, 2])
+                self.assertEqual(plain["speculative"]["drafted"], 0)
+                self.assertGreater(two["speculative"]["accepted"], 0)
+                self.assertGreater(two["speculative"]["tokens_per_step"], 1)
+
+    def test_drafts_need_an_mtp_layer(self):
+        model = support.GOLDEN / "msmodelslim" / "a_mindie_m4_static"
+        refused = support.run("run", "--model", model, "--prompt", QUESTION, "--speculative", "mtp", expect=1)
+        self.assertIn("MTP layer", refused)
+        self.assertEqual(run_json(model, "--max-tokens", 4)["speculative"]["max_tokens"], 0)
+
     def test_the_quantised_model_reasons_and_answers(self):
         answer = run_json(support.quantized_model())
 

@@ -1,4 +1,4 @@
-"""eval: golden logits, the quantised model's decode path, divergences."""
+"""eval: golden logits, the quantised model's decode path, divergences, drafts of the MTP layer."""
 import json
 import subprocess
 import tempfile
@@ -143,6 +143,40 @@ class Divergence(unittest.TestCase):
         self.text.write_text("short")
 
         self.assertIn("1024", support.run("eval", "ppl", "--model", support.FLOAT_MODEL, "--text", self.text, expect=1))
+
+
+class Drafts(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.text = Path(directory.name) / "text.txt"
+        write_text(self.text)
+
+    def acceptance(self, model, *flags):
+        return support.run_json("eval", "mtp", "--model", model, "--text", self.text, "--windows", 1, *flags)
+
+    def test_the_quantised_mtp_layer_guesses_as_often_as_the_float_one(self):
+        exact, quantised = self.acceptance(support.FLOAT_MODEL), self.acceptance(support.quantized_model())
+
+        self.assertEqual([exact["windows"], exact["predictions"]], [1, 896])
+        self.assertGreater(exact["accepted"], 0.4)
+        self.assertLess(abs(exact["accepted"] - quantised["accepted"]), 0.03)
+
+    def test_a_model_without_the_layer_is_refused(self):
+        message = support.run("eval", "mtp", "--model", support.GOLDEN / "msmodelslim" / "a_mindie_m4_static", "--text", self.text, expect=1)
+
+        self.assertIn("MTP layer", message)
+
+    def test_bench_tells_the_speed_with_and_without(self):
+        bench = support.run_json("bench", "mtp", "--model", support.FLOAT_MODEL, "--text", self.text, "--batch", "1,3", "--prompt", 16,
+                                 "--output", 12, "--rounds", 1, "--num-speculative-tokens", 2)
+
+        self.assertEqual([row["batch"] for row in bench["rows"]], [1, 3])
+        for row in bench["rows"]:
+            self.assertAlmostEqual(row["ratio"], row["tok_per_s"] / row["tok_per_s_without"])
+            self.assertEqual(row["speculative"]["max_tokens"], 2)
+            self.assertGreaterEqual(row["speculative"]["drafted"], row["speculative"]["accepted"])
+            self.assertGreater(row["speculative"]["drafted"], 0)
 
 
 if __name__ == "__main__":

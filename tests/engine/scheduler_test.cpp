@@ -304,6 +304,120 @@ TEST(Scheduler, TakesKeptBlocksWhenNoOthersAreFree) {
   EXPECT_EQ(scheduler.schedule()[0].tokens, 48);
 }
 
+SchedulerLimits with_drafts(std::int64_t most, std::int32_t num_blocks = 100) {
+  SchedulerLimits limited = with_prefix_cache(num_blocks);
+  limited.max_drafts = most;
+  return limited;
+}
+
+// Drafts for all that decode, as an MTP layer would make them.
+void draft(const Scheduler& scheduler, std::int64_t count) {
+  for (const auto& seq : scheduler.running()) {
+    if (seq->in_prefill()) continue;
+    seq->tokens.insert(seq->tokens.end(), static_cast<std::size_t>(count), 3);
+    seq->drafts = count;
+  }
+}
+
+TEST(Scheduler, PlansDraftsBehindWhatASequenceHas) {
+  Scheduler scheduler(with_drafts(2));
+  scheduler.add(sequence(1, 10, 20));
+  run(scheduler);
+  draft(scheduler, 2);
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].tokens, 1);
+  EXPECT_EQ(plan[0].drafts, 2);
+  EXPECT_TRUE(plan[0].completes());
+  EXPECT_EQ(plan[0].seq->length(), 11);
+}
+
+TEST(Scheduler, LeavesPromptsHalfOfTheTokensThatDraftsCouldTake) {
+  Scheduler scheduler(with_drafts(4));
+  for (RequestId id = 1; id <= 3; ++id) scheduler.add(sequence(id, 10, 100));
+  run(scheduler);
+  while (scheduler.waiting().size() + scheduler.running().size() < 3 || scheduler.running()[2]->in_prefill())
+    run(scheduler);
+  draft(scheduler, 20);
+  scheduler.add(sequence(4, 200, 5));
+  scheduler.waiting()[0]->tokens.assign(200, 9);
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 4U);
+  EXPECT_EQ(plan[0].drafts + plan[1].drafts + plan[2].drafts, 30);
+  EXPECT_EQ(plan[3].tokens, 31);
+}
+
+// Drafts take only blocks that are left over.
+TEST(Scheduler, DropsDraftsForWhichThereIsNoBlock) {
+  Scheduler scheduler(with_drafts(2, 2));
+  scheduler.add(sequence(1, 15, 10));
+  scheduler.add(sequence(2, 10, 5));
+  scheduler.waiting()[1]->tokens.assign(10, 5);
+  run(scheduler);
+  draft(scheduler, 2);
+
+  const auto plan = scheduler.schedule();
+
+  ASSERT_EQ(plan.size(), 2U);
+  EXPECT_EQ(plan[0].drafts, 0);
+  EXPECT_EQ(plan[1].drafts, 2);
+  EXPECT_EQ(scheduler.preemptions(), 0);
+}
+
+// The MTP layer's entry behind the prefix wants the hidden state of the prefix's last token.
+TEST(Scheduler, ComputesTheLastTokenOfAPrefixAgainForTheMtpLayer) {
+  Scheduler scheduler(with_drafts(1));
+  scheduler.add(sequence(1, 40, 1));
+  scheduler.schedule()[0].seq->mtp_tokens = 41;
+  scheduler.advance();
+  scheduler.remove(1);
+  scheduler.add(sequence(2, 60, 5));
+
+  const Chunk chunk = scheduler.schedule()[0];
+
+  EXPECT_EQ(chunk.seq->cached_tokens, 32);
+  EXPECT_EQ(chunk.seq->num_computed_tokens, 31);
+  EXPECT_EQ(chunk.seq->mtp_tokens, 32);
+  EXPECT_TRUE(chunk.seq->mtp_follows());
+  EXPECT_EQ(chunk.tokens, 29);
+}
+
+TEST(Scheduler, KnowsThatTheMtpLayerRestedWhenAPrefixWasComputed) {
+  Scheduler scheduler(with_drafts(1));
+  scheduler.add(sequence(1, 40, 1));
+  scheduler.schedule()[0].seq->mtp_tokens = 20;
+  scheduler.advance();
+  scheduler.remove(1);
+  scheduler.add(sequence(2, 60, 5));
+
+  const Chunk chunk = scheduler.schedule()[0];
+
+  EXPECT_EQ(chunk.seq->num_computed_tokens, 32);
+  EXPECT_FALSE(chunk.seq->mtp_follows());
+}
+
+TEST(Scheduler, KeepsBlocksOfAcceptedDraftsOnly) {
+  Scheduler scheduler(with_drafts(4));
+  scheduler.add(sequence(1, 14, 40));
+  run(scheduler);
+  draft(scheduler, 4);
+  Sequence& seq = *scheduler.schedule()[0].seq;
+  seq.drafts -= 1;  // the first was right: 16 tokens are computed
+  seq.accepted_drafts = 1;
+  seq.keep_drafts(0);
+  seq.tokens.push_back(2);
+
+  scheduler.advance();
+
+  EXPECT_EQ(seq.num_computed_tokens, 16);
+  EXPECT_EQ(seq.kept_blocks, 1);
+  EXPECT_EQ(seq.remaining(), 1);
+}
+
 void check_invariants(const Scheduler& scheduler, const SchedulerLimits& limits,
                       std::span<const Chunk> plan) {
   std::set<std::int32_t> used;

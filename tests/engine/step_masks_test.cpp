@@ -2,35 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <thread>
+#include <vector>
 
 namespace latent8 {
 namespace {
-
-constexpr std::size_t kWords = 3;
-
-// Leaves one bit; waits for a signal before that, if there is one.
-class OneBit final : public MaskProvider {
- public:
-  explicit OneBit(int bit, std::shared_future<void> signal = {}) : bit_(bit), signal_(std::move(signal)) {}
-  void restrict(std::span<std::uint64_t> bits) noexcept override {
-    ++begun;
-    if (signal_.valid()) signal_.wait();
-    for (std::size_t i = 0; i < bits.size(); ++i)
-      bits[i] &= i == static_cast<std::size_t>(bit_) / 64 ? std::uint64_t{1} << (bit_ % 64) : 0;
-    ++done;
-  }
-  void accept(std::int32_t) noexcept override {}
-  void rollback(std::int64_t) noexcept override {}
-
-  std::atomic<int> begun = 0, done = 0;
-
- private:
-  int bit_;
-  std::shared_future<void> signal_;
-};
 
 bool happens(const std::atomic<int>& counter) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -38,75 +17,80 @@ bool happens(const std::atomic<int>& counter) {
   return counter > 0;
 }
 
-std::vector<std::uint64_t> bits_of(std::span<const std::uint64_t> mask) { return {mask.begin(), mask.end()}; }
+TEST(StepMasks, ComputesEachMaskOnceInEveryStep) {
+  StepMasks masks;
+  for (std::size_t step = 0; step < 200; ++step) {
+    const std::size_t count = 1 + step % 7;
+    std::vector<std::atomic<int>> computed(count);
 
-std::vector<std::uint64_t> only(int bit) {
-  std::vector<std::uint64_t> bits(kWords);
-  bits[static_cast<std::size_t>(bit) / 64] = std::uint64_t{1} << (bit % 64);
-  return bits;
-}
-
-TEST(StepMasks, GivesEachProvidersMaskInEveryStepAndAsksItOnce) {
-  StepMasks masks(kWords);
-  for (int step = 0; step < 200; ++step) {
-    const int count = 1 + step % 7;
-    std::vector<std::unique_ptr<OneBit>> providers;
-    std::vector<MaskProvider*> asked;
-    for (int i = 0; i < count; ++i)
-      asked.push_back(providers.emplace_back(std::make_unique<OneBit>((step + 25 * i) % 192)).get());
-
-    masks.begin(asked);
+    masks.begin(count, [&](std::size_t i) { ++computed[i]; });
     std::thread other([&] {
-      for (int i = count - 1; i >= 0; --i) masks.take(static_cast<std::size_t>(i));
+      for (std::size_t i = count; i-- > 0;) masks.need(i);
     });
-    for (int i = 0; i < count; ++i)
-      EXPECT_EQ(bits_of(masks.take(static_cast<std::size_t>(i))), only((step + 25 * i) % 192));
+    for (std::size_t i = 0; i < count; ++i) {
+      masks.need(i);
+      EXPECT_EQ(computed[i], 1);
+    }
     other.join();
     masks.end();
 
-    for (const auto& provider : providers) EXPECT_EQ(provider->done, 1);
+    for (const std::atomic<int>& times : computed) EXPECT_EQ(times, 1);
   }
 }
 
 TEST(StepMasks, ComputesMasksWhileNobodyAsks) {
-  OneBit first(1), second(2);
-  StepMasks masks(kWords);
+  std::vector<std::atomic<int>> done(2);
+  StepMasks masks;
 
-  masks.begin(std::vector<MaskProvider*>{&first, &second});
+  masks.begin(2, [&](std::size_t i) { ++done[i]; });
 
-  EXPECT_TRUE(happens(first.done));
-  EXPECT_TRUE(happens(second.done));
+  EXPECT_TRUE(happens(done[0]));
+  EXPECT_TRUE(happens(done[1]));
   masks.end();
 }
+
+// A first mask that takes until the signal, and others that take no time.
+struct SlowFirst {
+  std::promise<void> signal;
+  std::shared_future<void> signalled = signal.get_future().share();
+  std::vector<std::atomic<int>> begun = std::vector<std::atomic<int>>(2),
+                                done = std::vector<std::atomic<int>>(2);
+
+  void compute(std::size_t i) {
+    ++begun[i];
+    if (i == 0) signalled.wait();
+    ++done[i];
+  }
+};
 
 TEST(StepMasks, WhoeverNeedsAMaskNextDoesNotWaitForTheOneBefore) {
-  std::promise<void> signal;
-  OneBit slow(1, signal.get_future().share()), quick(2);
-  StepMasks masks(kWords);
+  SlowFirst slow;
+  StepMasks masks;
 
-  masks.begin(std::vector<MaskProvider*>{&slow, &quick});
-  EXPECT_TRUE(happens(slow.begun));
-  EXPECT_EQ(bits_of(masks.take(1)), only(2));
-  EXPECT_EQ(slow.done, 0);
-  signal.set_value();
-  EXPECT_EQ(bits_of(masks.take(0)), only(1));
+  masks.begin(2, [&](std::size_t i) { slow.compute(i); });
+  EXPECT_TRUE(happens(slow.begun[0]));
+  masks.need(1);
+  EXPECT_EQ(slow.done[1], 1);
+  EXPECT_EQ(slow.done[0], 0);
+  slow.signal.set_value();
+  masks.need(0);
+  EXPECT_EQ(slow.done[0], 1);
   masks.end();
 }
 
-TEST(StepMasks, TouchesNoProviderAfterTheEnd) {
-  std::promise<void> signal;
-  OneBit slow(1, signal.get_future().share()), left(2);
-  StepMasks masks(kWords);
+TEST(StepMasks, ComputesNothingAfterTheEnd) {
+  SlowFirst slow;
+  StepMasks masks;
 
-  masks.begin(std::vector<MaskProvider*>{&slow, &left});
-  EXPECT_TRUE(happens(slow.begun));
-  std::thread later([&] { signal.set_value(); });
+  masks.begin(2, [&](std::size_t i) { slow.compute(i); });
+  EXPECT_TRUE(happens(slow.begun[0]));
+  std::thread later([&] { slow.signal.set_value(); });
   masks.end();
 
-  EXPECT_EQ(slow.done, 1);
+  EXPECT_EQ(slow.done[0], 1);
   later.join();
-  const int begun = left.begun;  // the thread may have come to it before the end
-  EXPECT_EQ(left.done, begun);
+  const int begun = slow.begun[1];  // the thread may have come to it before the end
+  EXPECT_EQ(slow.done[1], begun);
 }
 
 }  // namespace

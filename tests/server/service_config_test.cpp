@@ -101,7 +101,6 @@ TEST(ServiceConfig, NamesEveryKeyWithoutEffectAndEveryUnknownOne) {
       parse(plain([](SortedJson& json) { json["ServerConfig"]["colour"] = SortedJson{{"a", 1}}; }));
 
   EXPECT_THAT(config.notes, Contains(AllOf(HasSubstr("NPU"), HasSubstr("npuDeviceIds"))));
-  EXPECT_THAT(config.notes, Contains(AllOf(HasSubstr("drafted"), HasSubstr("plugin_params mtp"))));
   EXPECT_THAT(config.notes, Contains(AllOf(HasSubstr("httpsEnabled"), HasSubstr("tlsCert"))));
   EXPECT_THAT(config.notes, Contains("not known, ignored: ServerConfig.colour"));
   for (const ConfigKey& key : config_keys()) {
@@ -150,6 +149,8 @@ TEST(ServiceConfig, RefusesWrongTypesAndRangesByPath) {
   EXPECT_THAT(refusal_of(kModel + "modelWeightPath", ""), HasSubstr("ModelConfig[0].modelWeightPath"));
   EXPECT_THAT(refusal_of(kModel + "npuMemSize", 0), HasSubstr("-1 or more than 0 expected"));
   EXPECT_THAT(refusal_of(kModel + "plugin_params", "{"), HasSubstr("plugin_params"));
+  EXPECT_THAT(refusal_of(kModel + "plugin_params", R"({"plugin_type":"mtp","num_speculative_tokens":5})"),
+              HasSubstr("num_speculative_tokens from 1 to 4"));
   EXPECT_THAT(refusal_of("/BackendConfig/ScheduleConfig/cacheBlockSize", 100), HasSubstr("a multiple of 16"));
   EXPECT_THAT(refusal_of("/BackendConfig/ScheduleConfig/maxIterTimes", 4000), HasSubstr("at most maxSeqLen"));
   EXPECT_THAT(refusal_of("/BackendConfig/ScheduleConfig/maxPrefillTokens", 1000),
@@ -205,6 +206,39 @@ TEST(ServiceConfig, KeepsWithinTheContextOfTheModel) {
   EXPECT_EQ(config.max_seq_len, 1024);
   EXPECT_EQ(config.max_input_tokens, 1023);
   EXPECT_EQ(config.changes.size(), 1U);
+}
+
+TEST(ServiceConfig, TakesDraftsFromPluginParams) {
+  const auto of = [](const SortedJson& params) {
+    return parse(
+        plain([&](SortedJson& json) { json[SortedJson::json_pointer(kModel + "plugin_params")] = params; }));
+  };
+  const ServiceConfig shipped_one = parse(plain([](SortedJson&) {}));
+  EXPECT_EQ(shipped_one.speculative, Speculative::kMtp);
+  EXPECT_EQ(shipped_one.num_speculative_tokens, 1);
+
+  const ServiceConfig both = of(R"({"plugin_type":"mtp,prefix_cache","num_speculative_tokens":3})");
+  EXPECT_EQ(both.speculative, Speculative::kMtp);
+  EXPECT_EQ(both.num_speculative_tokens, 3);
+  EXPECT_THAT(both.notes, Contains(HasSubstr("plugin_params prefix_cache")));
+
+  EXPECT_EQ(of(SortedJson{{"plugin_type", "mtp"}, {"num_speculative_tokens", "2"}}).num_speculative_tokens,
+            2);
+  EXPECT_EQ(of(R"({"plugin_type":"splitfuse"})").speculative, Speculative::kAuto);
+  EXPECT_EQ(of("").speculative, Speculative::kAuto);
+}
+
+TEST(ServiceConfig, NeedsAnMtpLayerForDrafts) {
+  ServiceConfig config = parse(plain([](SortedJson&) {}));
+  fit_drafts_to_model(config, /*has_mtp=*/true, /*adapt=*/false);
+  EXPECT_EQ(config.num_speculative_tokens, 1);
+
+  EXPECT_THROW(fit_drafts_to_model(config, /*has_mtp=*/false, /*adapt=*/false), Error);
+  fit_drafts_to_model(config, /*has_mtp=*/false, /*adapt=*/true);
+
+  EXPECT_EQ(config.speculative, Speculative::kAuto);
+  EXPECT_EQ(config.num_speculative_tokens, 0);
+  EXPECT_THAT(config.changes, Contains(HasSubstr("plugin_params")));
 }
 
 TEST(ServiceConfig, IsDescribedKeyByKeyInTheDocuments) {

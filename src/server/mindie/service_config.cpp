@@ -147,8 +147,21 @@ void check_services(const ConfigTree& tree, Unavailable& unavailable) {
                    "a server without a model answers nothing");
 }
 
+// The drafts of a step that plugin_params ask for, as a number or as its text.
+void read_drafts(ConfigTree& tree, const std::string& path, const SortedJson& params, ServiceConfig& out) {
+  const auto given = params.find("num_speculative_tokens");
+  const SortedJson number =
+      given == params.end() ? SortedJson(1)
+      : given->is_string() ? SortedJson::parse(given->get<std::string>(), nullptr, /*allow_exceptions=*/false)
+                           : *given;
+  if (!number.is_number_integer() || number < 1 || number > kMaxSpeculativeTokens)
+    return tree.refuse(path, fmt::format("num_speculative_tokens from 1 to {}", kMaxSpeculativeTokens));
+  out.speculative = Speculative::kMtp;
+  out.num_speculative_tokens = number.get<int>();
+}
+
 // plugin_params: what it names changes speed, not answers.
-void check_plugins(ConfigTree& tree) {
+void read_plugins(ConfigTree& tree, ServiceConfig& out) {
   const std::string path = kModelPath + "plugin_params";
   const SortedJson* given = tree.find(path);
   if (given == nullptr || *given == "") return;
@@ -163,9 +176,9 @@ void check_plugins(ConfigTree& tree) {
     const std::string type = types.substr(0, end);
     types.erase(0, end + 1);
     if (type == "mtp")
-      tree.no_effect("tokens are not drafted yet; the answers are the same without", "plugin_params mtp");
+      read_drafts(tree, path, params, out);
     else if (type == "la" || type == "memory_decoding")
-      tree.no_effect("tokens are not drafted; the answers are the same without", "plugin_params " + type);
+      tree.no_effect("only mtp drafts tokens; the answers are the same without", "plugin_params " + type);
     else if (type == "prefix_cache")
       tree.no_effect("it is there unless --no-prefix-cache says otherwise", "plugin_params " + type);
     else if (type == "splitfuse")
@@ -226,8 +239,8 @@ ServiceConfig parse_service_config(std::string_view text, const fs::path& file, 
   check_rules(tree);
   check_parallel(tree, unavailable);
   check_services(tree, unavailable);
-  check_plugins(tree);
   ServiceConfig out;
+  read_plugins(tree, out);
   std::vector<std::string> problems = add_listeners(tree, base, out);
   problems.insert(problems.begin(), tree.problems().begin(), tree.problems().end());
 
@@ -241,6 +254,20 @@ ServiceConfig parse_service_config(std::string_view text, const fs::path& file, 
   out.changes = unavailable.changes();
   out.notes = notes_of(tree, tree.boolean("ServerConfig.httpsEnabled", true));
   return out;
+}
+
+void fit_drafts_to_model(ServiceConfig& config, bool has_mtp, bool adapt) {
+  if (config.speculative != Speculative::kMtp || has_mtp) return;
+  const std::string path = kModelPath + "plugin_params";
+  if (!adapt)
+    throw_error(ErrorCode::kInvalidArgument,
+                "'{}': a checkpoint with an MTP layer expected by plugin_type mtp, got one without; change "
+                "either, or start with --adapt",
+                path);
+  config.changes.push_back(
+      fmt::format("'{}': no drafts instead of mtp (the checkpoint has no MTP layer)", path));
+  config.speculative = Speculative::kAuto;
+  config.num_speculative_tokens = 0;
 }
 
 void fit_to_model(ServiceConfig& config, const ContextLimit& limit, bool adapt) {

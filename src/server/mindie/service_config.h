@@ -21,6 +21,8 @@ struct ServiceConfig {
   std::filesystem::path model;
   std::string model_name;
   bool enable_nz = true;
+  Speculative speculative = Speculative::kAuto;  // kMtp where plugin_params say so
+  int num_speculative_tokens = 0;                // as they say
   std::int64_t max_seq_len = 0, max_input_tokens = 0, max_output_tokens = 0;
   Truncation truncation = Truncation::kRefuse;
   std::int64_t block_size = 128, max_batch_size = 0, max_n = 0;
@@ -44,6 +46,8 @@ struct ServiceConfig {
 ServiceConfig read_service_config(const std::filesystem::path& file, bool adapt);
 // What the model adds: maxSeqLen within its context. Throws: Error{kInvalidArgument}, or changes it.
 void fit_to_model(ServiceConfig& config, const ContextLimit& limit, bool adapt);
+// Likewise plugin_type mtp, which needs an MTP layer.
+void fit_drafts_to_model(ServiceConfig& config, bool has_mtp, bool adapt);
 ServiceConfig parse_service_config(std::string_view text, const std::filesystem::path& file, bool adapt);
 
 }  // namespace latent8
