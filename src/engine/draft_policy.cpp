@@ -6,9 +6,10 @@ namespace latent8 {
 namespace {
 
 constexpr std::int64_t kTryEvery = 64;      // choices; a wrong one costs half a step or less
-constexpr std::int64_t kBeforeRest = 32;    // steps without drafts: a sequence that is behind stays so
+constexpr std::int64_t kBeforeRest = 8;     // steps without drafts: a sequence that is behind stays so
 constexpr std::int64_t kRestFor = 4096;     // steps, after which drafts are measured anew
 constexpr double kShareOfFollowing = 0.01;  // of a step's time, that the MTP layer may take for nothing
+constexpr double kNear = 1.25;              // numbers of tokens that tell of each other
 constexpr double kLikely = 0.7;             // how often a draft comes, before any has
 
 }  // namespace
@@ -19,10 +20,22 @@ double DraftPolicy::Times::least() const {
 }
 
 // Beyond 32 tokens neighbouring numbers share a place: steps of one and the other take nearly the same time.
-std::int64_t DraftPolicy::shape(std::int64_t tokens) {
+void DraftPolicy::TimesByShape::add(std::int64_t tokens, double time_s) {
   std::int64_t width = 1;
   while (tokens / width > 32) width *= 2;
-  return tokens / width * width;
+  times_[tokens / width * width].add(time_s);
+}
+
+double DraftPolicy::TimesByShape::least(std::int64_t tokens) const {
+  double nearest = kNear, time_s = 0.0;
+  for (const auto& [measured, times] : times_) {
+    const double larger = static_cast<double>(measured) / static_cast<double>(tokens);
+    const double apart = std::max(larger, 1.0 / larger);
+    if (!times.known() || apart > nearest) continue;
+    nearest = apart;
+    time_s = times.least() / std::max(larger, 1.0);
+  }
+  return time_s;
 }
 
 void DraftPolicy::observe_drafts(const PerPlace& drafted, const PerPlace& accepted) {
@@ -46,12 +59,10 @@ double DraftPolicy::tokens_expected(std::int64_t sequences, std::int64_t followe
 }
 
 double DraftPolicy::time_of(std::int64_t sequences, std::int64_t followed, std::int64_t drafts) const {
-  const auto step = steps_.find(shape(sequences + followed * drafts));
-  const auto drafting = drafting_.find({shape(followed), drafts});
-  if (step == steps_.end() || !step->second.known()) return 0.0;
-  if (drafts == 0) return step->second.least();  // as if it rested
-  if (drafting == drafting_.end() || !drafting->second.known()) return 0.0;
-  return step->second.least() + drafting->second.least();
+  const double step_s = steps_.least(sequences + followed * drafts);
+  if (drafts == 0) return step_s;  // as if it rested
+  const double drafting_s = drafting_[static_cast<std::size_t>(drafts)].least(followed);
+  return step_s > 0.0 && drafting_s > 0.0 ? step_s + drafting_s : 0.0;
 }
 
 // Climbs as long as one more is better, or not known.
@@ -68,9 +79,7 @@ std::int64_t DraftPolicy::best(std::int64_t sequences, std::int64_t followed) co
 }
 
 bool DraftPolicy::may_rest(std::int64_t sequences, std::int64_t followed) const {
-  const auto drafting = drafting_.find({shape(followed), 0});
-  return drafting != drafting_.end() && drafting->second.known() &&
-         drafting->second.least() > kShareOfFollowing * time_of(sequences, followed, 0);
+  return drafting_[0].least(followed) > kShareOfFollowing * time_of(sequences, followed, 0);
 }
 
 // Every number up to one more than the best in turn: each time of old may have become wrong.
@@ -92,7 +101,7 @@ DraftPolicy::Choice DraftPolicy::choose(std::int64_t sequences, std::int64_t fol
     return {.drafts = tries ? other_than(drafts) : drafts};
   }
   if (++pauses_ > kRestFor) {
-    drafting_.clear();
+    for (TimesByShape& times : drafting_) times.clear();
     pauses_ = 0;
     return {};
   }

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <map>
-#include <utility>
 
 #include "latent8/engine.h"
 
@@ -30,10 +29,10 @@ class DraftPolicy {
   Choice choose(std::int64_t sequences, std::int64_t followed);
 
   // A step of `tokens` tokens, none of a prompt, took time_s.
-  void observe_step(std::int64_t tokens, double time_s) { steps_[shape(tokens)].add(time_s); }
+  void observe_step(std::int64_t tokens, double time_s) { steps_.add(tokens, time_s); }
   // The MTP layer took time_s for `drafts` drafts of each of `followed` sequences that decode.
   void observe_drafting(std::int64_t followed, std::int64_t drafts, double time_s) {
-    drafting_[{shape(followed), drafts}].add(time_s);
+    drafting_[static_cast<std::size_t>(drafts)].add(followed, time_s);
   }
   // Drafts of a step by their place, and those of them that came.
   void observe_drafts(const PerPlace& drafted, const PerPlace& accepted);
@@ -51,7 +50,19 @@ class DraftPolicy {
     std::int64_t count_ = 0;
   };
 
-  static std::int64_t shape(std::int64_t tokens);
+  // By the number of tokens.
+  class TimesByShape {
+   public:
+    void add(std::int64_t tokens, double time_s);
+    // 0: not known. A number that was not measured takes the time of the nearest one that was, if that is
+    // near, and a part of it if that is larger: who hopes too much tries, and then knows.
+    double least(std::int64_t tokens) const;
+    void clear() { times_.clear(); }
+
+   private:
+    std::map<std::int64_t, Times> times_;
+  };
+
   double tokens_expected(std::int64_t sequences, std::int64_t followed, std::int64_t drafts) const;
   // 0: not known.
   double time_of(std::int64_t sequences, std::int64_t followed, std::int64_t drafts) const;
@@ -62,10 +73,10 @@ class DraftPolicy {
   std::int64_t most_;
   bool fixed_;
   std::int64_t choices_ = 0;
-  std::int64_t tried_ = 0;               // the number that was tried last
-  std::int64_t pauses_ = 0;              // choices without drafts since the last with some
-  std::map<std::int64_t, Times> steps_;  // by shape
-  std::map<std::pair<std::int64_t, std::int64_t>, Times> drafting_;   // by shape and drafts
+  std::int64_t tried_ = 0;   // the number that was tried last
+  std::int64_t pauses_ = 0;  // choices without drafts since the last with some
+  TimesByShape steps_;
+  std::array<TimesByShape, kMaxSpeculativeTokens + 1> drafting_;      // by drafts
   std::array<double, kMaxSpeculativeTokens> drafted_{}, accepted_{};  // late ones count more
 };
 

@@ -12,6 +12,7 @@ namespace {
 struct Machine {
   std::function<double(std::int64_t tokens)> step_s;
   double follow_s = 0.0, draft_s = 0.0;  // of the layer at all, and for each draft of a sequence
+  double layer = 0.0;                    // likewise, for every draft and once more: a part of the step's time
   double come = 0.9;                     // of the first; of the next its square, ...
 };
 
@@ -40,7 +41,9 @@ Ran run(DraftPolicy& policy, const Machine& machine, std::int64_t sequences, int
     policy.observe_step(sequences * (1 + choice.drafts), step_s);
     choice = policy.choose(sequences, sequences);
     const double mtp_s =
-        choice.rests ? 0.0 : machine.follow_s + machine.draft_s * static_cast<double>(choice.drafts);
+        choice.rests ? 0.0
+                     : machine.follow_s + machine.draft_s * static_cast<double>(choice.drafts) +
+                           machine.layer * machine.step_s(sequences) * static_cast<double>(1 + choice.drafts);
     if (!choice.rests) policy.observe_drafting(sequences, choice.drafts, mtp_s);
     time_s += step_s + mtp_s;
   }
@@ -72,6 +75,17 @@ TEST(DraftPolicy, DraftsNoneWhereEveryTokenTakesItsTime) {
   EXPECT_EQ(ran.last.drafts, 0);
   EXPECT_TRUE(ran.last.rests);
   EXPECT_LT(ran.relative_time, 1.02);
+}
+
+// Sequences end one after the other: numbers that a batch only passes through are not measured each.
+TEST(DraftPolicy, DraftsNoneForABatchThatShrinks) {
+  DraftPolicy policy(4, false);
+  const Machine computes{.step_s = [](std::int64_t tokens) { return 0.01 * static_cast<double>(tokens); },
+                         .layer = 0.15};
+  double relative = run(policy, computes, 32, 200).relative_time * 200;
+  for (std::int64_t sequences = 31; sequences > 0; --sequences)
+    relative += run(policy, computes, sequences, 20).relative_time * 20;
+  EXPECT_LT(relative / (200 + 31 * 20), 1.05);
 }
 
 TEST(DraftPolicy, ChoosesByTheBatch) {
