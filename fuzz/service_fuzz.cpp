@@ -21,9 +21,11 @@ void read_config(std::string_view text, bool adapt) {
   LATENT8_CHECK(adapt || config.changes.empty());
   LATENT8_CHECK(!config.model_name.empty() && config.block_size % 16 == 0 && config.max_n >= 1);
   LATENT8_CHECK(config.max_input_tokens < config.max_seq_len && config.cache_bytes >= 0);
-  constexpr std::int64_t kContext = 4096;
-  fit_to_model(config, kContext, adapt);
-  LATENT8_CHECK(config.max_seq_len <= kContext && config.max_input_tokens < kContext);
+  const ContextLimit limit{.tokens = 4096, .reason = "max_position_embeddings of the model"};
+  fit_to_model(config, limit, adapt);
+  fit_drafts_to_model(config, /*has_mtp=*/false, adapt);
+  LATENT8_CHECK(config.max_seq_len <= limit.tokens && config.max_input_tokens < limit.tokens);
+  LATENT8_CHECK(config.speculative != Speculative::kMtp);
 }
 
 }  // namespace
