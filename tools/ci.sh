@@ -94,10 +94,10 @@ step "gates, unit, e2e" tests release -E '^gate\.(format|floors|length|docs)$'  
 
 choose_leak_check
 step "build asan ubsan" build dev -- unit_tests fuzz_targets || finish
-# Long prompts and models on every table run the same code for minutes more (the kernels' own tests are on all tables), and so
-# does every quantisation of the trained model: small models pass through the whole quantiser in WrittenConfig and
-# QuantizeFamily, the trained one in a run of each kind. The rest: make test-long.
-step "unit asan ubsan" tests dev -L unit -E "LongContexts|EveryKernelTable|$whole_quantisations"
+# Long prompts, those of the trained model, and models on every table run the same code for minutes more (the kernels' own
+# tests are on all tables). So does every quantisation of the trained model: small models pass through the whole quantiser in
+# WrittenConfig and QuantizeFamily, the trained one in a run of each kind. The rest: make test-long.
+step "unit asan ubsan" tests dev -L unit -E "LongContexts|EveryKernelTable|TrainedModel|$whole_quantisations"
 step "quantise asan ubsan" tests dev -R "$sanitized_quantisations"
 step "fuzz" tools/fuzz.sh "$FUZZ_SECONDS"
 
