@@ -5,11 +5,11 @@
 
 namespace latent8 {
 
-std::int64_t Drafter::run(std::span<const Chunk> chunks, std::int64_t most) {
+void Drafter::run(std::span<const Chunk> chunks, std::int64_t most) {
   plan_ = {.layers = StepPlan::Layers::kMtp, .seqs = {}, .hidden_rows = {}};
   drafted_.clear();
   std::vector<std::pair<Sequence*, std::int64_t>> followed;  // and what its mtp_tokens will be
-  std::int64_t row = 0, tokens = 0;
+  std::int64_t row = 0;
   for (const Chunk& chunk : chunks) {
     const std::size_t planned = plan_.seqs.size();
     follow(chunk, row, most);
@@ -21,11 +21,9 @@ std::int64_t Drafter::run(std::span<const Chunk> chunks, std::int64_t most) {
     std::vector<LogitsRow> rows;
     for (Sequence* seq : drafted_) rows.push_back({seq, seq->length() + seq->drafts, LogitsRow::Use::kDraft});
     chooser_.run(runner_, plan_, std::move(rows));
-    tokens += plan_.tokens();
     for (const auto& [seq, mtp_tokens] : std::exchange(followed, {})) seq->mtp_tokens = mtp_tokens;
     chain(most);
   }
-  return tokens;
 }
 
 // Plans the entries that a chunk's hidden states, from first_row on, have made possible.

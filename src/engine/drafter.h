@@ -26,8 +26,7 @@ class Drafter {
   }
   // Comes after a model step that kept hidden_rows() of each chunk, when its tokens have been chosen, before
   // the scheduler advances. Sequences that go on get up to `most` drafts; 0: the layer only follows.
-  // Returns the tokens that the layer computed.
-  std::int64_t run(std::span<const Chunk> chunks, std::int64_t most);
+  void run(std::span<const Chunk> chunks, std::int64_t most);
 
  private:
   void follow(const Chunk& chunk, std::int64_t first_row, std::int64_t most);

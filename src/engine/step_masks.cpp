@@ -18,8 +18,8 @@ void StepMasks::begin(std::size_t count, Compute compute) {
   if (count == 0) return;
   start_thread();
   while (jobs_.size() < count) jobs_.push_back(std::make_unique<Job>());
+  compute_ = std::move(compute);  // first: the thread may still hold a place of the step before
   for (std::size_t i = 0; i < count; ++i) jobs_[i]->store(State::kWaiting, std::memory_order_release);
-  compute_ = std::move(compute);
   {
     const std::lock_guard lock(mutex_);
     next_ = 0;
@@ -29,7 +29,7 @@ void StepMasks::begin(std::size_t count, Compute compute) {
 }
 
 void StepMasks::need(std::size_t i) noexcept {
-  if (!run(i)) jobs_[i]->wait(State::kRunning, std::memory_order_acquire);
+  if (!run(*jobs_[i], i)) jobs_[i]->wait(State::kRunning, std::memory_order_acquire);
 }
 
 void StepMasks::end() noexcept {
@@ -47,12 +47,12 @@ void StepMasks::end() noexcept {
 }
 
 // false if somebody else has begun it.
-bool StepMasks::run(std::size_t i) noexcept {
+bool StepMasks::run(Job& job, std::size_t i) noexcept {
   State expected = State::kWaiting;
-  if (!jobs_[i]->compare_exchange_strong(expected, State::kRunning)) return false;
+  if (!job.compare_exchange_strong(expected, State::kRunning)) return false;
   compute_(i);
-  jobs_[i]->store(State::kDone, std::memory_order_release);
-  jobs_[i]->notify_all();
+  job.store(State::kDone, std::memory_order_release);
+  job.notify_all();
   return true;
 }
 
@@ -70,8 +70,9 @@ void StepMasks::work() {
     wake_.wait(lock, [this] { return stop_ || next_ < count_; });
     if (stop_) return;
     const std::size_t i = next_++;
+    Job& job = *jobs_[i];
     lock.unlock();
-    run(i);
+    run(job, i);
     lock.lock();
   }
 }

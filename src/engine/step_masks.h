@@ -36,7 +36,7 @@ class StepMasks {
   enum class State : std::uint8_t { kWaiting, kRunning, kDone };
   using Job = std::atomic<State>;
 
-  bool run(std::size_t i) noexcept;
+  bool run(Job& job, std::size_t i) noexcept;
   void start_thread();
   void work();
 

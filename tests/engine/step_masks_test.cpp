@@ -38,6 +38,18 @@ TEST(StepMasks, ComputesEachMaskOnceInEveryStep) {
   }
 }
 
+// The thread comes to a place that it took when the step is over, and another has begun.
+TEST(StepMasks, ComputesMasksOfTheStepThatIsUnderWay) {
+  StepMasks masks;
+  std::atomic<int> now = 0, wrong = 0;
+  for (int step = 1; step <= 5000; ++step) {
+    now = step;
+    masks.begin(1 + static_cast<std::size_t>(step % 97), [&, step](std::size_t) { wrong += now != step; });
+    masks.end();
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST(StepMasks, ComputesMasksWhileNobodyAsks) {
   std::vector<std::atomic<int>> done(2);
   StepMasks masks;
