@@ -62,7 +62,6 @@ BatchRow measure(const std::shared_ptr<const DeepseekModel>& model, const MtpBen
   options.max_num_seqs = batch;
   options.max_model_len = f.prompt + f.output + 1;
   options.prefix_cache = false;
-  if (options.speculative == Speculative::kNone) options.speculative = Speculative::kAuto;
   EngineOptions none = options;
   none.speculative = Speculative::kNone;
   none.num_speculative_tokens = 0;
@@ -97,14 +96,14 @@ Json to_json(const BatchRow& row) {
 }
 
 void run_bench(const MtpBenchFlags& f) {
+  if (f.model.speculative == "none")
+    throw_error(ErrorCode::kInvalidArgument,
+                "--speculative: auto or mtp expected, got none, which is measured beside it anyway");
   const auto checkpoint = open_checkpoint(f.model);
+  need_mtp(*checkpoint);
   const std::vector<std::int32_t> ids = Tokenizer::load(f.model.model).encode(read_text_file(f.text));
   if (ids.empty()) throw_error(ErrorCode::kInvalidArgument, "--text '{}': some text expected", f.text);
-  const auto model = std::make_shared<const DeepseekModel>(load_weights(
-      checkpoint, {.threads = f.model.threads, .ignore_unread_tensors = f.model.ignore_unread_tensors}));
-  if (!model->has_mtp())
-    throw_error(ErrorCode::kInvalidArgument, "--model '{}': a checkpoint with an MTP layer expected",
-                f.model.model);
+  const auto model = load_model(f.model, checkpoint);
   Json rows = Json::array();
   if (!f.json)
     print_result(fmt::format("{}, {}\n{:>6}{:>16}{:>16}{:>8}{:>16}\n", cpu_name(), kernels().name, "batch",

@@ -67,11 +67,7 @@ Frontend make_frontend(const ServeBenchFlags& f) {
   BenchModelFlags model = f.model;
   if (model.vocab == 0)
     model.vocab = tokenizer.vocab_size();  // random logits would choose tokens without text
-  EngineOptions options;
-  options.threads = model.checkpoint.threads;
-  const EngineOptions flags = engine_options(f.model.checkpoint);
-  options.speculative = flags.speculative;
-  options.num_speculative_tokens = flags.num_speculative_tokens;
+  EngineOptions options = engine_options(model.checkpoint);
   options.max_num_seqs = std::max(f.load.clients, f.streams + 1);
   options.max_num_batched_tokens = f.max_num_batched_tokens;
   options.max_stream_gap_s = f.max_stream_gap_ms / 1e3;

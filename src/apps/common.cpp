@@ -203,6 +203,12 @@ std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags) {
   return checkpoint;
 }
 
+void need_mtp(const Checkpoint& checkpoint) {
+  if (!has_mtp(checkpoint))
+    throw_error(ErrorCode::kInvalidArgument, "--model '{}': a checkpoint with an MTP layer expected",
+                checkpoint.dir().string());
+}
+
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint) {
   const ModelOptions options = model_options(flags);

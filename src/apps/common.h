@@ -52,6 +52,8 @@ bool has_int8_cache(const Checkpoint& checkpoint);
 // Throws: Error{kInvalidArgument} if enable_nz is explicitly false (--enable-nz, or the file of --atb-config)
 // and the checkpoint has int8 layers; and what Checkpoint::open() throws.
 std::shared_ptr<const Checkpoint> open_checkpoint(const ModelFlags& flags);
+// Throws: Error{kInvalidArgument} for a checkpoint without an MTP layer.
+void need_mtp(const Checkpoint& checkpoint);
 // Throws: as load_weights().
 std::shared_ptr<const DeepseekModel> load_model(const ModelFlags& flags,
                                                 std::shared_ptr<const Checkpoint> checkpoint);

@@ -188,6 +188,15 @@ void run_text(const TextFlags& flags, const std::string& task) {
       flags.json);
 }
 
+void add_text_flags(CLI::App& app, TextFlags& flags) {
+  app.add_option("--text", flags.text, "UTF-8 text file")->required()->type_name("FILE");
+  app.add_option("--windows", flags.windows, "only the first N windows; 0: all")
+      ->check(at_least(0))
+      ->capture_default_str();
+  add_path_flag(app, flags.path);
+  add_json_flag(app, flags.json);
+}
+
 void add_text_command(CLI::App& eval, const char* name, const char* help, bool needs_reference) {
   const auto flags = std::make_shared<TextFlags>();
   CLI::App* app = eval.add_subcommand(name, help);
@@ -196,12 +205,7 @@ void add_text_command(CLI::App& eval, const char* name, const char* help, bool n
                   "float checkpoint to compare with; runs in float by prefill")
       ->required(needs_reference)
       ->type_name("DIR");
-  app->add_option("--text", flags->text, "UTF-8 text file")->required()->type_name("FILE");
-  app->add_option("--windows", flags->windows, "only the first N windows; 0: all")
-      ->check(at_least(0))
-      ->capture_default_str();
-  add_path_flag(*app, flags->path);
-  add_json_flag(*app, flags->json);
+  add_text_flags(*app, *flags);
   app->footer(
       fmt::format("The text is cut into windows of {} tokens without BOS; the first {} of each are context "
                   "and not scored.\n"
@@ -223,11 +227,9 @@ OrderedJson to_json(const DraftAcceptance& d) {
 
 void run_mtp(const TextFlags& flags) {
   const auto checkpoint = open_checkpoint(flags.model);
+  need_mtp(*checkpoint);
   const auto windows = read_windows(flags);
   const auto model = load_model(flags.model, checkpoint);
-  if (!model->has_mtp())
-    throw_error(ErrorCode::kInvalidArgument, "--model '{}': a checkpoint with an MTP layer expected",
-                flags.model.model);
   ThreadPool pool(flags.model.threads);
   OpContext ctx(pool);
   Progress progress("eval mtp");
@@ -241,12 +243,7 @@ void add_mtp(CLI::App& eval) {
   const auto flags = std::make_shared<TextFlags>();
   CLI::App* app = eval.add_subcommand("mtp", "how often the MTP layer guesses the model's next token");
   add_model_flags(*app, flags->model);
-  app->add_option("--text", flags->text, "UTF-8 text file")->required()->type_name("FILE");
-  app->add_option("--windows", flags->windows, "only the first N windows; 0: all")
-      ->check(at_least(0))
-      ->capture_default_str();
-  add_path_flag(*app, flags->path);
-  add_json_flag(*app, flags->json);
+  add_text_flags(*app, *flags);
   app->footer(
       "The text is cut as for eval kld. accepted: the share of tokens where the layer's likeliest token is\n"
       "the model's, as a greedy draft must be; mtp_top1 and model_top1: where theirs is the text's.\n\n"

@@ -167,6 +167,11 @@ class Drafts(unittest.TestCase):
 
         self.assertIn("MTP layer", message)
 
+    def test_bench_measures_without_drafts_anyway(self):
+        message = support.run("bench", "mtp", "--model", support.FLOAT_MODEL, "--text", self.text, "--speculative", "none", expect=1)
+
+        self.assertIn("auto or mtp expected, got none", message)
+
     def test_bench_tells_the_speed_with_and_without(self):
         bench = support.run_json("bench", "mtp", "--model", support.FLOAT_MODEL, "--text", self.text, "--batch", "1,3", "--prompt", 16,
                                  "--output", 12, "--rounds", 1, "--num-speculative-tokens", 2)
