@@ -65,7 +65,7 @@ Checkpoint checkpoint_of(const TempDir& dir, const std::vector<Tensor>& tensors,
   return Checkpoint::open(dir.path());
 }
 
-std::vector<Tensor> with(Tensor replacement) {
+std::vector<Tensor> with_tensor(Tensor replacement) {
   std::vector<Tensor> tensors = reference_form();
   for (Tensor& tensor : tensors)
     if (tensor.name == replacement.name) tensor = replacement;
@@ -130,36 +130,39 @@ TEST(FaTensors, AnyListedTensorMakesTheLayerInt8) {
 
 TEST(FaTensors, ValuesThatAreNotFiniteAndPositiveAreRefused) {
   for (const float bad : {NAN, INFINITY, -INFINITY, 0.0F, -0.0F, -0.5F}) {
-    EXPECT_THAT(refusal(with({"fa_q.scale", DType::kBf16, {2, 1}, {0.5F, bad}})), HasSubstr("fa_q.scale"))
+    EXPECT_THAT(refusal(with_tensor({"fa_q.scale", DType::kBf16, {2, 1}, {0.5F, bad}})),
+                HasSubstr("fa_q.scale"))
         << bad;
-    EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF32, {1, 1}, {bad}})), HasSubstr("fa_k.scale")) << bad;
+    EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF32, {1, 1}, {bad}})), HasSubstr("fa_k.scale"))
+        << bad;
   }
 }
 
 TEST(FaTensors, RowsThatAreNotConstantAreRefused) {
-  EXPECT_THAT(refusal(with({"fa_q.scale", DType::kF16, {2, 2}, {.5F, .5F, .5F, .25F}})),
+  EXPECT_THAT(refusal(with_tensor({"fa_q.scale", DType::kF16, {2, 2}, {.5F, .5F, .5F, .25F}})),
               HasSubstr("one value per row expected, got 0.5 and 0.25 in row 1"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF16, {2, 1}, {.5F, .25F}})),
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF16, {2, 1}, {.5F, .25F}})),
               HasSubstr("one value for the layer expected, got 0.5 and 0.25"));
 }
 
 TEST(FaTensors, OtherShapesAndTypesAreRefused) {
-  EXPECT_THAT(refusal(with({"fa_q.scale", DType::kF32, {3}, {1, 2, 3}})),
+  EXPECT_THAT(refusal(with_tensor({"fa_q.scale", DType::kF32, {3}, {1, 2, 3}})),
               HasSubstr("2 rows (num_attention_heads)"));
-  EXPECT_THAT(refusal(with({"fa_q.scale", DType::kF32, {1, 2}, {1, 1}})), HasSubstr("got 1"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF32, {3}, {1, 1, 1}})),
+  EXPECT_THAT(refusal(with_tensor({"fa_q.scale", DType::kF32, {1, 2}, {1, 1}})), HasSubstr("got 1"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF32, {3}, {1, 1, 1}})),
               HasSubstr("1 or 2 rows expected, got 3"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF32, {}, {1}})), HasSubstr("got []"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF32, {1, 1, 1}, {1}})), HasSubstr("got [1, 1, 1]"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kF32, {0}, {}})), HasSubstr("got [0]"));
-  EXPECT_THAT(refusal(with({"fa_k.scale", DType::kI8, {1, 1}, {1}})),
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF32, {}, {1}})), HasSubstr("got []"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF32, {1, 1, 1}, {1}})), HasSubstr("got [1, 1, 1]"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kF32, {0}, {}})), HasSubstr("got [0]"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.scale", DType::kI8, {1, 1}, {1}})),
               HasSubstr("BF16, F16 or F32 expected, got I8"));
 }
 
 TEST(FaTensors, AnOffsetThatIsNotZeroIsRefused) {
-  EXPECT_THAT(refusal(with({"fa_q.offset", DType::kI8, {2, 1}, {0, 3}})), HasSubstr("0 expected"));
-  EXPECT_THAT(refusal(with({"fa_k.offset", DType::kF16, {1, 1}, {-1}})), HasSubstr("fa_k.offset"));
-  EXPECT_THAT(refusal(with({"fa_k.offset", DType::kI64, {1}, {0}})), HasSubstr("I8 expected, got I64"));
+  EXPECT_THAT(refusal(with_tensor({"fa_q.offset", DType::kI8, {2, 1}, {0, 3}})), HasSubstr("0 expected"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.offset", DType::kF16, {1, 1}, {-1}})), HasSubstr("fa_k.offset"));
+  EXPECT_THAT(refusal(with_tensor({"fa_k.offset", DType::kI64, {1}, {0}})),
+              HasSubstr("I8 expected, got I64"));
 }
 
 TEST(FaTensors, ScalesThatAreAllOneAreRefusedUnlessAccepted) {
@@ -175,7 +178,7 @@ TEST(FaTensors, ScalesThatAreAllOneAreRefusedUnlessAccepted) {
 TEST(FaTensors, OneUnitScaleAmongOthersIsFine) {
   const TempDir dir;
   const auto scales =
-      read_fa_scales(checkpoint_of(dir, with({"fa_k.scale", DType::kF32, {1, 1}, {1}})), 1, kHeads);
+      read_fa_scales(checkpoint_of(dir, with_tensor({"fa_k.scale", DType::kF32, {1, 1}, {1}})), 1, kHeads);
 
   EXPECT_EQ(scales->k, 1.0F);
 }

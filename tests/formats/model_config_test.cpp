@@ -3,59 +3,16 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "formats/published_configs.h"
 #include "support/errors.h"
 #include "support/temp_dir.h"
 
 namespace latent8 {
 namespace {
 
-using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// The sizes of DeepSeek-R1 (its config.json on Hugging Face).
-json r1() {
-  return json::parse(R"({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"],
-    "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432, "moe_intermediate_size": 2048,
-    "num_hidden_layers": 61, "num_nextn_predict_layers": 1, "num_attention_heads": 128, "num_key_value_heads": 128,
-    "n_shared_experts": 1, "n_routed_experts": 256, "routed_scaling_factor": 2.5, "kv_lora_rank": 512,
-    "q_lora_rank": 1536, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128, "n_group": 8,
-    "topk_group": 4, "num_experts_per_tok": 8, "first_k_dense_replace": 3, "moe_layer_freq": 1,
-    "norm_topk_prob": true, "scoring_func": "sigmoid", "topk_method": "noaux_tc", "hidden_act": "silu",
-    "max_position_embeddings": 163840, "rms_norm_eps": 1e-06, "rope_theta": 10000, "bos_token_id": 0,
-    "eos_token_id": 1, "tie_word_embeddings": false, "attention_bias": false, "torch_dtype": "bfloat16",
-    "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
-                     "beta_slow": 1, "mscale": 1.0, "mscale_all_dim": 1.0},
-    "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
-                            "weight_block_size": [128, 128]}})");
-}
-
-json v2_lite() {
-  return json::parse(R"({"model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048,
-    "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_hidden_layers": 27, "num_attention_heads": 16,
-    "num_key_value_heads": 16, "n_shared_experts": 2, "n_routed_experts": 64, "routed_scaling_factor": 1.0,
-    "kv_lora_rank": 512, "q_lora_rank": null, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
-    "n_group": 1, "topk_group": 1, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "norm_topk_prob": false,
-    "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
-    "bos_token_id": 100000, "eos_token_id": 100001, "torch_dtype": "bfloat16",
-    "rope_scaling": {"type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32,
-                     "beta_slow": 1, "mscale": 0.707, "mscale_all_dim": 0.707}})");
-}
-
-ModelConfig parse_config(const json& object) { return parse_model_config(object.dump(), "config.json"); }
-
-json with(json object, const std::string& key, const json& value) {
-  object[key] = value;
-  return object;
-}
-json without(json object, const std::string& key) {
-  object.erase(key);
-  return object;
-}
-std::string refusal_of_config(const json& object, ErrorCode code = ErrorCode::kUnsupported) {
-  return error_of(code, [&] { parse_config(object); });
-}
 
 TEST(ModelConfig, ReadsR1) {
   const ModelConfig c = parse_config(r1());
@@ -172,29 +129,6 @@ TEST(ModelConfig, AModelWithoutExpertsIsDense) {
 
   EXPECT_EQ(c.n_routed_experts, 0);
   EXPECT_FALSE(c.is_moe_layer(10));
-}
-
-TEST(ModelConfig, ReadsRopeParametersOfTransformers5) {
-  json config = without(without(r1(), "rope_theta"), "rope_scaling");
-  config["rope_parameters"] = {{"rope_type", "yarn"},
-                               {"rope_theta", 50000.0},
-                               {"factor", 32},
-                               {"original_max_position_embeddings", 4096}};
-  config["dtype"] = config["torch_dtype"];
-  config.erase("torch_dtype");
-
-  const ModelConfig c = parse_config(config);
-
-  EXPECT_EQ(c.rope_theta, 50000.0);
-  ASSERT_TRUE(c.rope_scaling);
-  EXPECT_EQ(c.rope_scaling->factor, 32.0);
-  EXPECT_EQ(c.rope_scaling->mscale_all_dim, 0.0);
-}
-
-TEST(ModelConfig, RopeScalingMayBeAbsentNullOrDefault) {
-  EXPECT_FALSE(parse_config(without(r1(), "rope_scaling")).rope_scaling);
-  EXPECT_FALSE(parse_config(with(r1(), "rope_scaling", nullptr)).rope_scaling);
-  EXPECT_FALSE(parse_config(with(r1(), "rope_scaling", {{"rope_type", "default"}})).rope_scaling);
 }
 
 TEST(ModelConfig, ReadsTheReferencesMarks) {
@@ -337,22 +271,6 @@ TEST(ModelConfig, ReadsYoutuWhichIsDenseAndTied) {
   EXPECT_EQ(c.max_position_embeddings, 131072);
 }
 
-// What is absent in openbmb/MiniCPM3-4B's config.json, or null, is what its class has.
-json minicpm3() {
-  const std::vector<double> factors(16, 1.25);
-  return {{"model_type", "minicpm3"},
-          {"vocab_size", 73448},
-          {"hidden_size", 2560},
-          {"intermediate_size", 6400},
-          {"num_hidden_layers", 62},
-          {"num_attention_heads", 40},
-          {"rope_scaling",
-           {{"type", "longrope"},
-            {"short_factor", factors},
-            {"long_factor", factors},
-            {"original_max_position_embeddings", 32768}}}};
-}
-
 TEST(ModelConfig, ReadsMiniCpm3) {
   const ModelConfig c = parse_config(minicpm3());
   EXPECT_EQ(c.kv_lora_rank, 256);
@@ -396,16 +314,6 @@ TEST(ModelConfig, AChoiceWithoutBiasHasNoGroupsThatAreKnown) {
   json one = with(greedy, "n_group", 1);
   one["topk_group"] = 1;
   EXPECT_EQ(parse_config(one).topk_method, "noaux_tc");
-}
-
-TEST(ModelConfig, LongropesContextsEndWhereItsLongFactorsBegin) {
-  const ModelConfig c = parse_config(with(minicpm3(), "max_position_embeddings", 131072));
-  EXPECT_EQ(c.rope_scaling->factor, 4.0);
-  EXPECT_EQ(c.context_limit().tokens, 32768);
-  EXPECT_THAT(c.context_limit().reason, HasSubstr("longrope"));
-  json few = minicpm3();
-  few["rope_scaling"]["short_factor"].erase(3);
-  EXPECT_THAT(refusal_of_config(few), AllOf(HasSubstr("'short_factor'"), HasSubstr("16 positive numbers")));
 }
 
 TEST(ModelConfig, AnIndexerLimitsTheContextToWhatItCannotChoose) {
@@ -495,11 +403,6 @@ TEST(ModelConfig, AModelWithOtherLayersIsRefusedByWhatItHas) {
   EXPECT_THAT(refusal_of_config(with(r1(), "model_type", "axk2")), HasSubstr("gated_norm_rank"));
 }
 
-json mistral4() {
-  return json::parse(R"({"model_type": "mistral4", "vocab_size": 131072, "hidden_size": 4096,
-    "intermediate_size": 12288, "num_hidden_layers": 36, "num_attention_heads": 32, "moe_intermediate_size": 2048})");
-}
-
 TEST(ModelConfig, ReadsMistral4) {
   const ModelConfig c = parse_config(mistral4());
   EXPECT_EQ(c.kv_lora_rank, 256);
@@ -519,43 +422,12 @@ TEST(ModelConfig, ReadsMistral4) {
   EXPECT_EQ(parse_config(with(mistral4(), "rope_parameters", nullptr)), c);
 }
 
-// Mistral's own converters write it without YaRN, vLLM's beside the rotary parameters.
-TEST(ModelConfig, ReadsScaledQueriesInBothSpellings) {
-  const json rope = {{"rope_type", "default"},
-                     {"rope_theta", 1e6},
-                     {"original_max_position_embeddings", 4096},
-                     {"llama_4_scaling_beta", 0.25}};
-  const json one = with(mistral4(), "rope_parameters", rope);
-  EXPECT_FALSE(parse_config(one).rope_scaling);
-  EXPECT_EQ(parse_config(one).llama_4_scaling, (QueryScaling{0.25, 4096}));
-  const json other = {{"beta", 0.25}, {"original_max_position_embeddings", 4096}};
-  EXPECT_EQ(parse_config(with(r1(), "llama_4_scaling", other)).llama_4_scaling, (QueryScaling{0.25, 4096}));
-  EXPECT_EQ(parse_config(with(one, "llama_4_scaling", other)), parse_config(one));
-  json unlike = with(one, "llama_4_scaling", other);
-  unlike["llama_4_scaling"]["beta"] = 0.5;
-  EXPECT_THAT(refusal_of_config(unlike), HasSubstr("'llama_4_scaling': what 'llama_4_scaling_beta'"));
-  json negative = one;
-  negative["rope_parameters"]["llama_4_scaling_beta"] = -1;
-  EXPECT_THAT(refusal_of_config(negative), HasSubstr("'llama_4_scaling_beta'"));
-  EXPECT_THAT(refusal_of_config(with(r1(), "llama_4_scaling", {{"beta", 0.1}}), ErrorCode::kCorrupt),
-              HasSubstr("'original_max_position_embeddings'"));
-  EXPECT_FALSE(parse_config(r1()).llama_4_scaling);
-}
-
 TEST(ModelConfig, Fp8MayHaveAScalePerTensor) {
   const json fp8 = {{"quant_method", "fp8"}, {"activation_scheme", "static"}, {"weight_block_size", nullptr}};
   EXPECT_FALSE(parse_config(with(mistral4(), "quantization_config", fp8)).weight_block_size);
   EXPECT_THAT(refusal_of_config(with(mistral4(), "quantization_config", {{"quant_method", "fp8"}}),
                                 ErrorCode::kCorrupt),
               HasSubstr("two positive integers"));
-}
-
-TEST(ModelConfig, ThePartThatIsRotatedIsTheRopeChannels) {
-  json config = mistral4();
-  config["rope_parameters"] = {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}};
-  EXPECT_EQ(parse_config(config).qk_rope_head_dim, 64);
-  config["rope_parameters"]["partial_rotary_factor"] = 0.25;
-  EXPECT_THAT(refusal_of_config(config), HasSubstr("'partial_rotary_factor': 1 or 0.5"));
 }
 
 TEST(ModelConfig, RefusesWhatIsNotAnObject) {
