@@ -43,9 +43,9 @@ test-clients: build ## lm-eval, unmodified, against the server; from PyPI into b
 	  build/client-venv/bin/python -m pip install --quiet --disable-pip-version-check "lm_eval[api]==0.4.13" transformers==5.24.0; }
 	@python3 -W ignore tests/clients/lm_eval_test.py
 
-test-long: deps ## what takes too long for every change: both sanitizers over all of quantiser and server, ten minutes each of fuzzing and soak
-	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target quant_tests
-	@ctest --test-dir build/dev -R '^quant\.' -E StaysBelowTheCap --output-on-failure -j $(JOBS) --no-tests=error
+test-long: deps ## what takes too long for every change: ASan over quantiser and model, TSan over quantiser and server, ten minutes each of fuzzing and soak
+	@cmake --preset dev && cmake --build --preset dev -j $(JOBS) --target quant_tests model_tests
+	@ctest --test-dir build/dev -R '^(quant|model)\.' -E StaysBelowTheCap --output-on-failure -j $(JOBS) --no-tests=error
 	@cmake --preset tsan -DLATENT8_XGRAMMAR=AUTO && cmake --build --preset tsan -j $(JOBS) --target quant_tests server_tests
 	@ctest --test-dir build/tsan -R '^(quant|server)\.' --output-on-failure -j $(JOBS) --no-tests=error
 	@$(MAKE) fuzz soak SECONDS=600
