@@ -5,7 +5,8 @@
 namespace latent8 {
 namespace {
 
-constexpr std::int64_t kTryEvery = 64;      // choices; a wrong one costs half a step or less
+constexpr std::int64_t kTryEvery = 256;     // choices; a wrong one costs half a step or less
+constexpr std::int64_t kTries = 4;          // in a row: behind steps of another number the first one is slow
 constexpr std::int64_t kBeforeRest = 8;     // steps without drafts: a sequence that is behind stays so
 constexpr std::int64_t kRestFor = 4096;     // steps, after which drafts are measured anew
 constexpr double kShareOfFollowing = 0.01;  // of a step's time, that the MTP layer may take for nothing
@@ -82,11 +83,16 @@ bool DraftPolicy::may_rest(std::int64_t sequences, std::int64_t followed) const 
   return drafting_[0].least(followed) > kShareOfFollowing * time_of(sequences, followed, 0);
 }
 
-// Every number up to one more than the best in turn: each time of old may have become wrong.
-std::int64_t DraftPolicy::other_than(std::int64_t best) {
-  const std::int64_t numbers = std::min(best + 1, most_) + 1;
-  tried_ = (tried_ + 1) % numbers;
-  if (tried_ == best) tried_ = (tried_ + 1) % numbers;
+// The best, or one that is tried in its place: every number up to one more than the best in turn, for each
+// time of old may have become wrong.
+std::int64_t DraftPolicy::best_or_tried(std::int64_t best) {
+  const std::int64_t place = ++choices_ % kTryEvery - (kTryEvery - kTries);
+  if (place < 0) return best;
+  if (place == 0) {
+    const std::int64_t numbers = std::min(best + 1, most_) + 1;
+    tried_ = (tried_ + 1) % numbers;
+    if (tried_ == best) tried_ = (tried_ + 1) % numbers;
+  }
   return tried_;
 }
 
@@ -97,8 +103,7 @@ DraftPolicy::Choice DraftPolicy::choose(std::int64_t sequences, std::int64_t fol
   const std::int64_t drafts = best(sequences, followers);
   if (drafts > 0 || time_of(sequences, followers, 0) == 0.0) {
     pauses_ = 0;
-    const bool tries = drafts > 0 && ++choices_ % kTryEvery == 0;
-    return {.drafts = tries ? other_than(drafts) : drafts};
+    return {.drafts = drafts > 0 ? best_or_tried(drafts) : 0};
   }
   if (++pauses_ > kRestFor) {
     for (TimesByShape& times : drafting_) times.clear();
@@ -106,7 +111,7 @@ DraftPolicy::Choice DraftPolicy::choose(std::int64_t sequences, std::int64_t fol
     return {};
   }
   const bool rests = pauses_ > kBeforeRest && may_rest(sequences, followers);
-  return {.drafts = !rests && ++choices_ % kTryEvery == 0 ? 1 : 0, .rests = rests};
+  return {.drafts = rests ? 0 : best_or_tried(0), .rests = rests};
 }
 
 }  // namespace latent8

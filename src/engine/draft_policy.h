@@ -67,13 +67,13 @@ class DraftPolicy {
   // 0: not known.
   double time_of(std::int64_t sequences, std::int64_t followed, std::int64_t drafts) const;
   std::int64_t best(std::int64_t sequences, std::int64_t followed) const;
-  std::int64_t other_than(std::int64_t best);
+  std::int64_t best_or_tried(std::int64_t best);
   bool may_rest(std::int64_t sequences, std::int64_t followed) const;
 
   std::int64_t most_;
   bool fixed_;
   std::int64_t choices_ = 0;
-  std::int64_t tried_ = 0;   // the number that was tried last
+  std::int64_t tried_ = 0;   // the number that is tried, or was last
   std::int64_t pauses_ = 0;  // choices without drafts since the last with some
   TimesByShape steps_;
   std::array<TimesByShape, kMaxSpeculativeTokens + 1> drafting_;      // by drafts
